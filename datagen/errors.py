@@ -1,0 +1,69 @@
+"""The two errors of the project: one for the person at the keyboard, one for a single source or clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REASONS: dict[str, str] = {
+    "empty_file": "the file has no bytes",
+    "unreadable": "the file cannot be opened or is not a video",
+    "no_video": "the file has no video stream",
+    "damaged": "the video stream cannot be decoded where it is needed",
+    "unsafe_member": "an archive member points outside the archive or is a link",
+    "no_face": "no face was found that could be followed",
+    "too_short": "no shot of one face is long enough",
+    "too_small": "the face would have to be enlarged beyond the recipe's limit",
+    "too_dark": "mean luma below the gate",
+    "blurred": "sharpness below the gate",
+    "face_area": "the face fills too little of the clip",
+    "yaw": "the head turns away too far",
+    "drawn_face": "the face does not look like a filmed one",
+    "gaze": "the eyes move less than the recipe asks for",
+    "gate_motion": "pose, mouth or eyes of the result differ too much from the source",
+    "gate_identity": "the result is not far enough from the source's identity",
+    "gate_flicker": "the result flickers more than the recipe allows",
+    "gate_expression": "the landmarks of the styled face differ too much from the source",
+    "no_donor": "no usable donor of another identity",
+    "crashed": "working on the clip killed the process",
+    "out_of_memory": "the clip does not fit into memory",
+    "internal": "an unexpected error; please report it",
+    "withdrawn": "consent was withdrawn",
+}
+
+
+class UserError(Exception):
+    """A mistake or a state the user can mend: shown as one line, never as a traceback.
+
+    Attributes:
+        code: exit status of the command, 2 for bad usage, 1 for everything else.
+    """
+
+    def __init__(self, message: str, *, code: int = 1) -> None:
+        super().__init__(" ".join(message.split()))
+        self.code = code
+
+
+@dataclass
+class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that becomes a failure row
+    """One source or clip cannot be used: recorded as a failure row, the run goes on.
+
+    Attributes:
+        reason: a key of `REASONS`.
+        message: one line with the numbers; the same on every machine (no paths, times or addresses).
+        hint: what the user can do, or empty.
+    """
+
+    reason: str
+    message: str
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reason not in REASONS:
+            raise ValueError(f"unknown failure reason {self.reason!r}; add it to datagen.errors.REASONS")
+        self.message = " ".join(self.message.split())
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+    def __reduce__(self) -> tuple[type[Refusal], tuple[str, str, str]]:
+        return Refusal, (self.reason, self.message, self.hint)
