@@ -1,0 +1,7 @@
+"""Face analysis: detection, landmarks, irises, pose, identity, foreground."""
+
+from datagen.faces.analyser import FaceAnalyser
+from datagen.faces.smoothing import smooth
+from datagen.faces.types import Detection, Faces, ModelInfo
+
+__all__ = ["Detection", "FaceAnalyser", "Faces", "ModelInfo", "smooth"]

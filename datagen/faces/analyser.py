@@ -1,0 +1,90 @@
+"""The embedded face analysis: BlazeFace, MediaPipe's mesh, iris and selfie networks, and dlib's identity.
+
+Another backend offers the same methods; nothing else in the project knows which one is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+
+from datagen.faces import tracking
+from datagen.faces.blazeface import BlazeFace, merge
+from datagen.faces.identity import INFO as IDENTITY_INFO
+from datagen.faces.identity import DlibIdentity
+from datagen.faces.mesh import FaceMesh, Iris
+from datagen.faces.models import ModelInfo, shipped
+from datagen.faces.segmentation import SelfieSegmentation
+from datagen.faces.types import Detection, Faces
+
+
+class FaceAnalyser:
+    """Everything the pipeline asks about faces. Frames are RGB uint8 (H, W, 3).
+
+    Each network is loaded when it is first used and kept; the same frame gives the same floats every time.
+    """
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The networks behind the methods, for the index; none is loaded for this."""
+        names = ("blazeface_short", "blazeface_full", "face_mesh", "iris", "selfie")
+        return (*(shipped(name) for name in names), IDENTITY_INFO)
+
+    def detect(self, rgb_HWC: np.ndarray) -> list[Detection]:
+        """All faces of a frame, best first."""
+        return merge([self._short(rgb_HWC), self._full(rgb_HWC)])
+
+    def landmarks(self, rgb_HWC: np.ndarray, detection: Detection) -> tuple[np.ndarray, float]:
+        """Landmarks (468, 3) float32 of a detected face, and the probability 0..1 that it is one."""
+        return self._mesh.from_detection(rgb_HWC, detection)
+
+    def follow(self, rgb_HWC: np.ndarray, previous_NC: np.ndarray) -> tuple[np.ndarray, float]:
+        """Landmarks (468, 3) float32 and presence of a face, given its landmarks in the frame before."""
+        return self._mesh.from_previous(rgb_HWC, previous_NC)
+
+    def irises(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
+        """Irises (2, 5, 2) float32 of a face, right then left eye: centre, then four points of the edge."""
+        return self._iris(rgb_HWC, landmarks_NC)
+
+    def track(self, frames: Iterable[np.ndarray], first: Detection | None = None) -> Faces:
+        """Follow one face through the frames of a shot, holding one frame at a time.
+
+        The face is `first`, a detection in the first frame, or else the largest face of the first frame that has one.
+        It is followed by its mesh and looked for again with the detector when the mesh loses it, always at its last
+        place, so that another person in the picture is not mistaken for it.
+        """
+        return tracking.track(self, frames, first)
+
+    def embed(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
+        """Identity (128,) float32 of a face; Euclidean distances below `identity.SAME_PERSON` mean one person."""
+        return self._identity(rgb_HWC, landmarks_NC)
+
+    def foreground(self, rgb_HWC: np.ndarray) -> np.ndarray:
+        """Probability (H, W) float32 0..1 that a pixel belongs to a person."""
+        return self._selfie(rgb_HWC)
+
+    @cached_property
+    def _short(self) -> BlazeFace:
+        return BlazeFace("blazeface_short")
+
+    @cached_property
+    def _full(self) -> BlazeFace:
+        return BlazeFace("blazeface_full")
+
+    @cached_property
+    def _mesh(self) -> FaceMesh:
+        return FaceMesh()
+
+    @cached_property
+    def _iris(self) -> Iris:
+        return Iris()
+
+    @cached_property
+    def _selfie(self) -> SelfieSegmentation:
+        return SelfieSegmentation()
+
+    @cached_property
+    def _identity(self) -> DlibIdentity:
+        return DlibIdentity()

@@ -1,0 +1,89 @@
+"""MediaPipe's BlazeFace detectors (short and full range) and the merging of their candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datagen.faces.crops import Crop
+from datagen.faces.models import open_shipped, run
+from datagen.faces.types import Detection
+
+_OVERLAP = 0.3  # IoU from which two candidates are the same face, as in MediaPipe
+
+
+class BlazeFace:
+    """One detector network.
+
+    Args:
+        name: "blazeface_short" (faces of about a fifth of the picture and more) or "blazeface_full" (smaller ones).
+        threshold: lowest score returned.
+    """
+
+    def __init__(self, name: str, threshold: float = 0.5) -> None:
+        self._session = open_shipped(name)
+        self._side: int = self._session.get_inputs()[0].shape[1]
+        self._anchors = _anchors(self._side, ((8, 2), (16, 6)) if name == "blazeface_short" else ((4, 1),))
+        self._threshold = threshold
+
+    def __call__(self, rgb_HWC: np.ndarray, region: Crop | None = None) -> list[Detection]:
+        """Detect in a square region, by default the smallest that holds the whole frame; best first."""
+        region = region or whole(rgb_HWC)
+        values, logits = run(self._session, region.pixels(rgb_HWC, self._side) / 127.5 - 1)
+        scores = 1 / (1 + np.exp(-np.clip(logits[:, 0].astype(np.float64), -100, 100)))
+        likely = np.flatnonzero(scores >= self._threshold)
+        found = []
+        for index in likely:
+            numbers, anchor = values[index].reshape(8, 2), self._anchors[index]
+            centre, half = numbers[0] + anchor, numbers[1] / 2
+            points = region.to_frame(np.vstack([centre - half, centre + half, numbers[2:] + anchor]), self._side)
+            found.append(Detection(points[:2].reshape(4), points[2:], float(scores[index])))
+        return _blend(found)
+
+
+def whole(rgb_HWC: np.ndarray) -> Crop:
+    """The smallest square centred on a frame that holds all of it."""
+    height, width = rgb_HWC.shape[:2]
+    return Crop(((width - 1) / 2, (height - 1) / 2), float(max(height, width)))
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1."""
+    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    common = float(np.prod(np.clip(high - low, 0, None)))
+    areas = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]))
+    return common / (areas - common) if common > 0 else 0.0
+
+
+def merge(looks: Sequence[list[Detection]]) -> list[Detection]:
+    """The detections of several looks at one frame, each face once: the earliest look that saw it counts."""
+    kept: list[Detection] = []
+    for look in looks:
+        kept += [new for new in look if all(iou(new.box, old.box) < _OVERLAP for old in kept)]
+    return sorted(kept, key=lambda detection: -detection.score)
+
+
+def _blend(candidates: list[Detection]) -> list[Detection]:
+    """Weighted non-maximum suppression: a face is the score-weighted mean of the candidates that overlap its best."""
+    rest = sorted(candidates, key=lambda candidate: -candidate.score)
+    faces = []
+    while rest:
+        best = rest[0]
+        same = [candidate for candidate in rest if candidate is best or iou(candidate.box, best.box) > _OVERLAP]
+        rest = [candidate for candidate in rest if not any(candidate is other for other in same)]
+        weights = np.array([candidate.score for candidate in same])
+        box = np.average([candidate.box for candidate in same], axis=0, weights=weights)
+        points = np.average([candidate.points for candidate in same], axis=0, weights=weights)
+        faces.append(Detection(box.astype(np.float32), points.astype(np.float32), best.score))
+    return faces
+
+
+def _anchors(side: int, layers: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Anchor centres in input pixels: for each (stride, count) a grid with `count` anchors per cell, row by row."""
+    grids = []
+    for stride, count in layers:
+        centres = (np.arange(side // stride) + 0.5) * stride
+        rows, columns = np.meshgrid(centres, centres, indexing="ij")
+        grids.append(np.repeat(np.stack([columns, rows], axis=-1).reshape(-1, 2), count, axis=0))
+    return np.concatenate(grids).astype(np.float32)

@@ -1,0 +1,63 @@
+"""MediaPipe's 468-point face mesh and its iris network, on crops turned upright by the eyes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datagen.faces.crops import Crop
+from datagen.faces.models import open_shipped, run
+from datagen.faces.topology import EYE_CORNERS
+from datagen.faces.types import Detection
+
+_MARGIN = 1.5  # side of the crop over side of the face, as the network was trained
+_IRIS_MARGIN = 2.3  # side of the crop over width of the eye
+
+
+class FaceMesh:
+    """468 points and the probability that there is a face."""
+
+    def __init__(self) -> None:
+        self._session = open_shipped("face_mesh")
+        self._side: int = self._session.get_inputs()[0].shape[1]
+
+    def from_detection(self, rgb_HWC: np.ndarray, detection: Detection) -> tuple[np.ndarray, float]:
+        """Landmarks (468, 3) float32 and presence, for a face the detector found."""
+        right, left = detection.points[:2]
+        return self._look(rgb_HWC, detection.box[:2], detection.box[2:], left - right)
+
+    def from_previous(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> tuple[np.ndarray, float]:
+        """Landmarks (468, 3) float32 and presence, for a face whose landmarks in the frame before are known."""
+        flat = landmarks_NC[:, :2]
+        right, left = flat[EYE_CORNERS[0, 0]], flat[EYE_CORNERS[1, 0]]
+        return self._look(rgb_HWC, flat.min(axis=0), flat.max(axis=0), left - right)
+
+    def _look(
+        self, rgb_HWC: np.ndarray, low: np.ndarray, high: np.ndarray, across: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        centre, size = (low + high) / 2, _MARGIN * float(max(high - low))
+        crop = Crop((float(centre[0]), float(centre[1])), size, float(np.arctan2(across[1], across[0])))
+        points, logit = run(self._session, crop.pixels(rgb_HWC, self._side) / 255)
+        presence = 1 / (1 + np.exp(-np.clip(float(logit.item()), -100, 100)))
+        return crop.to_frame(points.reshape(468, 3), self._side), float(presence)
+
+
+class Iris:
+    """Centre and edge of both irises."""
+
+    def __init__(self) -> None:
+        self._session = open_shipped("iris")
+        self._side: int = self._session.get_inputs()[0].shape[1]
+
+    def __call__(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
+        """Irises (2, 5, 2) float32, right then left eye: centre, then four points of the edge."""
+        corners = landmarks_NC[EYE_CORNERS, :2].astype(np.float64)
+        across = corners[1, 0] - corners[0, 0]
+        angle = float(np.arctan2(across[1], across[0]))
+        irises = np.empty((2, 5, 2), np.float32)
+        for eye, (outer, inner) in enumerate(corners):
+            centre, width = (outer + inner) / 2, float(np.hypot(*(outer - inner)))
+            # The network knows left eyes only; a right one is shown to it mirrored.
+            crop = Crop((centre[0], centre[1]), _IRIS_MARGIN * width, angle, mirrored=eye == 0)
+            _, points = run(self._session, crop.pixels(rgb_HWC, self._side) / 255)
+            irises[eye] = crop.to_frame(points.reshape(5, 3)[:, :2], self._side)
+        return irises
