@@ -1,0 +1,1 @@
+"""Trains MegActor from the shards the pipeline writes: model, diffusion, weights, train loop."""

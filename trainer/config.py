@@ -1,0 +1,242 @@
+"""What a model is: sizes, norms and diffusion, as frozen dataclasses that travel inside every checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+Prediction = Literal["epsilon", "v_prediction"]
+Spacing = Literal["leading", "trailing"]
+BetaSchedule = Literal["linear", "scaled_linear"]
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Size of diffusers' `AutoencoderKL`; the defaults are sd-vae-ft-mse."""
+
+    latent_channels: int = 4
+    block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
+    layers_per_block: int = 2
+    norm_num_groups: int = 32
+    sample_size: int = 512
+    scaling_factor: float = 0.18215
+
+
+@dataclass(frozen=True)
+class ImageEncoderConfig:
+    """Size of the CLIP vision tower and its projection; the defaults are CLIP ViT-L/14."""
+
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 16
+    image_size: int = 224
+    patch_size: int = 14
+    projection_dim: int = 768
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+    @property
+    def tokens(self) -> int:
+        """Tokens an image becomes: the class token and one for each patch."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Size and behaviour of the trained parts; the defaults are Stable Diffusion 1.5 with MegActor's additions.
+
+    `norm_statistics` says over what a ResNet's GroupNorm pools: each frame, or all frames of a clip (as the
+    published weights need). `reference_size` is the reference image side the modulation branch accepts; None pools
+    adaptively and takes any. `reference_timestep` fixes the ReferenceNet's timestep, so that its features are
+    computed once per clip; None gives it the denoiser's. `half_reference` rounds the reference features through
+    float16, as the published code does by default.
+    """
+
+    latent_channels: int = 4
+    driven_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    attention_heads: int = 8
+    cross_attention_dim: int = 768
+    norm_num_groups: int = 32
+    max_frames: int = 32
+    norm_statistics: Literal["frame", "clip"] = "frame"
+    reference_size: int | None = None
+    reference_timestep: int | None = None
+    half_reference: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("latent_channels", "driven_channels", "layers_per_block", "max_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
+        if len(self.block_out_channels) < 2:
+            raise ValueError(f"block_out_channels {self.block_out_channels} needs at least two levels")
+        for channels in self.block_out_channels:
+            if channels % self.norm_num_groups:
+                raise ValueError(
+                    f"block_out_channels {self.block_out_channels}: {channels} is no multiple of "
+                    f"norm_num_groups {self.norm_num_groups}"
+                )
+            if channels % self.attention_heads:
+                raise ValueError(
+                    f"block_out_channels {self.block_out_channels}: {channels} is no multiple of "
+                    f"attention_heads {self.attention_heads}"
+                )
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the first convolution: noisy latent, reference latent, background mask, driven features."""
+        return 2 * self.latent_channels + 1 + self.driven_channels
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """One noise schedule and how the sampler steps through it (names as in diffusers' `DDIMScheduler`)."""
+
+    beta_schedule: BetaSchedule = "scaled_linear"
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    zero_terminal_snr: bool = True
+    spacing: Spacing = "trailing"
+    steps_offset: int = 1
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How a long video is cut for the sampler.
+
+    `closed` wraps the last window round to the first frame and averages overlaps; otherwise the last window ends
+    with the video and overlaps are cross-faded. `sum_unguided` repeats a quirk of the published sampler, which
+    divides by the number of overlapping windows only when guidance is on.
+    """
+
+    frames: int = 16
+    overlap: int = 8
+    closed: bool = False
+    sum_unguided: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.frames:
+            raise ValueError(f"overlap is {self.overlap}; it must lie in 0..{self.frames - 1} (window frames - 1)")
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Training target, noise and sampling. `reference_dropout` is the rate of samples without reference features."""
+
+    prediction: Prediction = "v_prediction"
+    train_schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    sample_schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    noise_offset: float = 0.0
+    reference_dropout: float = 0.1
+    min_snr_gamma: float | None = None
+    sample_steps: int = 25
+    guidance_scale: float = 3.5
+    guidance_rescale: float = 0.0
+    windows: WindowConfig = field(default_factory=WindowConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("reference_dropout", "guidance_rescale"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a number in 0..1")
+        schedule = self.train_schedule
+        if schedule.zero_terminal_snr and self.sample_schedule == schedule and self.prediction == "epsilon":
+            raise ValueError(
+                "prediction is 'epsilon' on a zero-terminal-SNR schedule, where the last step cannot be sampled; "
+                "use 'v_prediction' or zero_terminal_snr=False"
+            )
+
+
+@dataclass(frozen=True)
+class MegActorConfig:
+    """Everything needed to build the model again; stored beside the weights."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+
+    def __post_init__(self) -> None:
+        if self.vae.latent_channels != self.model.latent_channels:
+            raise ValueError(
+                f"vae.latent_channels {self.vae.latent_channels} differs from "
+                f"model.latent_channels {self.model.latent_channels}"
+            )
+        if self.image_encoder.projection_dim != self.model.cross_attention_dim:
+            raise ValueError(
+                f"image_encoder.projection_dim {self.image_encoder.projection_dim} differs from "
+                f"model.cross_attention_dim {self.model.cross_attention_dim}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MegActorConfig:
+        """The config a dict of `to_dict` describes; an unknown field is an error that names it."""
+        return _build(cls, values, "config")
+
+
+PUBLISHED_DIFFUSION = DiffusionConfig(
+    prediction="epsilon",
+    train_schedule=ScheduleConfig("scaled_linear", zero_terminal_snr=True, spacing="leading"),
+    sample_schedule=ScheduleConfig("linear", zero_terminal_snr=False, spacing="leading"),
+    noise_offset=0.1,
+    reference_dropout=0.0,
+    guidance_scale=4.5,
+    windows=WindowConfig(closed=True, sum_unguided=True),
+)
+"""As MegActor was released: trained and sampled on different schedules."""
+
+PUBLISHED = MegActorConfig(
+    model=ModelConfig(norm_statistics="clip", reference_size=512),
+    diffusion=PUBLISHED_DIFFUSION,
+)
+"""The released model."""
+
+DEFAULT = MegActorConfig()
+"""For new training: one zero-terminal-SNR schedule, v-prediction, norms of each frame, any reference size."""
+
+TINY = MegActorConfig(
+    model=ModelConfig(block_out_channels=(64, 128, 192, 192), cross_attention_dim=48),
+    vae=VAEConfig(block_out_channels=(32, 64, 64, 64), sample_size=64),
+    image_encoder=ImageEncoderConfig(64, 128, 3, 4, image_size=28, patch_size=7, projection_dim=48),
+)
+"""The default behaviour at a size that trains on a CPU."""
+
+
+def tiny(base: MegActorConfig) -> MegActorConfig:
+    """`base` with its behaviour kept and its sizes made tiny."""
+    sizes = TINY.model
+    model = replace(
+        base.model, block_out_channels=sizes.block_out_channels, cross_attention_dim=sizes.cross_attention_dim
+    )
+    return replace(base, model=model, vae=TINY.vae, image_encoder=TINY.image_encoder)
+
+
+PRESETS: dict[str, MegActorConfig] = {"published": PUBLISHED, "default": DEFAULT, "tiny": TINY}
+
+T = TypeVar("T")
+
+
+def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    types = get_type_hints(cls)
+    names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ValueError(f"{where} has unknown fields {unknown}; known are {sorted(names)}")
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        kind = types[name]
+        if is_dataclass(kind):
+            value = _build(kind, value, f"{where}.{name}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif get_args(kind) and all(isinstance(choice, str) for choice in get_args(kind)):
+            if value not in get_args(kind):
+                raise ValueError(f"{where}.{name} is {value!r}; choose one of {list(get_args(kind))}")
+        built[name] = value
+    return cls(**built)

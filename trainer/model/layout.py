@@ -1,0 +1,109 @@
+"""Names of tensors in files and in the model.
+
+The model's parts carry the published names, so both sides are the same:
+
+    published checkpoint              model's state dict          what
+    module.unet.*                     unet.*                      Denoiser: the Stable Diffusion 1.5 names, and
+        .condition_input_layer.*          the same                    DrivenEncoder
+        .*.motion_modules.*               the same                    AnimateDiff v3 (its files drop `module.`)
+    module.appearance_encoder.*       appearance_encoder.*        ReferenceNet: Stable Diffusion without its tail
+    module.vae.*, .text_encoder.*     (none)                      frozen parts, found in their own files
+
+Shapes differ from Stable Diffusion's in `conv_in.weight` alone (13 channels for 4). `*.pos_encoder.pe` are buffers
+that hold a formula; they are saved as the published file has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+import re
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from trainer.config import ModelConfig
+from trainer.model.megactor import MegActor
+
+T = TypeVar("T")
+
+COMPONENTS = ("unet", "appearance_encoder")
+REFERENCE_TAIL = (
+    "conv_norm_out.",
+    "conv_out.",
+    "up_blocks.3.attentions.2.proj_out.",
+    *(f"up_blocks.3.attentions.2.transformer_blocks.0.{part}." for part in ("attn1", "attn2", "norm2", "norm3", "ff")),
+)
+"""Prefixes of Stable Diffusion's tensors that the ReferenceNet has not."""
+
+
+class LayoutError(ValueError):
+    """Names or shapes of tensors are not those of the model; the message lists them."""
+
+
+def model_layout(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the model by name, with its shape; nothing is allocated."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in MegActor(config).state_dict().items()}
+
+
+def component_layout(config: ModelConfig, component: str) -> dict[str, tuple[int, ...]]:
+    """The layout of `unet` or `appearance_encoder`, without that prefix."""
+    return strip_prefix(model_layout(config), f"{component}.")
+
+
+def is_motion(name: str) -> bool:
+    """Whether a tensor of the denoiser belongs to a motion module."""
+    return re.match(r"(unet\.)?(down|up)_blocks\.\d+\.motion_modules\.", name) is not None
+
+
+def is_driven(name: str) -> bool:
+    """Whether a tensor of the denoiser belongs to the DrivenEncoder."""
+    return re.match(r"(unet\.)?condition_input_layer\.", name) is not None
+
+
+def is_position(name: str) -> bool:
+    """Whether a tensor is a position buffer of a motion module."""
+    return name.endswith(".pos_encoder.pe")
+
+
+def strip_prefix(named: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """The entries under `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+
+
+def check_layout(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """Raise `LayoutError` unless `state` has exactly the expected names and shapes."""
+    wrong = [
+        f"{name}: {tuple(state[name].shape)} for {shape}"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    problems = [
+        f"{len(names)} {kind}: {_some(names)}"
+        for kind, names in (
+            ("missing", expected.keys() - state.keys()),
+            ("unexpected", state.keys() - expected.keys()),
+            ("of another shape", wrong),
+        )
+        if names
+    ]
+    if problems:
+        raise LayoutError(f"{source} does not fit the model: " + "; ".join(problems))
+
+
+def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The model's state dict under the names of the published checkpoint's `state_dict`."""
+    return {f"module.{name}": tensor for name, tensor in state.items()}
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The published checkpoint's `state_dict` under the model's names, without its frozen parts."""
+    named = strip_prefix(state, "module.")
+    return {name: tensor for name, tensor in named.items() if name.split(".", 1)[0] in COMPONENTS}
+
+
+def _some(names: Iterable[str], limit: int = 20) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + more

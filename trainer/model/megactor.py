@@ -1,0 +1,159 @@
+"""The whole trained model: what comes in, how the parts meet, and which parameters a stage trains.
+
+Legend as in `layers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import ModelConfig
+from trainer.model.denoiser import Denoiser
+from trainer.model.layers import ResnetBlock, SpatialTransformer
+from trainer.model.reference_net import ReferenceFeatures, ReferenceNet, half_rounded
+from trainer.model.temporal import MotionModule
+
+Group = Literal["unet_spatial", "motion_modules", "driven_encoder", "reference_net"]
+Stage = Literal["image", "video", "joint"]
+
+STAGE_GROUPS: dict[Stage, tuple[Group, ...]] = {
+    "image": ("unet_spatial", "driven_encoder", "reference_net"),
+    "video": ("motion_modules",),
+    "joint": ("unet_spatial", "motion_modules", "driven_encoder", "reference_net"),
+}
+"""What each stage trains. In the image stage the motion modules are off; see `MegActor.forward`."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Everything about a clip but its noisy latents.
+
+    Attributes:
+        driving_BF3HW: driving frames in [0, 1], the face region in grey on black, at 8 times the latents' size.
+        reference_B3HW: reference image in [0, 1], for the modulation of the driving features.
+        reference_sample_BCHW: scaled posterior sample of the reference, joined to the noisy latents.
+        reference_mean_BCHW: scaled posterior mean of the reference, read by the ReferenceNet.
+        background_B1HW: background mask of the reference at the latents' size, 1 on background.
+        tokens_BTD: CLIP tokens of the reference's background.
+    """
+
+    driving_BF3HW: Tensor
+    reference_B3HW: Tensor
+    reference_sample_BCHW: Tensor
+    reference_mean_BCHW: Tensor
+    background_B1HW: Tensor
+    tokens_BTD: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Conditions:
+        """The same conditions, `function` applied to each tensor (to move them to a device, say)."""
+        return Conditions(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
+
+    def frames(self, indices: list[int]) -> Conditions:
+        """The conditions of some of the driving frames."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Conditions(**values | {"driving_BF3HW": self.driving_BF3HW[:, indices]})
+
+
+class MegActor(nn.Module):
+    """Denoiser and ReferenceNet. State-dict names are the published ones, `unet.*` and `appearance_encoder.*`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.unet = Denoiser(config)
+        self.appearance_encoder = ReferenceNet(config)
+
+    def forward(
+        self,
+        noisy_BFCHW: Tensor,
+        timesteps_B: Tensor,
+        conditions: Conditions,
+        dropped_B: Tensor | None = None,
+        motion: bool = True,
+        recompute: bool = False,
+    ) -> Tensor:
+        """The prediction for noisy latents (same shape).
+
+        Args:
+            noisy_BFCHW: noisy latents of the target frames.
+            timesteps_B: integer timesteps, one a clip.
+            conditions: the clip's other inputs.
+            dropped_B: true for samples that shall not read the reference features.
+            motion: whether motion modules act; the image stage turns them off.
+            recompute: trade time for memory: keep no activations inside a layer, with the same gradients.
+        """
+        features = self.reference_features(
+            conditions.reference_mean_BCHW, timesteps_B, conditions.tokens_BTD, recompute
+        )
+        fixed_BFCHW = self.fixed_channels(conditions)
+        return self.unet(
+            torch.cat([noisy_BFCHW, fixed_BFCHW], dim=2),
+            timesteps_B,
+            conditions.tokens_BTD,
+            features,
+            dropped_B,
+            motion,
+            recompute,
+        )
+
+    def fixed_channels(self, conditions: Conditions) -> Tensor:
+        """The input channels after the noisy latent, the same at every step: reference latent, mask, driven."""
+        driven_BFCHW = self.unet.condition_input_layer(conditions.driving_BF3HW, conditions.reference_B3HW)
+        still_BCHW = torch.cat([conditions.reference_sample_BCHW, conditions.background_B1HW], dim=1)
+        still_BFCHW = still_BCHW.unsqueeze(1).expand(-1, driven_BFCHW.shape[1], -1, -1, -1)
+        return torch.cat([still_BFCHW, driven_BFCHW], dim=2)
+
+    def reference_features(
+        self, reference_mean_BCHW: Tensor, timesteps_B: Tensor, tokens_BTD: Tensor, recompute: bool = False
+    ) -> ReferenceFeatures:
+        """What the denoiser reads of the reference. Takes no gradients while the ReferenceNet is frozen."""
+        if self.config.reference_timestep is not None:
+            timesteps_B = torch.full_like(timesteps_B, self.config.reference_timestep)
+        trained = any(p.requires_grad for p in self.appearance_encoder.parameters())
+        with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+            features = self.appearance_encoder(reference_mean_BCHW, timesteps_B, tokens_BTD, recompute)
+        return half_rounded(features) if self.config.half_reference else features
+
+    def parameter_groups(self) -> dict[Group, dict[str, nn.Parameter]]:
+        """Every parameter by name, in the one group it belongs to."""
+        groups: dict[Group, dict[str, nn.Parameter]] = {
+            "unet_spatial": {},
+            "motion_modules": {},
+            "driven_encoder": {},
+            "reference_net": dict(self.appearance_encoder.named_parameters("appearance_encoder")),
+        }
+        driven = {id(p) for p in self.unet.condition_input_layer.parameters()}
+        motion = {id(p) for m in self.unet.modules() if isinstance(m, MotionModule) for p in m.parameters()}
+        for name, parameter in self.unet.named_parameters("unet"):
+            group: Group = "unet_spatial"
+            if id(parameter) in driven:
+                group = "driven_encoder"
+            elif id(parameter) in motion:
+                group = "motion_modules"
+            groups[group][name] = parameter
+        return groups
+
+    def train_stage(self, stage: Stage) -> list[nn.Parameter]:
+        """Freeze everything but the stage's groups; returns the parameters left to train."""
+        trained = []
+        for group, parameters in self.parameter_groups().items():
+            for parameter in parameters.values():
+                parameter.requires_grad_(group in STAGE_GROUPS[stage])
+                if parameter.requires_grad:
+                    trained.append(parameter)
+        return trained
+
+    def compile_regions(self, **options: object) -> None:
+        """Compile each ResNet, transformer and motion module on its own: fast to compile, one graph for equal shapes.
+
+        Shapes are kept static; more levels than the compiler's default limit of variants are allowed for.
+        """
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        for module in self.modules():
+            if isinstance(module, ResnetBlock | SpatialTransformer | MotionModule):
+                module.compile(**{"dynamic": False} | options)  # type: ignore[arg-type]
