@@ -176,9 +176,7 @@ class _Translation:
             "RESHAPE": lambda _, ins, out: self._emit(
                 "Reshape", [self._nhwc(ins[0]), self._constant(np.array(self._shape(out), np.int64))]
             ),
-            "PRELU": lambda _, ins, out: self._emit(
-                "PRelu", [self._value(ins[0]), self._constant(self._constants[ins[1]].transpose(2, 0, 1))]
-            ),
+            "PRELU": self._prelu,
             "RELU": lambda _, ins, out: self._emit("Relu", [self._value(ins[0])]),
             "LOGISTIC": lambda _, ins, out: self._emit("Sigmoid", [self._value(ins[0])]),
             "HARD_SWISH": lambda _, ins, out: self._emit("HardSwish", [self._value(ins[0])]),
@@ -248,6 +246,15 @@ class _Translation:
             )
         ]
         return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+
+    def _prelu(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:
+        """slope x + (1 - slope) relu(x) by two depthwise convolutions: onnxruntime's own PRelu is 3 times slower."""
+        slope = self._constants[inputs[1]].reshape(-1, 1, 1, 1)
+        value = self._value(inputs[0])
+        attributes = {"kernel_shape": (1, 1), "group": len(slope)}
+        everywhere = self._emit("Conv", [value, self._constant(slope)], **attributes)
+        positive = self._emit("Conv", [self._emit("Relu", [value]), self._constant(1 - slope)], **attributes)
+        return self._emit("Add", [everywhere, positive])
 
     def _arithmetic(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:
         add = self._kind(operator) == "ADD"
