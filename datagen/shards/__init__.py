@@ -1,0 +1,6 @@
+"""The format: WebDataset tars with a Parquet index; writing, random access, checks."""
+
+from datagen.shards.reader import Dataset
+from datagen.shards.writer import Member, ShardWriter
+
+__all__ = ["Dataset", "Member", "ShardWriter"]

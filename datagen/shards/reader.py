@@ -1,0 +1,185 @@
+"""The public reader: rows of the index, and any file of any clip by one range read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from safetensors.numpy import load
+
+from datagen.errors import UserError
+from datagen.schema import INDEX, schema_of
+from datagen.shards.store import Store
+from datagen.shards.withdrawn import read_withdrawn
+
+PIECES = b"pieces"  # metadata key of the compacted index: names of the pieces it holds
+
+Row = Mapping[str, Any]
+
+
+class Dataset:
+    """A finished or growing data set, withdrawn footage left out.
+
+    Attributes:
+        table: the index as a pyarrow table, in the order of units and clip ids.
+
+    Example:
+        >>> data = Dataset("out/demo", where="split = 'train' and face_area > 0.2")
+        >>> frames = data.frames(data.row(0), "swapped", [0, 5])
+    """
+
+    def __init__(
+        self, out: str | Path, where: str | None = None, columns: Sequence[str] | None = None
+    ) -> None:
+        """Open the index.
+
+        Args:
+            out: output folder, or a URI such as `s3://bucket/set`.
+            where: SQL expression over the index columns, evaluated by DuckDB; default all clips.
+            columns: columns of `table`; `clip_id`, `shard` and `members` always are. Default all.
+
+        Raises:
+            UserError: there is no index, the SQL is wrong, or a column is unknown.
+        """
+        self.store = Store.open(out)
+        rows = _open_index(self.store)
+        names = _columns(columns)
+        kept = None
+        if withdrawn := read_withdrawn(self.store):
+            kept = withdrawn.kept()
+        if where is not None:
+            chosen = pc.field("clip_id").isin(_select(rows, where))
+            kept = chosen if kept is None else kept & chosen
+        try:
+            self.table = rows.to_table(columns=names, filter=kept)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"cannot read the index of {out}: {error}; `verify` tells which file") from error
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Row `number` of `table` as plain Python values."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"row {number} of {len(self)}")
+        return self.table.slice(number, 1).to_pylist()[0]
+
+    def clip(self, clip_id: str) -> dict[str, Any]:
+        """Row of a clip.
+
+        Raises:
+            UserError: there is no such clip, or it was withdrawn or filtered out.
+        """
+        number = pc.index(self.table["clip_id"], clip_id).as_py()
+        if number < 0:
+            raise UserError(f"no clip {clip_id!r} in {self.store.uri}")
+        return self.row(number)
+
+    def suffixes(self, clip: str | Row) -> list[str]:
+        """Files of a clip: `video.mp4`, `face.safetensors` ..."""
+        row = self._row(clip)
+        return [member["name"].removeprefix(row["clip_id"] + ".") for member in row["members"]]
+
+    def read(self, clip: str | Row, suffix: str) -> bytes:
+        """Content of one file of a clip, by one range read.
+
+        Args:
+            clip: clip id, or a row (saves the lookup).
+            suffix: such as `video.mp4`.
+
+        Raises:
+            UserError: the clip has no such file, or the shard is missing or cut short.
+        """
+        row = self._row(clip)
+        name = f"{row['clip_id']}.{suffix}"
+        for member in row["members"]:
+            if member["name"] == name:
+                return self.store.read("shards", row["shard"], offset=member["offset"], size=member["size"])
+        raise UserError(f"clip {row['clip_id']} has no {suffix}; it has {', '.join(self.suffixes(row))}")
+
+    def read_all(self, clip: str | Row) -> dict[str, bytes]:
+        """Every file of a clip by suffix, by one range read (they follow each other in the shard)."""
+        row = self._row(clip)
+        members = row["members"]
+        start = min(member["offset"] for member in members)
+        end = max(member["offset"] + member["size"] for member in members)
+        data = self.store.read("shards", row["shard"], offset=start, size=end - start)
+        return {
+            suffix: data[member["offset"] - start : member["offset"] - start + member["size"]]
+            for suffix, member in zip(self.suffixes(row), members, strict=True)
+        }
+
+    def frames(self, clip: str | Row, stream: str, indices: Sequence[int] | None = None) -> np.ndarray:
+        """Frames of a stream: uint8 (n, H, W, 3) RGB; grey streams have three equal channels.
+
+        Args:
+            clip: clip id or row.
+            stream: `video`, `swapped`, `styled`, `driving_video` ..., `mask`.
+            indices: frame numbers, default all.
+        """
+        from datagen.media.decode import decode_bytes  # readers of rows and latents do without a decoder
+
+        return decode_bytes(self.read(clip, f"{stream}.mp4"), indices)
+
+    def faces(self, clip: str | Row) -> dict[str, np.ndarray]:
+        """Per-frame face arrays of a clip, float16 in crop coordinates, first axis the frame."""
+        return load(self.read(clip, "face.safetensors"))
+
+    def _row(self, clip: str | Row) -> Row:
+        return self.clip(clip) if isinstance(clip, str) else clip
+
+
+def _open_index(store: Store) -> ds.Dataset:
+    """All index pieces as one lazy dataset; those merged by `compact` are read from the merged file."""
+    schema = schema_of(INDEX)
+    pieces = [name for name in store.names("index") if name.endswith(".parquet")]
+    parts: list[ds.Dataset] = []
+    try:
+        if "index.parquet" in store.names("compacted"):
+            merged = ds.dataset(store.path("compacted", "index.parquet"), filesystem=store.filesystem)
+            held = set(json.loads((merged.schema.metadata or {}).get(PIECES, b"[]")))
+            pieces = [name for name in pieces if name not in held]
+            parts.append(merged.replace_schema(schema))
+        if pieces:
+            paths = [store.path("index", name) for name in pieces]
+            parts.append(ds.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"cannot read the index of {store.uri}: {error}; `verify` tells which file"
+        ) from error
+    if not parts:
+        raise UserError(f"{store.uri} holds no finished unit (no files in index/); make some with `run`")
+    return parts[0] if len(parts) == 1 else ds.dataset(parts)
+
+
+def _columns(columns: Sequence[str] | None) -> list[str]:
+    known = [column.name for column in INDEX]
+    if columns is None:
+        return known
+    for name in columns:
+        if name not in known:
+            raise UserError(f"the index has no column {name!r}; see docs/format.md", code=2)
+    wanted = {"clip_id", "shard", "members", *columns}
+    return [name for name in known if name in wanted]
+
+
+def _select(rows: ds.Dataset, where: str) -> pa.Array:
+    """Ids of the clips for which the SQL expression holds; it can touch nothing but the index."""
+    limits: dict[str, Any] = {
+        "enable_external_access": False,
+        "python_enable_replacements": False,
+        "lock_configuration": True,
+    }
+    with duckdb.connect(":memory:", config=limits) as connection:
+        try:
+            found = connection.from_arrow(rows).filter(where).project("clip_id").fetchall()
+        except duckdb.Error as error:
+            raise UserError(f"--where {where!r}: {str(error).splitlines()[0]}", code=2) from error
+    return pa.array([clip_id for (clip_id,) in found], pa.string())

@@ -1,0 +1,87 @@
+"""One way to list and read the files of a data set, in a folder or in an object store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from datagen.errors import UserError
+
+_TRIES = 3  # an object store may answer 500 or 503 once in a while
+
+
+@dataclass(frozen=True)
+class Store:
+    """Files below one root.
+
+    Attributes:
+        filesystem: pyarrow's view of the folder or bucket.
+        root: path of the data set in it.
+        uri: what the user wrote, for messages.
+    """
+
+    filesystem: pafs.FileSystem
+    root: str
+    uri: str
+
+    @classmethod
+    def open(cls, where: str | Path) -> Store:
+        """Store of a path or a URI: `s3://`, `gs://`, `hdfs://` through pyarrow, others through fsspec.
+
+        Raises:
+            UserError: the URI is not understood or its package is missing.
+        """
+        uri = str(where)
+        if "://" not in uri:
+            return cls(pafs.LocalFileSystem(), str(Path(uri).expanduser().absolute()), uri)
+        try:
+            return cls(*pafs.FileSystem.from_uri(uri), uri)
+        except (pa.ArrowException, OSError):
+            pass  # not one of pyarrow's own
+        try:
+            filesystem, root = fsspec.core.url_to_fs(uri)
+        except (ValueError, ImportError, OSError) as error:
+            raise UserError(f"cannot open {uri}: {error}", code=2) from error
+        return cls(pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), root, uri)
+
+    def path(self, *parts: str) -> str:
+        """Path of a file in the file system."""
+        return "/".join((self.root.rstrip("/"), *parts))
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names of the files directly in a folder; empty where there is no such folder."""
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        try:
+            entries = self.filesystem.get_file_info(selector)
+        except OSError as error:
+            raise UserError(f"cannot list {folder} of {self.uri}: {error}") from error
+        return sorted(entry.base_name for entry in entries if entry.type == pafs.FileType.File)
+
+    def read(self, *parts: str, offset: int = 0, size: int | None = None) -> bytes:
+        """Bytes of a file, or the `size` bytes at `offset` by one range read.
+
+        Raises:
+            UserError: the file is missing, shorter, or cannot be read after a few tries.
+        """
+        path = self.path(*parts)
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with self.filesystem.open_input_file(path) as file:
+                    data: bytes = file.read() if size is None else file.read_at(size, offset)
+                break
+            except FileNotFoundError as error:
+                raise UserError(
+                    f"{'/'.join(parts)} is missing in {self.uri}; `verify` lists all faults"
+                ) from error
+            except OSError as error:
+                if attempt == _TRIES or isinstance(self.filesystem, pafs.LocalFileSystem):
+                    raise UserError(f"cannot read {'/'.join(parts)} of {self.uri}: {error}") from error
+                time.sleep(0.5 * attempt)
+        if size is not None and len(data) != size:
+            raise UserError(f"{'/'.join(parts)} of {self.uri} is cut short; `verify` lists all faults")
+        return data
