@@ -1,0 +1,66 @@
+"""The random numbers of a training step, keyed so that they do not depend on how samples are spread over workers.
+
+Every sample of a global batch has a slot; its numbers are a function of (seed, step, slot) alone. Ranks therefore
+differ, and two workers with one sample each draw what one worker with both would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.config import DiffusionConfig
+from trainer.diffusion.schedule import TRAIN_TIMESTEPS
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers of one batch. Legend for suffixes as in `trainer.model.layers`.
+
+    Attributes:
+        timesteps_B: uniform integers in 0..999.
+        noise_BFCHW: noise of the target latents, offset noise included.
+        dropped_B: samples that shall not read the reference features.
+        target_eps_BFCHW: noise for posterior samples of the target frames.
+        reference_eps_BCHW: noise for a posterior sample of the reference.
+    """
+
+    timesteps_B: Tensor
+    noise_BFCHW: Tensor
+    dropped_B: Tensor
+    target_eps_BFCHW: Tensor
+    reference_eps_BCHW: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Draws:
+        """The same draws, `function` applied to each tensor (to move them to a device, say)."""
+        return Draws(*(function(getattr(self, f.name)) for f in fields(self)))
+
+
+def draw(
+    config: DiffusionConfig, shape_FCHW: Sequence[int], *, seed: int, step: int, slots: Sequence[int]
+) -> Draws:
+    """The draws of the samples in `slots` of the global batch of `step`."""
+    return Draws(*map(torch.stack, zip(*(_one(config, tuple(shape_FCHW), (seed, step, s)) for s in slots), strict=True)))
+
+
+def offset_noise(noise_BFCHW: Tensor, offset_BC: Tensor, strength: float) -> Tensor:
+    """Noise with a constant of each sample and channel added, which lets the mean brightness be learnt."""
+    return noise_BFCHW + strength * offset_BC[:, None, :, None, None]
+
+
+def _one(config: DiffusionConfig, shape_FCHW: tuple[int, ...], key: tuple[int, int, int]) -> tuple[Tensor, ...]:
+    rng = np.random.default_rng(key)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.from_numpy(rng.standard_normal(shape, np.float32))
+
+    # All are drawn whatever the config, so that changing one option leaves the others' numbers alone.
+    timestep = torch.tensor(int(rng.integers(TRAIN_TIMESTEPS)))
+    dropped = torch.tensor(bool(rng.random() < config.reference_dropout))
+    noise, offset = normal(*shape_FCHW), normal(shape_FCHW[1])
+    noise = offset_noise(noise[None], offset[None], config.noise_offset)[0]
+    return timestep, noise, dropped, normal(*shape_FCHW), normal(*shape_FCHW[1:])

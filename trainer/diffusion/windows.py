@@ -1,0 +1,39 @@
+"""How a video longer than the model's window is covered by windows, and how their predictions are joined."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.config import WindowConfig
+
+
+def cover(frames: int, config: WindowConfig) -> list[list[int]]:
+    """Frame indices of each window.
+
+    Closed windows wrap the end of the video round to its start; open ones stay inside it, the last flush with its
+    end. A video no longer than a window is one window.
+    """
+    size, stride = config.frames, config.frames - config.overlap
+    if frames <= size:
+        return [list(range(frames))]
+    if config.closed:
+        return [[index % frames for index in range(start, start + size)] for start in range(0, frames, stride)]
+    starts = [*range(0, frames - size, stride), frames - size]
+    return [list(range(start, start + size)) for start in starts]
+
+
+def blend_weights(windows: list[list[int]], frames: int, config: WindowConfig, guided: bool) -> Tensor:
+    """Weight (windows, frames) of each window's prediction for each frame.
+
+    They sum to 1 a frame: equal shares for closed windows, a cross-fade for open ones. (With `sum_unguided`, closed
+    windows are summed when there is no guidance.)
+    """
+    weights = torch.zeros(len(windows), frames)
+    for row, window in zip(weights, windows, strict=True):
+        positions = torch.arange(len(window))
+        fade = torch.minimum(positions + 1, len(window) - positions).float()
+        row[window] = torch.ones_like(fade) if config.closed else fade
+    if config.closed and config.sum_unguided and not guided:
+        return weights
+    return weights / weights.sum(0)
