@@ -1,0 +1,69 @@
+"""Aspect ratio and scale of a driving video, one of each per clip.
+
+The same code bakes augmented variants and augments on line in the trainer; it needs only NumPy and OpenCV.
+Shapes: `F` frames, `H` height, `W` width, `C` channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A change of scale and aspect ratio around the picture's centre.
+
+    Attributes:
+        scale: enlargement of the picture, 1 keeps it.
+        aspect: below 1 the picture is narrowed by this factor, above 1 flattened by it; 1 keeps it.
+            Only `scale` ever moves content out of the picture.
+    """
+
+    scale: float = 1.0
+    aspect: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("scale", self.scale), ("aspect", self.aspect)):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"augmentation {name} is {value}; give a positive number")
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, rate: float, low: float = 0.8, high: float = 1.2) -> Augmentation:
+        """With probability `rate` a uniform scale and aspect in [low, high], else none.
+
+        Always takes three numbers from `rng`, so that later draws do not depend on the outcome.
+        """
+        chance, scale, aspect = rng.random(3)
+        if chance >= rate:
+            return cls()
+        return cls(low + (high - low) * float(scale), low + (high - low) * float(aspect))
+
+    def matrix(self, height: int, width: int) -> np.ndarray:
+        """(2, 3) float64 map from source pixels to result pixels."""
+        across, down = self.scale * min(self.aspect, 1.0), self.scale / max(self.aspect, 1.0)
+        x, y = (width - 1) / 2, (height - 1) / 2
+        return np.array([[across, 0.0, x - across * x], [0.0, down, y - down * y]])
+
+    def apply(self, frames: np.ndarray, boxes_F4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Augmented frames and boxes; what lies outside the picture is black.
+
+        Args:
+            frames: (F, H, W) or (F, H, W, C), uint8 or float32. A single frame is a clip with F = 1.
+            boxes_F4: (F, 4) x0, y0, x1, y1 in pixels.
+
+        Returns:
+            Frames of the same shape and type (the very same array where nothing changes) and moved boxes.
+        """
+        if self.scale == 1 and self.aspect == 1:
+            return frames, boxes_F4
+        height, width = frames.shape[1:3]
+        matrix = self.matrix(height, width)
+        result = np.empty_like(frames)
+        for source, target in zip(frames, result, strict=True):
+            warped = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
+            target[...] = warped.reshape(target.shape)
+        gain, shift = matrix[:, :2].diagonal(), matrix[:, 2]
+        return result, (boxes_F4 * np.tile(gain, 2) + np.tile(shift, 2)).astype(boxes_F4.dtype)

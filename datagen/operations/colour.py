@@ -1,0 +1,126 @@
+"""Donor skin in the target's light: tone and sharpness once per clip, shading per frame.
+
+Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks. Pictures are RGB uint8; Lab is OpenCV's
+for floats (L 0..100).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datagen.operations import regions
+from datagen.operations.shape import size_of
+
+_SHRINK = 4  # shading is found on a picture this much smaller: it has no detail to lose
+_SHADING_REACH = 0.13  # standard deviation of the shading's blur, as a share of the face's size
+_DARKER, _OTHER_COLOUR = 20.0, 12.0  # Lab differences from which a pixel near the outline is hair or background
+_BLURS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)  # pixels
+
+
+@dataclass(frozen=True)
+class Tone:
+    """Colour of skin: median and spread in Lab, each (3,)."""
+
+    median: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> Tone:
+        """Tone of one face."""
+        pixels = _lab(image_HWC)[regions.skin(landmarks_NC, image_HWC.shape[:2]) > 0]
+        if len(pixels) == 0:
+            return cls(np.array([60.0, 10.0, 15.0]), np.ones(3))
+        median = np.median(pixels, axis=0)
+        return cls(median, 1.4826 * np.median(np.abs(pixels - median), axis=0) + 0.5)
+
+
+def mean_tone(frames: list[np.ndarray], landmarks_FNC: np.ndarray) -> Tone:
+    """Mean tone of a face over some frames: one for the whole clip, so that it cannot flicker."""
+    tones = [Tone.of(frame, face) for frame, face in zip(frames, landmarks_FNC, strict=True)]
+    return Tone(np.mean([tone.median for tone in tones], axis=0), np.mean([tone.spread for tone in tones], axis=0))
+
+
+def with_tone(image_HWC: np.ndarray, landmarks_NC: np.ndarray, tone: Tone) -> np.ndarray:
+    """The picture with its face's skin brought to `tone`; contrast is lowered where needed but hardly raised."""
+    own = Tone.of(image_HWC, landmarks_NC)
+    gain = np.clip(tone.spread / own.spread, 0.7, [1.1, 1.2, 1.2])
+    lab = (_lab(image_HWC) - own.median) * gain + tone.median
+    return _rgb(lab.astype(np.float32))
+
+
+def with_sharpness(
+    image_HWC: np.ndarray, landmarks_NC: np.ndarray, frames: list[np.ndarray], landmarks_FNC: np.ndarray
+) -> np.ndarray:
+    """The picture, blurred if its skin is sharper than the frames'; both must show the face at the same size."""
+    wanted = float(np.median([_detail(f, face) for f, face in zip(frames, landmarks_FNC, strict=True)]))
+    result = image_HWC
+    for sigma in _BLURS:
+        if _detail(result, landmarks_NC) <= 1.2 * wanted:
+            break
+        result = cv2.GaussianBlur(image_HWC, (0, 0), sigma)
+    return result
+
+
+def usable_skin(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
+    """How far each donor pixel may be used, (H, W) uint8: 0 on hair over the face and on background beside it.
+
+    Brows, eyes, nose and mouth are always used. Around them a pixel counts as hair when it is much darker than the
+    skin, as background when its colour is far from the skin's; a beard is allowed.
+    """
+    size, shape = size_of(landmarks_NC), image_HWC.shape[:2]
+    lab, tone = _lab(cv2.GaussianBlur(image_HWC, (0, 0), max(0.5, 0.005 * size))), Tone.of(image_HWC, landmarks_NC)
+    darker = tone.median[0] - lab[..., 0] > max(_DARKER, 3.5 * tone.spread[0])
+    colour = np.linalg.norm((lab - tone.median)[..., 1:] / np.maximum(tone.spread[1:], 2.5), axis=2) > 5
+    mouth = landmarks_NC[[61, 291], :2]
+    down = landmarks_NC[152, :2] - landmarks_NC[9, :2]
+    rows, columns = np.indices(shape, sparse=True)
+    below_mouth = (columns - mouth[:, 0].mean()) * down[0] + (rows - mouth[:, 1].mean()) * down[1] > 0
+    foreign = ((darker & ~below_mouth) | colour).astype(np.uint8)
+    foreign[regions.fill([regions.inner_face(landmarks_NC)], shape) > 0] = 0
+    width = max(1, int(0.02 * size))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    foreign = cv2.dilate(cv2.morphologyEx(foreign, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), disc)
+    return 255 - cv2.GaussianBlur(foreign * np.uint8(255), (0, 0), width)
+
+
+def relit(
+    skin_HWC: np.ndarray, target_HWC: np.ndarray, landmarks_NC: np.ndarray, size: float, strength: float
+) -> np.ndarray:
+    """Donor skin under the target's shading: each channel multiplied by a smooth ratio of the two pictures.
+
+    Args:
+        skin_HWC: warped donor.
+        target_HWC: the frame it goes onto, same shape.
+        landmarks_NC: of the face in both.
+        size: of the face, pixels.
+        strength: 0 leaves the donor's light, 1 takes the target's.
+    """
+    height, width = skin_HWC.shape[:2]
+    small = (max(1, width // _SHRINK), max(1, height // _SHRINK))
+    weight = regions.skin(landmarks_NC, small[::-1], _SHRINK).astype(np.float32)[..., None] / 255
+
+    def shading(image: np.ndarray) -> np.ndarray:
+        reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA).astype(np.float32)
+        return cv2.GaussianBlur(reduced * weight, (0, 0), _SHADING_REACH * size / _SHRINK)
+
+    ratio = (shading(target_HWC) + 1e-3) / (shading(skin_HWC) + 1e-3)
+    gain = cv2.resize(np.clip(ratio, 0.5, 2.0) ** np.float32(strength), (width, height))
+    return cv2.multiply(skin_HWC, gain, dtype=cv2.CV_8U)
+
+
+def _detail(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> float:
+    """Mean absolute second derivative of the skin's luma."""
+    grey = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY)
+    inside = regions.skin(landmarks_NC, grey.shape) > 0
+    return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F))[inside].mean()) if inside.any() else 0.0
+
+
+def _lab(image_HWC: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def _rgb(lab_HWC: np.ndarray) -> np.ndarray:
+    return (np.clip(cv2.cvtColor(lab_HWC, cv2.COLOR_LAB2RGB), 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,52 @@
+"""Parts of the face that the operations treat apart, from its landmarks (`N` landmarks, `C` coordinates)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from datagen.faces.topology import INNER_LIPS, JAW, LEFT_BROW, LEFT_EYE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
+
+EYES = (RIGHT_EYE, LEFT_EYE)
+OPENINGS = (RIGHT_EYE, LEFT_EYE, INNER_LIPS)
+FEATURES = (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, OUTER_LIPS)
+
+_BROW_TOP = np.array([127, 162, 70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300, 389, 356])
+_CENTRE = np.array([46, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 261, 291, 321, 17, 91, 61, 31])
+_GLABELLA, _FOREHEAD = 9, 151
+
+
+def lower_face(landmarks_NC: np.ndarray, lift: float = 0.45) -> np.ndarray:
+    """Convex outline (K, 2) from jaw to just above the brows.
+
+    Args:
+        landmarks_NC: (N, 2 or 3).
+        lift: room above the brows, as a share of the way from between the brows to the middle of the forehead.
+    """
+    up = lift * (landmarks_NC[_FOREHEAD, :2] - landmarks_NC[_GLABELLA, :2])
+    return hull(np.vstack([landmarks_NC[JAW, :2], landmarks_NC[_BROW_TOP, :2] + up]))
+
+
+def inner_face(landmarks_NC: np.ndarray) -> np.ndarray:
+    """Convex outline (K, 2) of brows, eyes, nose and mouth."""
+    return hull(landmarks_NC[_CENTRE, :2])
+
+
+def hull(points: np.ndarray) -> np.ndarray:
+    """Convex hull (K, 2) float32 of points (M, 2)."""
+    return cv2.convexHull(np.ascontiguousarray(points, np.float32))[:, 0]
+
+
+def fill(polygons: list[np.ndarray], size: tuple[int, int], step: float = 1.0) -> np.ndarray:
+    """Union of polygons, uint8 0 or 255, on a grid whose node (row, column) lies at pixel (column, row) * step."""
+    mask = np.zeros(size, np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(mask, [np.round(polygon / step * 16).astype(np.int32)], 255, shift=4)
+    return mask
+
+
+def skin(landmarks_NC: np.ndarray, size: tuple[int, int], step: float = 1.0) -> np.ndarray:
+    """Lower face without brows, eyes and lips, uint8 0 or 255, shrunk a little at its edges."""
+    mask = fill([lower_face(landmarks_NC)], size, step)
+    mask[fill([hull(landmarks_NC[part, :2]) for part in FEATURES], size, step) > 0] = 0
+    return cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)

@@ -1,0 +1,178 @@
+"""Face swap without a generator network: the donor's skin on the target's moving mesh.
+
+What comes from the donor: brows, lids, nose, lips, skin, and the build of the face. What stays the target's:
+head pose, expression, eyeballs, inside of the mouth, light, hair and everything around the face. It is weaker
+than a trained swapper (no occlusion, no profile views) and is labelled as such.
+
+Shapes: `F` frames, `H` height, `W` width, `C` channels or coordinates, `N` landmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datagen.errors import Refusal
+from datagen.faces.geometry import pose
+from datagen.faces.models import ModelInfo
+from datagen.faces.topology import CLOSING_TRIANGLES, TRIANGLES
+from datagen.faces.types import Faces
+from datagen.operations import colour, regions, warp
+from datagen.operations.donor import Donor
+from datagen.operations.shape import Similarity, identity_moves, mean_shape, size_of
+from datagen.operations.smooth import fill_gaps, without_jitter
+
+_ROOM = 0.22  # picture around the face that follows its change of build, as a share of the face's size
+_REACH = 0.10  # how far around the face the picture is bent, as a share of its size
+_RIM = 0.035  # width taken off the face's edge before it fades, as a share of its size
+_FILLED = np.concatenate([TRIANGLES, CLOSING_TRIANGLES]).astype(np.intp)
+_MANY = 0.2  # share of frames turned too far at which a clip is refused
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """What is the same in every frame of one clip."""
+
+    skin: np.ndarray  # (H, W, 4) donor in the clip's colours and resolution, alpha where it may be used
+    landmarks: np.ndarray  # (N, 3) of the donor in `skin`
+    mean: np.ndarray  # (N, 3) mean face of the clip
+    moves: np.ndarray  # (N, 3) from the target's build to the donor's
+    size: float  # of the face, pixels
+
+
+class MeshSwap:
+    """Swap by mesh warp.
+
+    Attributes:
+        name: the backend's name in recipes and rows.
+        models: networks used: none.
+    """
+
+    name = "mesh"
+    models: tuple[ModelInfo, ...] = ()
+
+    def __init__(self, *, shape: float = 0.9, max_yaw_difference: float = 40.0, light: float = 0.85) -> None:
+        """Configure.
+
+        Args:
+            shape: how far the build of the face moves towards the donor's, 0..1.
+            max_yaw_difference: degrees between face and donor beyond which a frame cannot be swapped well.
+            light: how closely the donor's skin takes on the target's light and tone, 0..1.
+        """
+        self.shape, self.max_yaw_difference, self.light = shape, max_yaw_difference, light
+
+    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, donor: Donor, seed: int = 0) -> np.ndarray:
+        """Frames (F, H, W, 3) uint8 with the donor's face; frames without a face stay as they are.
+
+        Args:
+            frames_FHWC: (F, H, W, 3) uint8 RGB.
+            faces: the track of the face, in these frames.
+            donor: whose face to use.
+            seed: not used; nothing here is random.
+
+        Raises:
+            Refusal: `yaw`, the face is turned too far from the donor's view in too many frames.
+        """
+        self._check_yaw(faces, donor)
+        landmarks_FNC = without_jitter(fill_gaps(faces.landmarks))
+        clip = self._prepare(frames_FHWC, landmarks_FNC, donor)
+        result = frames_FHWC.copy()
+        for index in np.flatnonzero(np.isfinite(faces.landmarks).all(axis=(1, 2))):
+            self._swap_frame(result[index], landmarks_FNC[index], clip)
+        return result
+
+    def _check_yaw(self, faces: Faces, donor: Donor) -> None:
+        donor_yaw = pose(donor.landmarks)[0]
+        difference = np.abs(faces.pose[np.isfinite(faces.pose[:, 0]), 0] - donor_yaw)
+        share = float((difference > self.max_yaw_difference).mean()) if len(difference) else 1.0
+        if share > _MANY:
+            raise Refusal(
+                "yaw",
+                f"the head is turned more than {self.max_yaw_difference:g} degrees from the donor's view in "
+                f"{share:.0%} of the frames (allowed: {_MANY:.0%})",
+                "choose a donor seen from that side, or raise swap.max_yaw_difference",
+            )
+
+    def _prepare(self, frames_FHWC: np.ndarray, landmarks_FNC: np.ndarray, donor: Donor) -> _Clip:
+        mean = mean_shape(landmarks_FNC)
+        size = size_of(mean)
+        image, landmarks = _reduced(donor.image, donor.landmarks, size / size_of(donor.landmarks))
+        samples = np.linspace(0, len(frames_FHWC) - 1, min(8, len(frames_FHWC))).astype(int)
+        usable = colour.usable_skin(image, landmarks)
+        tone = colour.mean_tone([frames_FHWC[i] for i in samples], landmarks_FNC[samples])
+        image = colour.with_tone(image, landmarks, tone)
+        image = colour.with_sharpness(image, landmarks, [frames_FHWC[i] for i in samples], landmarks_FNC[samples])
+        return _Clip(np.dstack([image, usable]), landmarks, mean, identity_moves(mean, landmarks, self.shape), size)
+
+    def _swap_frame(self, frame_HWC: np.ndarray, target_NC: np.ndarray, clip: _Clip) -> None:
+        """Swap one frame in place."""
+        moved_NC = target_NC + Similarity.between(clip.mean, target_NC).turn(clip.moves).astype(np.float32)
+        x0, y0, x1, y1 = _window(np.vstack([target_NC, moved_NC]), _ROOM * clip.size, frame_HWC.shape[:2])
+        if x1 - x0 < 8 or y1 - y0 < 8:
+            return
+        corner = np.array([x0, y0, 0], np.float32)
+        target_NC, moved_NC, window = target_NC - corner, moved_NC - corner, frame_HWC[y0:y1, x0:x1]
+        height, width = window.shape[:2]
+
+        triangle = warp.draw_triangles(moved_NC, _FILLED, warp.grid_size(height, width))
+        onto_donor, onto_target = self._maps(triangle, moved_NC, target_NC, clip)
+        skin = cv2.remap(clip.skin, warp.to_pixels(onto_donor, height, width), None, cv2.INTER_LINEAR)
+        base = cv2.remap(
+            window, warp.to_pixels(onto_target, height, width), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        donor_skin, usable = np.ascontiguousarray(skin[..., :3]), skin[..., 3]
+        lit = colour.relit(donor_skin, base, moved_NC, clip.size, self.light)
+        alpha = self._alpha(triangle >= 0, moved_NC, clip.size, (height, width)) * (usable * np.float32(1 / 255))
+        frame_HWC[y0:y1, x0:x1] = cv2.blendLinear(lit, base, alpha, 1 - alpha)
+
+    @staticmethod
+    def _maps(
+        triangle: np.ndarray, moved_NC: np.ndarray, target_NC: np.ndarray, clip: _Clip
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Grid maps from result pixels to donor pixels and to the target's own pixels."""
+        inside = triangle >= 0
+        rows, columns = (axis.astype(np.float32) * warp.STEP for axis in np.indices(triangle.shape, sparse=True))
+        affines = np.concatenate(
+            [
+                warp.triangle_affines(moved_NC, clip.landmarks, _FILLED),
+                warp.triangle_affines(moved_NC, target_NC, _FILLED),
+            ],
+            axis=2,
+        )[np.maximum(triangle, 0)]
+        source = columns[..., None] * affines[..., 0, :] + rows[..., None] * affines[..., 1, :] + affines[..., 2, :]
+        here = np.dstack(np.broadcast_arrays(columns, rows))
+        bend = warp.spread_outwards(source[..., 2:] - here, inside, _REACH * clip.size / warp.STEP)
+        onto_donor = np.where(inside[..., None], source[..., :2], np.float32(-1))
+        return onto_donor, here + bend
+
+    @staticmethod
+    def _alpha(inside: np.ndarray, moved_NC: np.ndarray, size: float, shape: tuple[int, int]) -> np.ndarray:
+        """Share of donor skin at each pixel, (H, W) float32: the face without eyes and inside of the mouth."""
+        rim = max(1, int(_RIM * size / warp.STEP))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
+        face = regions.fill([regions.lower_face(moved_NC)], inside.shape, warp.STEP) * inside
+        face = cv2.erode(face, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        soft = cv2.GaussianBlur(face.astype(np.float32) / 255, (0, 0), 0.75 * rim) * inside
+        holes = regions.fill([moved_NC[ring, :2] for ring in regions.OPENINGS], shape)
+        holes = cv2.GaussianBlur(holes, (0, 0), max(0.8, 0.006 * size))
+        return warp.to_pixels(soft, *shape) * (1 - holes * np.float32(1 / 255))
+
+
+def _reduced(image_HWC: np.ndarray, landmarks_NC: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Donor shrunk to the target's size, so that warping does not alias; never enlarged."""
+    if scale >= 0.95:
+        return image_HWC, landmarks_NC.astype(np.float32)
+    image = cv2.resize(image_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    gain = np.array([image.shape[1] / image_HWC.shape[1], image.shape[0] / image_HWC.shape[0], scale])
+    half = np.array([0.5, 0.5, 0])
+    return image, ((landmarks_NC + half) * gain - half).astype(np.float32)
+
+
+def _window(points_NC: np.ndarray, room: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Box around points with room on all sides, clipped to a picture of (height, width)."""
+    low, high = points_NC[:, :2].min(axis=0) - room, points_NC[:, :2].max(axis=0) + room
+    limit = np.array(size[::-1])
+    (x0, y0), (x1, y1) = np.clip(np.floor(low), 0, limit).astype(int), np.clip(np.ceil(high) + 1, 0, limit).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)

@@ -1,0 +1,70 @@
+"""Maps between two faces, triangle by triangle, drawn at reduced resolution.
+
+Shapes: `N` landmarks, `T` triangles, `h`, `w` the reduced grid whose node (row, column) lies at pixel
+(column * STEP, row * STEP).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+STEP = 2  # pixels between grid nodes; the map is smooth inside a triangle, so that this loses nothing visible
+_SUBPIXEL_BITS = 4
+
+
+def grid_size(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the grid over a picture."""
+    return -(-height // STEP), -(-width // STEP)
+
+
+def to_grid(points_NC: np.ndarray) -> np.ndarray:
+    """Points in the fixed-point grid coordinates that OpenCV's drawing takes with `shift=_SUBPIXEL_BITS`."""
+    return np.round(points_NC[..., :2] / STEP * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+
+
+def draw_triangles(points_NC: np.ndarray, triangles_T3: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Index of the nearest triangle at each node, (h, w) int32, -1 where there is none."""
+    index = np.full(grid, -1, np.int32)
+    corners = to_grid(points_NC[triangles_T3])
+    far_first = np.argsort(-points_NC[triangles_T3, 2].mean(axis=1), kind="stable")
+    for triangle in far_first.tolist():
+        cv2.fillConvexPoly(index, corners[triangle], triangle, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
+    return index
+
+
+def triangle_affines(target_NC: np.ndarray, source_NC: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
+    """For each triangle the affine map from target pixels to source pixels, (T, 3, 2) float32.
+
+    `source = x * A[0] + y * A[1] + A[2]`. A triangle without area maps to its source's first corner.
+    """
+    target = target_NC[triangles_T3, :2].astype(np.float64)
+    source = source_NC[triangles_T3, :2].astype(np.float64)
+    (ax, ay), (bx, by) = (np.moveaxis(target[:, k] - target[:, 0], -1, 0) for k in (1, 2))
+    area = ax * by - ay * bx
+    flat = np.abs(area) < 1e-3
+    inverse = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, area))[:, None]
+    along, across = source[:, 1] - source[:, 0], source[:, 2] - source[:, 0]
+    by_x = (along * by[:, None] - across * ay[:, None]) * inverse
+    by_y = (across * ax[:, None] - along * bx[:, None]) * inverse
+    origin = source[:, 0] - by_x * target[:, 0, :1] - by_y * target[:, 0, 1:]
+    return np.stack([by_x, by_y, origin], axis=1).astype(np.float32)
+
+
+def spread_outwards(field_hwC: np.ndarray, inside_hw: np.ndarray, reach: float) -> np.ndarray:
+    """Continue a field smoothly beyond the nodes where it is known, fading to 0 over about `reach` nodes."""
+    height, width = inside_hw.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    known = np.dstack([field_hwC * inside_hw[..., None], inside_hw]).astype(np.float32)
+    known = cv2.GaussianBlur(cv2.resize(known, half, interpolation=cv2.INTER_AREA), (0, 0), reach / 2)
+    weight = known[..., -1:]
+    beyond = known[..., :-1] / np.maximum(weight, 0.02) * np.minimum(2 * weight, 1)
+    beyond = cv2.resize(beyond, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.where(inside_hw[..., None], field_hwC, beyond)
+
+
+def to_pixels(field: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A field on the grid, interpolated at every pixel of a (height, width) picture."""
+    matrix = np.array([[1 / STEP, 0, 0], [0, 1 / STEP, 0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(field, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
