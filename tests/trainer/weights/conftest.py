@@ -1,0 +1,104 @@
+"""A loopback server that behaves like a hub, or like a bad one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+@dataclass
+class Hub:
+    """Files by URL path, faults to play, and what was asked."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)  # the next GET of a path ends after so many body bytes
+    stall: dict[str, int] = field(default_factory=dict)  # a GET goes silent after so many body bytes
+    broken: set[str] = field(default_factory=set)  # paths whose GETs answer 503
+    stated: dict[str, int] = field(default_factory=dict)  # size that HEAD states, where it lies
+    etags: dict[str, str] = field(default_factory=dict)  # instead of the true sha256
+    over: threading.Event = field(default_factory=threading.Event)  # ends what stalls
+    asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range header
+
+    def add(self, repo: str, path: str, content: bytes, revision: str = "main") -> str:
+        """Put a file where a hub would serve it; returns its URL path."""
+        where = f"/{repo}/resolve/{revision}/{path}"
+        self.files[where] = content
+        return where
+
+    def ranges(self, path: str) -> list[str]:
+        """Range headers of the GETs of a path, in order."""
+        return [asked for method, where, asked in self.asked if method == "GET" and where == path]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A running server on 127.0.0.1; retries do not wait."""
+    hub = Hub()
+    monkeypatch.setattr("trainer.weights.download.time.sleep", lambda _: None)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def _answer(self, body: bool) -> None:
+            asked = self.headers.get("Range", "")
+            hub.asked.append((self.command, self.path, asked))
+            content = hub.files.get(self.path)
+            if content is None or (body and self.path in hub.broken):
+                self.send_response(404 if content is None else 503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            match = re.fullmatch(r"bytes=(\d+)-", asked)
+            start = int(match[1]) if match else 0
+            if match and start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(206 if match else 200)
+            size = len(content) if body else hub.stated.get(self.path, len(content))
+            if match:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Length", str(size - start))
+            self.send_header("ETag", f'"{hub.etags.get(self.path) or hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.end_headers()
+            if body:
+                end = hub.cut.pop(self.path, None)
+                pause = hub.stall.get(self.path)
+                self.wfile.write(content[start : None if end is None else start + end][:pause])
+                self.close_connection = end is not None or pause is not None
+                if pause is not None:
+                    self.wfile.flush()
+                    hub.over.wait(30)
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,303 @@
+"""Fetching against a loopback hub: good days, bad networks, full disks, terms."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from datagen.errors import UserError
+from trainer.weights import download, registry
+from trainer.weights.cache import local_path, read_receipt, verify
+from trainer.weights.cli import app
+from trainer.weights.fetch import fetch
+from trainer.weights.registry import Weight, WeightFile
+
+BODY = bytes(range(256)) * 2000
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+
+def entry(name: str = "thing", **changes: Any) -> Weight:
+    values: dict[str, Any] = {
+        "name": name,
+        "title": "a thing",
+        "used_by": "tests",
+        "licence": "MIT",
+        "commercial": "yes",
+        "repo": "org/thing",
+        "files": (WeightFile("sub/model.bin", len(BODY), DIGEST),),
+    }
+    return Weight(**(values | changes))
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def put(*entries: Weight) -> None:
+        monkeypatch.setattr(registry, "WEIGHTS", entries)
+
+    return put
+
+
+def test_fetch_publishes_once_and_verifies(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    path = fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert path.read_bytes() == BODY
+    assert path == local_path("thing", tmp_path)
+    assert [(record.pinned, fault) for record, fault in verify("thing", tmp_path)] == [(True, "")]
+    fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert len(hub.ranges(where)) == 1
+
+
+def test_interrupted_download_resumes_where_it_stopped(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    hub.cut[where] = 100_000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            download.time, "sleep", lambda _: hub.broken.add(where)
+        )  # the line drops, the server goes down
+        with pytest.raises(UserError, match=r"503; 100000 bytes are kept, the same command resumes"):
+            fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert not (tmp_path / "thing").exists()
+    hub.broken.clear()
+    assert fetch("thing", cache=tmp_path, endpoint=hub.url).read_bytes() == BODY
+    assert hub.ranges(where)[-1] == "bytes=100000-"
+
+
+def test_a_dropped_line_is_tried_again_within_one_call(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    hub.cut[where] = 7
+    assert fetch("thing", cache=tmp_path, endpoint=hub.url).read_bytes() == BODY
+    assert hub.ranges(where) == ["", "bytes=7-"]
+
+
+def test_killed_download_resumes(hub: Any, register: Any, tmp_path: Path) -> None:
+    """A process killed in the middle of a file leaves its bytes for the next one."""
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    hub.stall[where] = 200_000
+    script = (
+        "import sys; from pathlib import Path; from trainer.weights import download\n"
+        "remote = download.on_hub('org/thing', 'sub/model.bin', 'main', sys.argv[1])\n"
+        "download.download(remote, Path(sys.argv[2]))"
+    )
+    staged = tmp_path / ".partial" / "thing" / "sub" / "model.bin"
+    child = subprocess.Popen([sys.executable, "-c", script, hub.url, str(staged)])
+    deadline = time.monotonic() + 60
+    while sum(part.stat().st_size for part in tmp_path.rglob("*.part")) < 100_000:
+        assert time.monotonic() < deadline and child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    (part,) = tmp_path.rglob("*.part")
+    kept = part.stat().st_size
+    hub.stall.clear()
+    assert fetch("thing", cache=tmp_path, endpoint=hub.url).read_bytes() == BODY
+    assert hub.ranges(where)[-1] == f"bytes={kept}-"
+
+
+def test_truncated_file_is_not_published(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry(files=(WeightFile("sub/model.bin"),)))
+    where = hub.add("org/thing", "sub/model.bin", BODY[:-50])
+    hub.stated[where] = len(BODY)
+    with pytest.raises(UserError, match=f"cut short at {len(BODY) - 50} of {len(BODY)} bytes"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert not (tmp_path / "thing").exists()
+
+
+def test_another_size_than_registered_is_refused_before_the_download(
+    hub: Any, register: Any, tmp_path: Path
+) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY + b"more")
+    with pytest.raises(UserError, match=f"has {len(BODY) + 4} bytes, expected {len(BODY)}"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert hub.ranges(where) == []
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_wrong_hash_is_dropped(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
+    """Against the registry's sha256 or, without one, against what the hub states."""
+    register(entry(files=(WeightFile("sub/model.bin", sha256=DIGEST if pinned else None),)))
+    where = hub.add("org/thing", "sub/model.bin", b"x" + BODY[1:])
+    hub.etags[where] = DIGEST
+    with pytest.raises(UserError, match=f"has sha256 .*says {DIGEST}; it was dropped"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert not list(tmp_path.rglob("model.bin*"))
+    hub.files[where] = BODY
+    assert fetch("thing", cache=tmp_path, endpoint=hub.url).read_bytes() == BODY
+
+
+def test_small_files_are_checked_by_their_git_hash(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry(files=(WeightFile("config.json"),)))
+    where = hub.add("org/thing", "config.json", b"{}\n")
+    hub.etags[where] = "0" * 40
+    with pytest.raises(UserError, match="differs from what the hub says"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    hub.etags[where] = "0967ef424bce6791893e9a57bb952f80fd536e93"  # git hash-object of that file
+    fetch("thing", cache=tmp_path, endpoint=hub.url)
+
+
+def test_hash_of_the_first_fetch_is_trusted_ever_after(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry(files=(WeightFile("model.bin"),)))
+    where = hub.add("org/thing", "model.bin", b"first")
+    path = fetch("thing", cache=tmp_path, endpoint=hub.url)
+    receipt = read_receipt(tmp_path / "thing")
+    assert receipt is not None and not receipt.files[0].pinned
+    path.write_bytes(b"spoil")
+    assert [fault.startswith("sha256") for _, fault in verify("thing", tmp_path)] == [True]
+    path.unlink()
+    hub.files[where] = b"second"
+    with pytest.raises(UserError, match="when it was first fetched; add --force"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert fetch("thing", cache=tmp_path, endpoint=hub.url, force=True).read_bytes() == b"second"
+
+
+def test_absent_file_and_dead_server_are_one_line(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    with pytest.raises(UserError, match=r"model.bin was not found \(404\)"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    with pytest.raises(UserError, match="127.0.0.1:9/"):
+        fetch("thing", cache=tmp_path, endpoint="http://127.0.0.1:9")
+    with pytest.raises(UserError, match="give an http"):
+        fetch("thing", cache=tmp_path, endpoint="ftp://x")
+
+
+def test_full_disk_is_one_line_and_resumes(
+    hub: Any, register: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RLIMIT_FSIZE makes the kernel refuse to write on, as a full disk does."""
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    script = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from datagen.errors import UserError; from trainer.weights import download\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "remote = download.on_hub('org/thing', 'sub/model.bin', 'main', sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "try: download.download(remote, Path(sys.argv[2]))\n"
+        "except UserError as error: print(error)"
+    )
+    staged = tmp_path / ".partial" / "thing" / "sub" / "model.bin"
+    found = subprocess.run(
+        [sys.executable, "-c", script, hub.url, str(staged)], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.startswith("disk full while writing") and found.stdout.count("\n") == 1
+    (part,) = tmp_path.rglob("*.part")
+    kept = part.stat().st_size
+    assert 0 < kept <= 300_000
+    fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert hub.ranges(where)[-1] == f"bytes={kept}-"
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    with pytest.raises(UserError, match="disk full"):
+        fetch("thing", cache=tmp_path / "other", endpoint=hub.url)
+
+
+def test_noncommercial_is_refused_unless_allowed(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry(commercial="no", licence="research only"), entry("vague", commercial="unclear"))
+    hub.add("org/thing", "sub/model.bin", BODY)
+    with pytest.raises(UserError, match=r"research only.*forbids.*--allow-noncommercial"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    with pytest.raises(UserError, match="does not settle"):
+        fetch("vague", cache=tmp_path, endpoint=hub.url)
+    assert hub.asked == []
+    fetch("thing", cache=tmp_path, endpoint=hub.url, allow_noncommercial=True)
+
+
+@pytest.mark.parametrize(
+    "layout", ["thing/sub", "org/thing/sub", "sub", "models--org--thing/snapshots/abc/sub", "."]
+)
+def test_from_a_folder_of_any_usual_layout(layout: str, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    source = tmp_path / "usb"
+    (source / layout).mkdir(parents=True)
+    (source / layout / "model.bin").write_bytes(BODY)
+    assert fetch("thing", cache=tmp_path / "cache", source=str(source)).read_bytes() == BODY
+
+
+def test_from_a_folder_checks_too(register: Any, tmp_path: Path) -> None:
+    register(entry())
+    with pytest.raises(UserError, match="no such folder"):
+        fetch("thing", cache=tmp_path, source=str(tmp_path / "absent"))
+    (tmp_path / "usb").mkdir()
+    with pytest.raises(UserError, match=r"thing was not found there; put sub/model.bin below"):
+        fetch("thing", cache=tmp_path, source=str(tmp_path / "usb"))
+    (tmp_path / "usb" / "model.bin").write_bytes(BODY[::-1])
+    with pytest.raises(UserError, match="has sha256"):
+        fetch("thing", cache=tmp_path, source=str(tmp_path / "usb"))
+    assert (tmp_path / "usb" / "model.bin").read_bytes() == BODY[::-1]
+    assert not (tmp_path / "thing").exists()
+
+
+def test_from_a_mirror_address(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    hub.files["/weights/thing/sub/model.bin"] = BODY
+    assert fetch("thing", cache=tmp_path, source=f"{hub.url}/weights/").read_bytes() == BODY
+
+
+def test_disk_full_while_copying(register: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(entry())
+    (tmp_path / "model.bin").write_bytes(BODY)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trainer.weights.fetch.shutil.copyfile", full)
+    with pytest.raises(UserError, match="disk full while copying"):
+        fetch("thing", cache=tmp_path / "cache", source=str(tmp_path))
+
+
+def test_zipped_pack_is_unpacked_inside_its_folder_only(hub: Any, register: Any, tmp_path: Path) -> None:
+    bundle = io.BytesIO()
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr("pack/det.onnx", b"det")
+        archive.writestr("../../evil.onnx", b"evil")
+        archive.writestr("readme.txt", b"no")
+    data = bundle.getvalue()
+    hub.files["/pack.zip"] = data
+    file = WeightFile(
+        "pack.zip", len(data), hashlib.sha256(data).hexdigest(), f"{hub.url}/pack.zip", "models/pack"
+    )
+    register(entry(repo="", files=(file,)))
+    folder = fetch("thing", cache=tmp_path / "cache")
+    assert sorted(path.name for path in (folder / "models/pack").iterdir()) == ["det.onnx", "evil.onnx"]
+    assert not (tmp_path / "evil.onnx").exists()
+    assert {fault for _, fault in verify("thing", tmp_path / "cache")} == {""}
+
+
+def test_local_path_names_the_command(register: Any, tmp_path: Path) -> None:
+    register(entry(commercial="no"))
+    with pytest.raises(
+        UserError, match="run: megactor-datagen weights fetch thing --allow-noncommercial --cache"
+    ):
+        local_path("thing", tmp_path)
+    with pytest.raises(UserError, match="not a known weight; known: thing"):
+        local_path("think", tmp_path)
+
+
+def test_command_line(hub: Any, register: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    monkeypatch.setenv("MEGACTOR_DATAGEN_CACHE", str(tmp_path))
+    runner = CliRunner()
+    assert runner.invoke(app, ["fetch", "thing", "--endpoint", hub.url]).exit_code == 0
+    assert "ok, pinned sha256" in runner.invoke(app, ["verify"]).stdout
+    assert '"state": "fetched"' in runner.invoke(app, ["list", "--json"]).stdout
+    (tmp_path / "thing/sub/model.bin").write_bytes(b"?" * len(BODY))
+    found = runner.invoke(app, ["verify", "thing"])
+    assert isinstance(found.exception, UserError) and f"expected {DIGEST}" in found.stdout
+    runner.invoke(app, ["fetch", "thing", "--endpoint", hub.url, "--force"])
+    assert runner.invoke(app, ["verify"]).exit_code == 0
+    assert len(hub.ranges(where)) == 2

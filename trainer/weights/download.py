@@ -1,0 +1,185 @@
+"""One file over HTTP into one local file, resumable over process restarts, every failure one line.
+
+`huggingface_hub` does the transport: sessions, tokens, proxies, what the hub says of a file. Only the loop that writes
+is our own, because `hf_hub_download` throws a partial file away when it fails, and so cannot resume.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+from tqdm.auto import tqdm
+
+from datagen.errors import UserError
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FRUITLESS_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file on a server.
+
+    Attributes:
+        url: where to get it.
+        size: bytes, None when the server does not say.
+        etag: the hub's name of the content (sha256 of large files, git hash of small ones), or any server's.
+        headers: to send along.
+    """
+
+    url: str
+    size: int | None
+    etag: str | None
+    headers: dict[str, str]
+
+
+def on_hub(repo: str, path: str, revision: str, endpoint: str | None) -> Remote:
+    """Ask a hub (huggingface.co, `HF_ENDPOINT`, or the endpoint given) for a file.
+
+    Raises:
+        UserError: not there, no access, no connection.
+    """
+    return _ask(hf_hub_url(repo, path, revision=revision, endpoint=endpoint), token=None)
+
+
+def at_url(url: str) -> Remote:
+    """Ask any web server for a file; no hub token is sent.
+
+    Raises:
+        UserError: not there, no access, no connection.
+    """
+    return _ask(url, token=False)
+
+
+def download(remote: Remote, target: Path, *, expected_size: int | None = None) -> None:
+    """Fetch a file to `target`; continues where an earlier call, even of another process, was cut off.
+
+    Args:
+        remote: what to fetch.
+        target: created, with its folders, only when complete; `target.<tag>.part` until then.
+        expected_size: bytes, when known independently of the server.
+
+    Raises:
+        UserError: one line saying what happened and, where that helps, that a further call resumes.
+    """
+    size = remote.size if expected_size is None else expected_size
+    if remote.size is not None and size != remote.size:
+        raise UserError(
+            f"{remote.url} has {remote.size} bytes, expected {size}: another version or a broken mirror"
+        )
+    tag = hashlib.sha256((remote.etag or remote.url).encode()).hexdigest()[:8]  # never splice two versions
+    part = target.with_name(f"{target.name}.{tag}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if size is not None and _length(part) > size:
+            part.unlink()
+        _check_space(part, size)
+        _transfer(remote, part, size)
+        os.replace(part, target)
+    except (OSError, httpx2.HTTPError) as error:
+        raise explain(error, remote.url, part) from error
+
+
+def explain(error: Exception, url: str, path: Path) -> UserError:
+    """The line a user sees for an error of transport or disk."""
+    have = _length(path)
+    resume = f"; {have} bytes are kept, the same command resumes" if have else ""
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        if status == 404:
+            return UserError(f"{url} was not found (404)")
+        if status in (401, 403):
+            return UserError(f"{url} needs access ({status}): accept its terms on the hub and set HF_TOKEN")
+        return UserError(f"{url}: the server answered {status}{resume}")
+    if isinstance(error, OfflineModeIsEnabled):
+        return UserError(f"{url}: HF_HUB_OFFLINE is set; unset it or give --from FOLDER")
+    if isinstance(error, httpx2.HTTPError):
+        return UserError(f"{url}: {str(error) or type(error).__name__}{resume}")
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return UserError(f"disk full while writing {path}: free space or give another --cache{resume}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return UserError(f"cannot write {path}: {error.strerror}")
+    return UserError(f"{url}: {str(error) or type(error).__name__}{resume}")
+
+
+def _ask(url: str, token: bool | None) -> Remote:
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise UserError(f"{url!r} is not an http(s) address", code=2)
+    try:
+        found = get_hf_file_metadata(url, token=token)
+    except (OSError, httpx2.HTTPError) as error:
+        raise explain(error, url, Path()) from error
+    headers = build_hf_headers(token=token)
+    if urlsplit(found.location).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)  # a redirect to a file store carries its own signature
+    return Remote(found.location, found.size, found.etag, headers)
+
+
+def _transfer(remote: Remote, part: Path, size: int | None) -> None:
+    """Append what is missing; a dropped connection is tried again as long as tries bring something.
+
+    Raises:
+        UserError: the server ended before `size` bytes.
+        httpx2.TransportError: several tries in a row brought nothing.
+    """
+    fruitless = 0
+    while size is None or _length(part) < size:
+        have = _length(part)
+        try:
+            _append(remote, part, have, size)
+            break
+        except httpx2.TransportError:
+            fruitless = 0 if _length(part) > have else fruitless + 1
+            if fruitless == _FRUITLESS_TRIES:
+                raise
+            time.sleep(fruitless)
+    if size is not None and _length(part) != size:
+        raise UserError(
+            f"{remote.url}: the download was cut short at {_length(part)} of {size} bytes; the same command resumes"
+        )
+
+
+def _append(remote: Remote, part: Path, have: int, size: int | None) -> None:
+    """One request: the bytes after the first `have`, or all when the server does not do ranges."""
+    headers = remote.headers | {"accept-encoding": "identity"}
+    if have:
+        headers["range"] = f"bytes={have}-"
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with (
+        part.open("ab") as file,
+        get_session().stream("GET", remote.url, headers=headers, timeout=timeout) as answer,
+    ):
+        if answer.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
+            file.truncate(0)
+            raise httpx2.RemoteProtocolError("the server has fewer bytes than before")
+        hf_raise_for_status(answer)
+        if have and answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+            file.truncate(0)
+            have = 0
+        with tqdm(
+            desc=part.name.split(".")[0], initial=have, total=size, unit="B", unit_scale=True, disable=None
+        ) as bar:
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+                bar.update(len(chunk))
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _check_space(part: Path, size: int | None) -> None:
+    missing = (size or 0) - _length(part)
+    if missing > shutil.disk_usage(part.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
