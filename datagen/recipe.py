@@ -33,7 +33,7 @@ class Curate(Frozen):
     max_fps: float = Field(30.0, gt=0, le=120, description="sources above are thinned by a whole factor")
     crop_scale: float = Field(2.0, ge=1.2, le=4, description="side of the crop over the median face box side")
     max_upscale: float = Field(2.0, ge=1, description="largest enlargement from source pixels to the clip")
-    max_outside: float = Field(0.25, ge=0, le=0.9, description="largest share of the crop outside the picture")
+    max_outside: float = Field(0.5, ge=0, le=0.9, description="largest share of the crop outside the picture")
     faces: Literal["largest", "all"] = Field("largest", description="faces of a shot that become clips")
     detect_every_s: float = Field(0.5, gt=0, description="seconds between looks for new faces")
     max_gap_s: float = Field(0.4, ge=0, description="longest loss of a face that a track bridges, in seconds")

@@ -1,0 +1,76 @@
+"""The fixed square of a clip: one crop for all frames, so that nothing jitters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Square in displayed source pixels; `x`, `y` may be negative and the square may reach beyond the picture."""
+
+    x: int
+    y: int
+    size: int
+
+    def cut(self, frame_HWC: np.ndarray, side: int) -> np.ndarray:
+        """The square, resized to `side`; black outside the picture."""
+        height, width = frame_HWC.shape[:2]
+        x0, y0 = max(self.x, 0), max(self.y, 0)
+        x1, y1 = min(self.x + self.size, width), min(self.y + self.size, height)
+        piece = frame_HWC[y0:y1, x0:x1]
+        if piece.shape[:2] != (self.size, self.size):
+            piece = cv2.copyMakeBorder(
+                piece,
+                y0 - self.y,
+                self.y + self.size - y1,
+                x0 - self.x,
+                self.x + self.size - x1,
+                cv2.BORDER_CONSTANT,
+                value=(0, 0, 0),
+            )
+        if side == self.size:
+            return np.ascontiguousarray(piece)
+        shrink = side < self.size
+        return cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+
+    def outside(self, width: int, height: int) -> float:
+        """Share of the square that lies outside the picture."""
+        seen_x = max(0, min(self.x + self.size, width) - max(self.x, 0))
+        seen_y = max(0, min(self.y + self.size, height) - max(self.y, 0))
+        return 1 - seen_x * seen_y / self.size**2
+
+    def to_clip(self, boxes_N4: np.ndarray, side: int) -> np.ndarray:
+        """Boxes from source pixels into clip pixels (the pixel centre convention of `cv2.resize`)."""
+        scale = side / self.size
+        offset = np.array([self.x, self.y, self.x, self.y], np.float32)
+        return ((boxes_N4 - offset + 0.5) * scale - 0.5).astype(np.float32)
+
+
+def square_side(boxes_N4: np.ndarray) -> np.ndarray:
+    """(N,) side of the square around each box."""
+    return np.maximum(boxes_N4[:, 2] - boxes_N4[:, 0], boxes_N4[:, 3] - boxes_N4[:, 1])
+
+
+def choose_crop(boxes_N4: np.ndarray, width: int, height: int, scale: float) -> Crop:
+    """Square of `scale` times the median face box side around the track's centre.
+
+    Enlarged only as far as needed to hold every frame's face; moved into the picture where it fits.
+    """
+    sides = square_side(boxes_N4)
+    low, high = boxes_N4[:, :2].min(axis=0), boxes_N4[:, 2:].max(axis=0)
+    side = max(scale * float(np.median(sides)), float((high - low).max()) + 2)
+    centres = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / 2
+    # The median centre, moved just enough that the union of all boxes stays inside.
+    centre = np.clip(np.median(centres, axis=0), high - side / 2, low + side / 2)
+    size = int(np.ceil(side))
+    corner = np.round(centre - size / 2).astype(int)
+    for axis, limit in enumerate((width, height)):
+        if size <= limit:
+            corner[axis] = min(max(corner[axis], 0), limit - size)
+        else:
+            corner[axis] = -((size - limit) // 2)
+    return Crop(int(corner[0]), int(corner[1]), size)

@@ -1,0 +1,166 @@
+"""Curate one part: read every source once, publish one piece of the clip table and one failures file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from datagen.curate.choose import Candidate, best_frame, candidates, check, fit, measure
+from datagen.curate.timeline import timeline
+from datagen.curate.track import FaceFollower
+from datagen.errors import Refusal
+from datagen.faces import FaceAnalyser
+from datagen.media import VideoReader
+from datagen.operations.donor import check_portrait
+from datagen.recipe import Recipe
+from datagen.sources import file_sha256, key_hash, local_file
+
+BATCH = 8  # frames decoded at once: 50 MB at 1080p
+Row = dict[str, Any]
+
+
+def curate_source(
+    row: Row, recipe: Recipe, analyser: FaceAnalyser, scratch: Path
+) -> tuple[list[Row], list[Row]]:
+    """Clip rows and failure rows of one source; never raises for what a source may contain."""
+    clips: list[Row] = []
+    failures: list[Row] = []
+    try:
+        with local_file(row["path"], row["member"], scratch) as path:
+            sha256 = file_sha256(path)
+            with VideoReader(path) as reader:
+                for clip in _clips(row, recipe, analyser, reader):
+                    if isinstance(clip, tuple):
+                        failures.append(failure(row, *clip))
+                    else:
+                        clips.append(clip | {"source_sha256": sha256})
+        if not clips and not failures:
+            raise Refusal("too_short", "no face was followed long enough", "lower curate.min_frames")
+    except Refusal as refusal:
+        failures.append(failure(row, None, refusal))
+    return clips, failures
+
+
+def failure(row: Row, clip_id: str | None, refusal: Refusal, *, stage: str = "curate", attempt: int = 1) -> Row:
+    """One failure row of a source or of a clip."""
+    return {
+        "part": row["part"],
+        "unit": row.get("unit"),
+        "source": row["source"],
+        "clip_id": clip_id,
+        "stream": None,
+        "stage": stage,
+        "reason": refusal.reason,
+        "message": refusal.message,
+        "hint": refusal.hint,
+        "attempt": attempt,
+    }
+
+
+def _clips(
+    row: Row, recipe: Recipe, analyser: FaceAnalyser, reader: VideoReader
+) -> Iterator[Row | tuple[str, Refusal]]:
+    settings = recipe.curate
+    chosen, fps = timeline(reader.info, reader.times_F, settings)
+    follower = FaceFollower(
+        analyser,
+        detect_every=round(settings.detect_every_s * fps),
+        max_gap=round(settings.max_gap_s * fps),
+        min_presence=recipe.gates.min_presence,
+    )
+    tracking = follower(_frames(reader, chosen))
+    if not tracking.tracks:
+        raise Refusal("no_face", f"no face in {len(chosen)} frames")
+    found = candidates(tracking, settings)
+    if not found:
+        longest = max(len(track.records) for track in tracking.tracks)
+        raise Refusal(
+            "too_short",
+            f"the longest run of one face is {longest} frames, fewer than {settings.min_frames}",
+            "lower curate.min_frames",
+        )
+    for candidate in found:
+        clip_id = f"{row['name']}-{key_hash(row['source_key'])}-t{candidate.number}-f{candidate.start}"
+        try:
+            yield _clip(clip_id, row, recipe, analyser, reader, candidate, chosen, fps)
+        except Refusal as refusal:
+            yield clip_id, refusal
+
+
+def _clip(
+    clip_id: str,
+    row: Row,
+    recipe: Recipe,
+    analyser: FaceAnalyser,
+    reader: VideoReader,
+    candidate: Candidate,
+    chosen: np.ndarray,
+    fps: float,
+) -> Row:
+    crop, upscale = fit(candidate, reader.info, recipe.curate)
+    quality = measure(candidate, crop)
+    check(quality, recipe.gates)
+    size = recipe.curate.size
+    frames = chosen[candidate.start : candidate.stop]
+    best = best_frame(candidate)
+    portrait = crop.cut(reader.read([int(frames[best])])[0], size)
+    embedding, score = _identity(portrait, analyser, recipe)
+    return {
+        "clip_id": clip_id,
+        "part": row["part"],
+        **{name: row[name] for name in ("source", "source_key", "dataset", "subject", "split", "licence", "consent")},
+        "start_s": float(reader.times_F[frames[0]]),
+        "end_s": float(reader.times_F[frames[0]]) + len(frames) / fps,
+        "frames": len(frames),
+        "fps": fps,
+        "size": size,
+        "upscale": upscale,
+        "has_audio": reader.info.has_audio,
+        "crop": {"x": crop.x, "y": crop.y, "size": crop.size},
+        "face_boxes": np.round(crop.to_clip(candidate.boxes, size)).astype(np.int16).tolist(),
+        **quality,
+        "face_count": candidate.face_count,
+        "source_frames": frames.tolist(),
+        "embedding": None if embedding is None else embedding.tolist(),
+        "donor_score": score,
+        "donor_image": None if score is None else _png(portrait),
+    }
+
+
+def _identity(portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe) -> tuple[np.ndarray | None, float | None]:
+    """Embedding of the clip's best frame, and its score as a donor where it may serve as one."""
+    detections = analyser.detect(portrait)
+    if not detections:
+        return None, None
+    centre = np.full(2, portrait.shape[0] / 2)
+    middle = min(detections, key=lambda face: float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)))
+    landmarks, presence = analyser.landmarks(portrait, middle)
+    if presence < recipe.gates.min_presence:
+        return None, None
+    embedding = analyser.embed(portrait, landmarks)
+    try:
+        donor = check_portrait(portrait, analyser)
+    except Refusal:
+        return embedding, None
+    return embedding, float(donor.score)
+
+
+def _frames(reader: VideoReader, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames of the timeline in order; a frame shown twice is decoded once."""
+    repeats = np.bincount(chosen, minlength=len(reader))
+    for indices, frames in reader.batches(0, len(reader), 1, BATCH):
+        for index, frame in zip(indices, frames, strict=True):
+            for _ in range(int(repeats[index])):
+                yield frame
+
+
+def _png(image_HWC: np.ndarray) -> bytes:
+    done, data = cv2.imencode(".png", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ValueError("a portrait could not be encoded")
+    return io.BytesIO(data.tobytes()).getvalue()

@@ -1,0 +1,45 @@
+"""Which source frame is shown at every tick of a constant-rate clip."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datagen.media import VideoInfo
+from datagen.recipe import Curate
+
+STANDARD_RATES = (8, 10, 12, 12.5, 15, 24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 120)
+
+
+def timeline(info: VideoInfo, times_s: np.ndarray, settings: Curate) -> tuple[np.ndarray, float]:
+    """Frame indices at a constant rate, and that rate.
+
+    A constant-rate source keeps its frames one by one (thinned by a whole factor above `max_fps`). A variable one,
+    or an explicit `fps`, shows at every tick the frame nearest to it in time.
+
+    Args:
+        times_s: (F,) ascending presentation times in seconds.
+
+    Returns:
+        (N,) int32 indices, non-decreasing; frames per second.
+    """
+    count = len(times_s)
+    if settings.fps is None and info.constant_rate:
+        step = int(np.ceil(info.fps / settings.max_fps - 1e-3))
+        step = max(step, 1)
+        return np.arange(0, count, step, dtype=np.int32), _exact(info.fps) / step
+    rate = settings.fps
+    if rate is None:
+        rate = min(STANDARD_RATES, key=lambda standard: abs(np.log(standard / info.fps)))
+        rate /= max(int(np.ceil(rate / settings.max_fps - 1e-3)), 1)
+    start, end = float(times_s[0]), float(times_s[-1])
+    ticks = start + np.arange(int(np.floor((end - start) * rate + 1e-6)) + 1) / rate
+    right = np.clip(np.searchsorted(times_s, ticks), 0, count - 1)
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(ticks - times_s[left] <= times_s[right] - ticks, left, right)
+    return nearest.astype(np.int32), float(rate)
+
+
+def _exact(rate: float) -> float:
+    """A measured rate snapped to the standard one it means (29.97 is 30000/1001)."""
+    near = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
+    return float(near) if abs(near - rate) < 2e-3 * near else float(rate)

@@ -1,0 +1,194 @@
+"""Follow every face of a source through its frames, in one pass with bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from datagen.faces import Detection, FaceAnalyser
+from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
+from datagen.curate.crop import Crop, square_side
+from datagen.curate.shots import FrameChange
+
+# Columns of one frame's record: all that is kept of a face, so that an hour of video stays small.
+FIELDS = (
+    *("x0", "y0", "x1", "y1", "presence", "yaw", "pitch", "roll"),
+    *("mouth", "eyes", "gaze_x", "gaze_y", "luma", "sharpness"),
+)
+COLUMN = {name: index for index, name in enumerate(FIELDS)}
+GAZE_EVERY = 3
+
+
+@dataclass
+class Track:
+    """One face over consecutive frames.
+
+    Attributes:
+        start: position of the first record in the timeline.
+        records: one row of `FIELDS` per frame; NaN where the face was lost for a moment.
+    """
+
+    start: int
+    records: list[np.ndarray] = field(default_factory=list)
+    landmarks: np.ndarray | None = None
+    lost: int = 0
+
+    @property
+    def stop(self) -> int:
+        """One past the last frame."""
+        return self.start + len(self.records)
+
+    @property
+    def box(self) -> np.ndarray:
+        """Last box seen."""
+        for record in reversed(self.records):
+            if not np.isnan(record[0]):
+                return record[:4]
+        raise ValueError("a track has at least one box")
+
+    def table(self) -> np.ndarray:
+        """(frames, fields) float32 with short gaps filled by straight lines."""
+        table = np.stack(self.records)
+        ticks = np.arange(len(table))
+        for column in range(table.shape[1]):
+            seen = ~np.isnan(table[:, column])
+            if seen.any() and not seen.all():
+                table[:, column] = np.interp(ticks, ticks[seen], table[seen, column])
+        return table
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Result of one pass: all tracks, and the change of every frame against the one before."""
+
+    tracks: list[Track]
+    change: np.ndarray
+
+
+class FaceFollower:
+    """Follows all faces: a landmark mesh per face and frame, a detector now and then and where a face is lost."""
+
+    def __init__(
+        self, analyser: FaceAnalyser, *, detect_every: int, max_gap: int, min_presence: float
+    ) -> None:
+        self.analyser = analyser
+        self.detect_every = max(detect_every, 1)
+        self.max_gap = max_gap
+        self.min_presence = min_presence
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> Tracking:
+        """Track through RGB frames given one by one."""
+        active: list[Track] = []
+        done: list[Track] = []
+        change = FrameChange()
+        changes = []
+        for index, frame in enumerate(frames):
+            changes.append(change(frame))
+            for track in active:
+                self._follow(track, frame)
+            lost = any(track.lost for track in active)
+            if index % self.detect_every == 0 or (lost and index % 2 == 0):
+                self._look(frame, index, active)
+            ended = [track for track in active if track.lost > self.max_gap or _overtaken(track, active)]
+            done.extend(ended)
+            active = [track for track in active if all(track is not other for other in ended)]
+        done.extend(active)
+        for track in done:
+            _trim(track)
+        found = sorted((track for track in done if track.records), key=lambda track: (track.start, track.records[0][0]))
+        return Tracking(found, np.array(changes, np.float32))
+
+    def _follow(self, track: Track, frame: np.ndarray) -> None:
+        if track.landmarks is not None and not track.lost:
+            landmarks, presence = self.analyser.follow(frame, track.landmarks)
+            if presence >= self.min_presence and _plausible(track.box, face_box(landmarks)):
+                track.landmarks = landmarks
+                track.records.append(self._record(frame, landmarks, presence, len(track.records)))
+                return
+        track.lost += 1
+        track.records.append(np.full(len(FIELDS), np.nan, np.float32))
+
+    def _look(self, frame: np.ndarray, index: int, active: list[Track]) -> None:
+        for detection in self.analyser.detect(frame):
+            nearest = max(active, key=lambda track: overlap(track.box, detection.box), default=None)
+            if nearest is not None and overlap(nearest.box, detection.box) > 0.15:
+                if nearest.lost:
+                    self._enter(nearest, frame, detection, replace=True)
+                continue
+            track = Track(index)
+            if self._enter(track, frame, detection, replace=False):
+                active.append(track)
+
+    def _enter(self, track: Track, frame: np.ndarray, detection: Detection, *, replace: bool) -> bool:
+        landmarks, presence = self.analyser.landmarks(frame, detection)
+        if presence < self.min_presence:
+            return False
+        record = self._record(frame, landmarks, presence, len(track.records))
+        if replace:
+            track.records[-1] = record
+        else:
+            track.records.append(record)
+        track.landmarks, track.lost = landmarks, 0
+        return True
+
+    def _record(self, frame: np.ndarray, landmarks: np.ndarray, presence: float, age: int) -> np.ndarray:
+        box = face_box(landmarks)
+        side = float(square_side(box[None])[0])
+        centre = (box[:2] + box[2:]) / 2
+        around = _square(centre, 2 * side).cut(frame, 64)
+        face = _square(centre, side).cut(frame, 128)
+        grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+        look = np.full(2, np.nan, np.float32)
+        if age % GAZE_EVERY == 0:
+            look = gaze(landmarks, self.analyser.irises(frame, landmarks))
+        values = [
+            *box,
+            presence,
+            *pose(landmarks),
+            mouth_opening(landmarks),
+            eye_opening(landmarks),
+            *look,
+            float(cv2.cvtColor(around, cv2.COLOR_RGB2GRAY).mean()),
+            float(cv2.Laplacian(grey, cv2.CV_32F).var()),
+        ]
+        return np.array(values, np.float32)
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    shared = float(np.prod(np.clip(high - low, 0, None)))
+    areas = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]))
+    return shared / (areas - shared) if areas > shared else 0.0
+
+
+def _square(centre: np.ndarray, side: float) -> Crop:
+    size = max(int(round(side)), 2)
+    corner = np.round(centre - size / 2).astype(int)
+    return Crop(int(corner[0]), int(corner[1]), size)
+
+
+def _plausible(last: np.ndarray, box: np.ndarray) -> bool:
+    """A face does not jump or change its size by much within one frame."""
+    ratio = float(square_side(box[None])[0] / max(square_side(last[None])[0], 1e-3))
+    return overlap(last, box) > 0.2 and 0.6 < ratio < 1.67
+
+
+def _overtaken(track: Track, active: list[Track]) -> bool:
+    """A second mesh slid onto a face that an older track holds already."""
+    return any(
+        other is not track and not other.lost and other.start <= track.start
+        and (other.start, id(other)) != (track.start, id(track))
+        and active.index(other) < active.index(track)
+        and overlap(other.box, track.box) > 0.5
+        for other in active
+    )
+
+
+def _trim(track: Track) -> None:
+    """Drop the lost frames at the end."""
+    while track.records and np.isnan(track.records[-1][0]):
+        track.records.pop()
