@@ -1,0 +1,22 @@
+"""Video in and out: what a file is, its frames at exact times, and bit-exact encoding.
+
+Everything here takes and gives RGB uint8 frames, upright and with square pixels, and times in seconds. Failures
+that belong to one file are `datagen.errors.Refusal`s whose text is the same on every machine.
+"""
+
+from datagen.media.decode import VideoReader, decode_bytes
+from datagen.media.encode import encode, frame_rate
+from datagen.media.ffmpeg import FfmpegError, bundled_ffmpeg, ffmpeg_version
+from datagen.media.probe import VideoInfo, probe
+
+__all__ = [
+    "FfmpegError",
+    "VideoInfo",
+    "VideoReader",
+    "bundled_ffmpeg",
+    "decode_bytes",
+    "encode",
+    "ffmpeg_version",
+    "frame_rate",
+    "probe",
+]

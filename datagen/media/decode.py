@@ -1,0 +1,164 @@
+"""Frames of a video file by number, upright, with exact times, in bounded memory."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Literal, Self
+
+import cv2
+import decord
+import numpy as np
+
+from datagen.errors import Refusal
+from datagen.media.backends import DECORD_ERRORS, DecordFrames, FfmpegFrames, Unfit
+from datagen.media.probe import describe, inspect
+
+
+class VideoReader:
+    """Random access to a video file's frames; a context manager.
+
+    decord decodes where it can be exact; otherwise, at once or from the first frame it cannot decode, ffmpeg does.
+    Frames that an edit list hides do not exist here. Frames lost to damage are left out where that is known on
+    opening; where it only shows later, the neighbour before stands in, and `held` says how many.
+
+    Args:
+        path: the file.
+        ffmpeg: another ffmpeg binary than the bundled one.
+        backend: take this one; `None` chooses.
+
+    Attributes:
+        info: as `probe`, its frames, rate and duration those of the frames that can be read.
+        times_F: float64 seconds of each frame, ascending; the first shown frame is at 0.
+        held: frames shown by a neighbour because they do not decode; known after reading them.
+
+    Raises:
+        Refusal: see `probe`; `damaged` where too little of the stream can be decoded.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        ffmpeg: str | None = None,
+        backend: Literal["decord", "ffmpeg"] | None = None,
+    ) -> None:
+        self._path, self._ffmpeg = path, ffmpeg
+        self._container = inspect(path)
+        self._frames: DecordFrames | FfmpegFrames
+        try:
+            if backend == "ffmpeg":
+                raise Unfit("not asked for")
+            self._frames = DecordFrames(path, self._container)
+        except Unfit as error:
+            if backend == "decord":
+                raise Refusal("damaged", "decord cannot decode the stream exactly") from error
+            self._frames = FfmpegFrames(path, self._container, ffmpeg)
+        self._index_F = np.arange(len(self._frames.times_F))
+        self.held = 0
+        self.times_F = self._frames.times_F - self._frames.times_F[0]
+        fps, duration_s, constant = describe(self.times_F, self._container.declared_fps)
+        self.info = replace(
+            self._container.info,
+            frames=len(self.times_F),
+            fps=fps,
+            duration_s=duration_s,
+            constant_rate=constant,
+        )
+
+    @property
+    def backend(self) -> Literal["decord", "ffmpeg"]:
+        """Which decoder the next frame comes from."""
+        return "decord" if isinstance(self._frames, DecordFrames) else "ffmpeg"
+
+    def __len__(self) -> int:
+        return len(self.times_F)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the decoder; reading afterwards is an error."""
+        self._frames.close()
+
+    def read(self, indices: Iterable[int]) -> np.ndarray:
+        """Frames at `indices`, in their order: uint8 (N, H, W, 3), N as many as asked for, all in memory at once.
+
+        Raises:
+            IndexError: an index below 0 or beyond the last frame.
+            Refusal: `damaged` where most of the stream cannot be decoded.
+        """
+        indices_N = np.fromiter(indices, np.int64)
+        if indices_N.size and not 0 <= indices_N.min() <= indices_N.max() < len(self):
+            raise IndexError(f"frames {indices_N.min()}..{indices_N.max()} of a video of {len(self)}")
+        if not indices_N.size:
+            return np.empty((0, self.info.height, self.info.width, 3), np.uint8)
+        try:
+            frames_NHWC = self._frames.read(self._index_F[indices_N])
+        except Unfit:
+            self._take_ffmpeg()
+            frames_NHWC = self._frames.read(self._index_F[indices_N])
+        return self._square_pixels(frames_NHWC)
+
+    def batches(
+        self, start: int = 0, stop: int | None = None, step: int = 1, size: int = 32
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Indices (N,) and frames (N, H, W, 3) of `range(start, stop, step)`, at most `size` frames at a time."""
+        wanted = np.arange(*slice(start, stop, step).indices(len(self)))
+        for first in range(0, len(wanted), size):
+            indices_N = wanted[first : first + size]
+            yield indices_N, self.read(indices_N)
+
+    def _take_ffmpeg(self) -> None:
+        """Goes on with ffmpeg after decord failed on the way; frames keep their numbers and times."""
+        times_F = self._frames.times_F
+        self._frames.close()
+        self._frames = FfmpegFrames(self._path, self._container, self._ffmpeg)
+        found_F = self._frames.times_F
+        tolerance = 0.25 / self.info.fps
+        self._index_F = np.maximum(np.searchsorted(found_F, times_F + tolerance) - 1, 0)
+        self.held = int((np.abs(found_F[self._index_F] - times_F) > tolerance).sum())
+        if self.held > len(times_F) / 2:
+            raise Refusal("damaged", f"{self.held} of {len(times_F)} frames cannot be decoded")
+
+    def _square_pixels(self, frames_NHWC: np.ndarray) -> np.ndarray:
+        size = (self.info.width, self.info.height)
+        if frames_NHWC.shape[2:0:-1] == size:
+            return frames_NHWC
+        return np.stack([cv2.resize(frame_HWC, size) for frame_HWC in frames_NHWC])
+
+
+def decode_bytes(data: bytes, indices: Iterable[int] | None = None) -> np.ndarray:
+    """Frames of a video held in memory, such as a member of a shard: uint8 (N, H, W, 3).
+
+    Only the groups of pictures around the wanted frames are decoded.
+
+    Args:
+        data: a file that `encode` wrote.
+        indices: frame numbers in any order; `None` for all.
+
+    Raises:
+        Refusal: `empty_file` or `damaged`.
+        IndexError: an index below 0 or beyond the last frame.
+    """
+    if not data:
+        raise Refusal("empty_file", "the stream has no bytes")
+    try:
+        reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
+        indices_N = np.arange(len(reader)) if indices is None else np.fromiter(indices, np.int64)
+        if not indices_N.size:
+            return reader.get_batch([0]).asnumpy()[:0]
+        if not 0 <= indices_N.min() <= indices_N.max() < len(reader):
+            raise IndexError(f"frames {indices_N.min()}..{indices_N.max()} of a stream of {len(reader)}")
+        frames_NHWC: np.ndarray = reader.get_batch(indices_N).asnumpy()
+    except DECORD_ERRORS as error:
+        raise Refusal("damaged", "the stream cannot be decoded") from error
+    return frames_NHWC
