@@ -36,6 +36,11 @@ class Output:
         return self.root / "plan"
 
     @property
+    def donors(self) -> Path:
+        """Frozen donor pools, named by the first and last part they serve."""
+        return self.plan / "donors"
+
+    @property
     def clips(self) -> Path:
         """Clip table, one Parquet file per curated part."""
         return self.root / "clips"
@@ -96,7 +101,7 @@ class Output:
         Raises:
             UserError: a folder cannot be made.
         """
-        folders = (self.plan, self.clips, self.shards, self.index, self.failures, self.logs, self.tmp)
+        folders = (self.plan, self.donors, self.clips, self.shards, self.index, self.failures, self.logs, self.tmp)
         for folder in folders:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
