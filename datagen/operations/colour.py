@@ -64,6 +64,16 @@ def with_sharpness(
     return result
 
 
+def shrunk(image_HWC: np.ndarray, landmarks_NC: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its landmarks made smaller without aliasing; left as they are when `scale` is about 1 or more."""
+    if scale >= 0.95:
+        return image_HWC, landmarks_NC.astype(np.float32)
+    image = cv2.resize(image_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    gain = np.array([image.shape[1] / image_HWC.shape[1], image.shape[0] / image_HWC.shape[0], scale])
+    half = np.array([0.5, 0.5, 0])
+    return image, ((landmarks_NC + half) * gain - half).astype(np.float32)
+
+
 def usable_skin(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
     """How far each donor pixel may be used, (H, W) uint8: 0 on hair over the face and on background beside it.
 

@@ -98,7 +98,7 @@ class MeshSwap:
     def _prepare(self, frames_FHWC: np.ndarray, landmarks_FNC: np.ndarray, donor: Donor) -> _Clip:
         mean = mean_shape(landmarks_FNC)
         size = size_of(mean)
-        image, landmarks = _reduced(donor.image, donor.landmarks, size / size_of(donor.landmarks))
+        image, landmarks = colour.shrunk(donor.image, donor.landmarks, size / size_of(donor.landmarks))
         samples = np.linspace(0, len(frames_FHWC) - 1, min(8, len(frames_FHWC))).astype(int)
         usable = colour.usable_skin(image, landmarks)
         tone = colour.mean_tone([frames_FHWC[i] for i in samples], landmarks_FNC[samples])
@@ -158,16 +158,6 @@ class MeshSwap:
         holes = regions.fill([moved_NC[ring, :2] for ring in regions.OPENINGS], shape)
         holes = cv2.GaussianBlur(holes, (0, 0), max(0.8, 0.006 * size))
         return warp.to_pixels(soft, *shape) * (1 - holes * np.float32(1 / 255))
-
-
-def _reduced(image_HWC: np.ndarray, landmarks_NC: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Donor shrunk to the target's size, so that warping does not alias; never enlarged."""
-    if scale >= 0.95:
-        return image_HWC, landmarks_NC.astype(np.float32)
-    image = cv2.resize(image_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    gain = np.array([image.shape[1] / image_HWC.shape[1], image.shape[0] / image_HWC.shape[0], scale])
-    half = np.array([0.5, 0.5, 0])
-    return image, ((landmarks_NC + half) * gain - half).astype(np.float32)
 
 
 def _window(points_NC: np.ndarray, room: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
