@@ -48,6 +48,28 @@ def whole(rgb_HWC: np.ndarray) -> Crop:
     return Crop(((width - 1) / 2, (height - 1) / 2), float(max(height, width)))
 
 
+def around(box: np.ndarray, times: float) -> Crop:
+    """The square about a box whose side is that many times the box's longer one."""
+    centre = (box[:2] + box[2:]) / 2
+    return Crop((float(centre[0]), float(centre[1])), times * float(max(box[2:] - box[:2])))
+
+
+def tiles(rgb_HWC: np.ndarray) -> list[Crop]:
+    """Overlapping squares of half the frame's longer side that cover it."""
+    height, width = rgb_HWC.shape[:2]
+    side = max(height, width) / 2
+    rows, columns = (_spread(length, side) for length in (height, width))
+    return [Crop((x, y), side) for y in rows for x in columns]
+
+
+def _spread(length: int, side: float) -> list[float]:
+    """Centres of squares that cover a length, each overlapping the next by a fifth or more."""
+    if length <= side:
+        return [(length - 1) / 2]
+    count = int(np.ceil((length - side) / (0.8 * side))) + 1
+    return [float(centre) for centre in np.linspace(side / 2, length - side / 2, count) - 0.5]
+
+
 def iou(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union of two boxes x0, y0, x1, y1."""
     low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])

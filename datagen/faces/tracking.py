@@ -14,14 +14,18 @@ from datagen.faces.types import Detection, Faces
 SEEN = 0.5
 """Presence from which a face counts as there."""
 
-_STEADY = 0.4  # IoU of the face boxes of successive frames below which the mesh has jumped
-_RECHECK = 8  # frames between comparisons with the detector, against creeping onto something else
+# Limits on the IoU of two face boxes.
+_STEADY = 0.9  # in successive frames: below it the mesh, which lags behind fast faces, is checked by the detector
+_AGREED = 0.8  # mesh and detector in one frame: below it the detector is believed
+_LOST = 0.3  # in successive frames: below it the mesh has jumped elsewhere
+_REACH = 1.25  # how far away, in face sides, a face that overlaps no more is looked for
+_RECHECK = 8  # frames after which the detector is asked anyway, against creeping onto something else
 
 
 class Landmarker(Protocol):
     """What tracking needs of a backend; `FaceAnalyser` documents each."""
 
-    def detect(self, rgb_HWC: np.ndarray) -> list[Detection]: ...
+    def detect(self, rgb_HWC: np.ndarray, near: np.ndarray | None = None) -> list[Detection]: ...
     def landmarks(self, rgb_HWC: np.ndarray, detection: Detection) -> tuple[np.ndarray, float]: ...
     def follow(self, rgb_HWC: np.ndarray, previous_NC: np.ndarray) -> tuple[np.ndarray, float]: ...
     def irises(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray: ...
@@ -54,11 +58,17 @@ class _Tracker:
         self._start = first
         self._points: np.ndarray | None = None  # of the frame before, None when the face was not seen there
         self._box: np.ndarray | None = None if first is None else first.box  # last known place
-        self._since_check = 0
+        self._unchecked = 0  # frames since the detector was asked
 
     def step(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
         """Landmarks and presence in the next frame; NaN and 0 when the face is not seen."""
-        found = self._follow(frame) or self._search(frame)
+        followed = found = self._follow(frame)
+        self._unchecked += 1
+        if followed is None or self._unchecked >= _RECHECK or _overlap(followed[0], self._points) < _STEADY:
+            self._unchecked = 0
+            searched = self._search(frame)
+            if searched is not None and (followed is None or _overlap(followed[0], searched[0]) < _AGREED):
+                found = searched
         if found is None:
             self._points = None
             return np.full((468, 3), np.nan, np.float32), 0.0
@@ -70,21 +80,12 @@ class _Tracker:
         if self._points is None:
             return None
         points, presence = self._backend.follow(frame, self._points)
-        box = geometry.face_box(points)
-        if presence < SEEN or iou(box, geometry.face_box(self._points)) < _STEADY:
-            return None
-        self._since_check += 1
-        if self._since_check >= _RECHECK:
-            self._since_check = 0
-            nearest = self._nearest(self._backend.detect(frame), box)
-            if nearest is not None and iou(nearest.box, box) < _STEADY:
-                return None
-        return points, presence
+        jumped = _overlap(points, self._points) < _LOST
+        return None if jumped or presence < SEEN else (points, presence)
 
     def _search(self, frame: np.ndarray) -> tuple[np.ndarray, float] | None:
-        self._since_check = 0
         start, self._start = self._start, None
-        detections = [start] if start is not None else self._backend.detect(frame)
+        detections = [start] if start is not None else self._backend.detect(frame, near=self._box)
         if self._box is None:
             choice = max(detections, key=lambda detection: _area(detection.box), default=None)
         else:
@@ -92,13 +93,13 @@ class _Tracker:
         if choice is None:
             return None
         points, presence = self._backend.landmarks(frame, choice)
-        # The second look starts from an upright, tighter crop and is what following would see.
-        points, presence = self._backend.follow(frame, points) if presence >= SEEN else (points, presence)
+        if presence >= SEEN:  # a second look, from the crop that following would take
+            points, presence = self._backend.follow(frame, points)
         return (points, presence) if presence >= SEEN else None
 
     @staticmethod
     def _nearest(detections: list[Detection], box: np.ndarray) -> Detection | None:
-        """The detection that overlaps `box` best or, if none does, lies within a face of it and is of its size."""
+        """The detection that overlaps `box` best or, if none does, lies close to it and is of its size."""
         side = np.sqrt(_area(box))
 
         def far(detection: Detection) -> float:
@@ -106,10 +107,14 @@ class _Tracker:
             return float(np.hypot(*centres)) / side
 
         def fits(detection: Detection) -> bool:
-            return far(detection) < 1 and 0.5 < np.sqrt(_area(detection.box)) / side < 2
+            return far(detection) < _REACH and 0.5 < np.sqrt(_area(detection.box)) / side < 2
 
         near = [detection for detection in detections if fits(detection)]
         return max(near, key=lambda detection: (iou(detection.box, box), -far(detection)), default=None)
+
+
+def _overlap(first_NC: np.ndarray, second_NC: np.ndarray) -> float:
+    return iou(geometry.face_box(first_NC), geometry.face_box(second_NC))
 
 
 def _area(box: np.ndarray) -> float:
