@@ -65,5 +65,12 @@ class Augmentation:
         for source, target in zip(frames, result, strict=True):
             warped = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
             target[...] = warped.reshape(target.shape)
-        gain, shift = matrix[:, :2].diagonal(), matrix[:, 2]
-        return result, (boxes_F4 * np.tile(gain, 2) + np.tile(shift, 2)).astype(boxes_F4.dtype)
+        corners = self.points(boxes_F4.reshape(-1, 2, 2), (height, width))
+        return result, corners.reshape(boxes_F4.shape)
+
+    def points(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Points (..., 2 or 3) of a frame of (height, width), moved like the picture; a third coordinate stays."""
+        matrix = self.matrix(*size)
+        moved = points.copy()
+        moved[..., :2] = points[..., :2] * matrix[:, :2].diagonal() + matrix[:, 2]
+        return moved

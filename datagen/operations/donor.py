@@ -6,7 +6,7 @@ Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -48,6 +48,7 @@ class Donor:
         licence: as stated where the portrait comes from.
         origin: where it comes from.
         colour: False for black-and-white portraits.
+        score: how good a portrait it is, 0..1, see `frame_score`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Donor:
     licence: str = "unstated"
     origin: str = ""
     colour: bool = True
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Limits:
     They let realistic paintings pass. Chosen on 36 portraits and 13 clips; see `docs/benchmarks.md`.
     """
 
-    min_side: float = 120.0
+    min_side: float = 90.0
     min_presence: float = 0.8
     max_yaw: float = 20.0
     max_pitch: float = 16.0
@@ -85,6 +87,9 @@ class Limits:
     short_face: float = 1.96
     colourless: bool = False
     drawn: bool = False
+
+
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -151,11 +156,12 @@ def check_portrait(
     image_HWC: np.ndarray,
     analyser: PortraitAnalyser,
     *,
-    name: str,
+    name: str = "",
     sha256: str = "",
     licence: str = "unstated",
     origin: str = "",
-    limits: Limits | None = None,
+    allow_drawn: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Donor:
     """Make a donor of a portrait.
 
@@ -166,12 +172,12 @@ def check_portrait(
         sha256: of the portrait's file; of its pixels when empty.
         licence: as stated by its origin.
         origin: where it comes from.
+        allow_drawn: take drawn, painted and sculpted faces too.
         limits: what it must reach.
 
     Raises:
         Refusal: it is not fit, with the reason and the number.
     """
-    limits = limits or Limits()
     detections = analyser.detect(image_HWC)
     if not detections:
         raise Refusal("no_face", "no face found", "use a portrait that shows one face from the front")
@@ -183,12 +189,13 @@ def check_portrait(
     if presence < limits.min_presence:
         raise Refusal("no_face", f"presence of a face is {presence:.2f}, needed {limits.min_presence:g}")
     found = measure(image_HWC, landmarks_NC, analyser.irises(image_HWC, landmarks_NC))
-    refuse_unfit(found, limits)
+    refuse_unfit(found, replace(limits, drawn=limits.drawn or allow_drawn))
     embedding = analyser.embed(image_HWC, landmarks_NC)
     image, landmarks = _crop(image_HWC, landmarks_NC)
     sha256 = sha256 or hashlib.sha256(np.ascontiguousarray(image_HWC)).hexdigest()
     colourful = found.chroma >= limits.min_chroma
-    return Donor(name, image, landmarks, embedding, sha256, licence, origin, colourful)
+    score = frame_score(landmarks_NC, image_HWC)
+    return Donor(name, image, landmarks, embedding, sha256, licence, origin, colourful, score)
 
 
 def refuse_unfit(found: Portrait, limits: Limits) -> None:

@@ -9,24 +9,22 @@ _TIME_SIGMA = 1.6  # frames
 _MOVE_SIGMA = 0.006  # of the face's size: larger moves are motion and stay, smaller ones are jitter
 
 
-def fill_gaps(landmarks_FNC: np.ndarray) -> np.ndarray:
-    """Copy in which frames holding NaN are interpolated in time (ends are held).
+def fill_gaps(track: np.ndarray) -> np.ndarray:
+    """Copy (F, ...) float32 in which frames holding NaN are interpolated in time; ends are held.
 
     Raises:
         ValueError: no frame is finite.
     """
-    good = np.isfinite(landmarks_FNC).all(axis=(1, 2))
+    flat = track.reshape(len(track), -1).astype(np.float32)
+    good = np.isfinite(flat).all(axis=1)
     if not good.any():
-        raise ValueError("no frame has landmarks")
-    if good.all():
-        return landmarks_FNC.astype(np.float32)
+        raise ValueError("no frame of the track is finite")
     known = np.flatnonzero(good)
     position = np.interp(np.arange(len(good)), known, np.arange(len(known)))
     before = np.floor(position).astype(int)
     after = np.minimum(before + 1, len(known) - 1)
-    share = (position - before)[:, None, None].astype(np.float32)
-    values = landmarks_FNC[known].astype(np.float32)
-    return values[before] * (1 - share) + values[after] * share
+    share = (position - before)[:, None].astype(np.float32)
+    return (flat[known][before] * (1 - share) + flat[known][after] * share).reshape(track.shape)
 
 
 def without_jitter(landmarks_FNC: np.ndarray) -> np.ndarray:

