@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from fractions import Fraction
 
 import decord
@@ -20,7 +21,7 @@ import ffmpeg
 import numpy as np
 
 from datagen.errors import Refusal
-from datagen.media.ffmpeg import CONTAINERS, PROTOCOLS, argv, file_url, running
+from datagen.media.ffmpeg import CONTAINERS, PROTOCOLS, argv, file_url, running, start
 from datagen.media.probe import Container
 
 decord.logging.set_level(decord.logging.QUIET)
@@ -34,8 +35,14 @@ DECORD_ERRORS = (
 )
 """What decord raises: its own errors, plain ones from its Python layer, and for names that are not UTF-8."""
 
+AHEAD_BYTES = 256_000_000
+"""Videos whose frames take less in all are left to decord's unbounded decoding ahead."""
 
-class Unfit(Exception):
+SEEK_S = 20.0
+"""ffmpeg seeks instead of decoding on when the wanted frame is this many seconds ahead."""
+
+
+class UnfitError(Exception):
     """decord cannot give exactly the frames that the container lists; the reader then takes ffmpeg."""
 
 
@@ -46,13 +53,17 @@ class DecordFrames:
         path: the file.
         container: what `probe.inspect` found in it.
 
+    Attributes:
+        times_F: seconds on the file's clock.
+        bounded: the video is too large to let decord decode ahead, so every `read` starts from a key frame.
+
     Raises:
-        Unfit: on opening or reading, where decord fails or its index differs from the container's packets.
+        UnfitError: on opening or reading, where decord fails or its index differs from the container's packets.
     """
 
     def __init__(self, path: str | os.PathLike[str], container: Container) -> None:
         if not container.sound:
-            raise Unfit("the packets do not list the frames exactly")
+            raise UnfitError("the packets do not list the frames exactly")
         self.times_F = container.times_F
         self._shape = _turned_shape(container)
         try:
@@ -62,22 +73,26 @@ class DecordFrames:
             )
             starts_F = self._reader.get_frame_timestamp(range(len(self._reader)))[:, 0]
         except DECORD_ERRORS as error:
-            raise Unfit(str(error)) from error
+            raise UnfitError(str(error)) from error
+        # decord decodes ahead without limit while the caller works on the frames it has.
+        self.bounded = self._shape[0] * self._shape[1] * 3 * len(starts_F) > AHEAD_BYTES
         self._skip = len(starts_F) - len(self.times_F)  # frames before time zero
         step_s = 1 / container.info.fps
         if self._skip < 0 or not np.allclose(
             starts_F[self._skip :], self.times_F - container.origin_s, rtol=0, atol=step_s / 4
         ):
-            raise Unfit("decord's index differs from the packets")
+            raise UnfitError("decord's index differs from the packets")
 
     def read(self, indices_N: np.ndarray) -> np.ndarray:
         """Upright stored frames (N, H, W, C) at the given positions."""
         try:
             frames_NHWC = self._reader.get_batch(indices_N + self._skip).asnumpy()
+            if self.bounded:
+                self._reader.seek(0)  # empties its queues
         except DECORD_ERRORS as error:
-            raise Unfit(str(error)) from error
+            raise UnfitError(str(error)) from error
         if frames_NHWC.shape[1:3] != self._shape:
-            raise Unfit("decord turns the picture another way")
+            raise UnfitError("decord turns the picture another way")
         return frames_NHWC
 
     def close(self) -> None:
@@ -86,82 +101,116 @@ class DecordFrames:
 
 
 class FfmpegFrames:
-    """Frames in order from an ffmpeg process; going back starts it again from the beginning.
+    """Frames in order from an ffmpeg process; going back or far ahead starts another one there.
 
-    One pass lists the frames that decode and their times, later ones deliver them; both decode with one thread, which
-    makes what is concealed in damaged frames the same every time.
+    ffmpeg says the time of each frame beside its pixels, so a frame that does not decode is noticed where it is
+    missing: the one before stands in for it. One thread decodes, which makes what is concealed in damaged frames the
+    same every time; the pipe holds ffmpeg back, so that only the frame on its way is in memory.
 
     Args:
         path: the file.
         container: what `probe.inspect` found in it.
         binary: another ffmpeg than the bundled one.
 
+    Attributes:
+        times_F: seconds on the file's clock, the container's if its packets list the frames, else found by decoding.
+        held: distinct frames delivered so far that are stand-ins.
+
     Raises:
-        Refusal: `damaged` where nothing can be decoded.
+        Refusal: `damaged` where nothing can be decoded, or in one `read` mostly stand-ins.
     """
 
     def __init__(self, path: str | os.PathLike[str], container: Container, binary: str | None = None) -> None:
         self._path, self._container, self._binary = path, container, binary
-        self._process: subprocess.Popen[bytes] | None = None
+        self.times_F = container.times_F if container.sound else self._decoded_times()
+        self.held = 0
+        self._tolerance = np.diff(self.times_F).min() / 4 if len(self.times_F) > 1 else 1e-3
         self._running = ExitStack()
-        self._next = 0
-        self._positions_F, self.times_F = self._list()
+        self._frames: Generator[tuple[float, np.ndarray]] | None = None
+        self._shown: tuple[float, np.ndarray] | None = None
+        self._ahead: tuple[float, np.ndarray] | None = None
 
     def read(self, indices_N: np.ndarray) -> np.ndarray:
         """Upright stored frames (N, H, W, C) at the given positions."""
         width, height = self._container.stored_size
         frames_NHWC = np.empty((len(indices_N), height, width, 3), np.uint8)
-        wanted, where_N = np.unique(self._positions_F[indices_N], return_inverse=True)
-        for rank, position in enumerate(wanted):
-            frames_NHWC[where_N == rank] = self._frame(int(position))
+        wanted, where_N = np.unique(indices_N, return_inverse=True)
+        held = 0
+        for rank, index in enumerate(wanted):
+            time_s, frame_HWC = self._at(self.times_F[index])
+            held += abs(time_s - self.times_F[index]) > self._tolerance
+            frames_NHWC[where_N == rank] = frame_HWC
+        self.held += held
+        if held > len(wanted) / 2:
+            first, last = self.times_F[wanted[[0, -1]]] - self.times_F[0]
+            raise Refusal(
+                "damaged",
+                f"{held} of {len(wanted)} frames from {first:.2f} s to {last:.2f} s cannot be decoded",
+            )
         return np.ascontiguousarray(np.rot90(frames_NHWC, self._container.info.rotation // 90, axes=(1, 2)))
 
     def close(self) -> None:
         """Ends the process."""
         self._running.close()
-        self._process = None
+        self._frames = self._shown = self._ahead = None
 
-    def _frame(self, position: int) -> np.ndarray:
-        if self._process is None or position < self._next:
-            self.close()
-            command = self._command(format="rawvideo", pix_fmt="rgb24")
-            self._process, _ = self._running.enter_context(running(command, stdout=subprocess.PIPE))
-            self._next = 0
-        assert self._process.stdout is not None
+    def _at(self, time_s: float) -> tuple[float, np.ndarray]:
+        """Last frame shown at `time_s` and its own time; the first one of all where there is none yet."""
+        reached = self._shown[0] if self._shown is not None else -np.inf
+        if self._frames is None or not 0 <= time_s + self._tolerance - reached < SEEK_S:
+            self._restart(time_s - SEEK_S / 4 if time_s - self.times_F[0] > SEEK_S else None)
+            if self._ahead is None or self._ahead[0] > time_s:
+                self._restart(None)  # seeking missed, which some containers without an index do
+        assert self._frames is not None
+        while self._ahead is not None and (self._shown is None or self._ahead[0] <= time_s + self._tolerance):
+            self._shown, self._ahead = self._ahead, next(self._frames, None)
+        if self._shown is None:
+            raise self._nothing()
+        return self._shown
+
+    def _restart(self, seek_s: float | None) -> None:
+        self.close()
+        self._frames = self._running.enter_context(closing(self._decoded(seek_s)))
+        self._ahead = next(self._frames, None)
+
+    def _decoded(self, seek_s: float | None) -> Generator[tuple[float, np.ndarray]]:
+        """Every frame ffmpeg decodes, with its time, from the last key frame before `seek_s` on."""
         width, height = self._container.stored_size
-        while True:
-            data = self._process.stdout.read(width * height * 3)
-            if len(data) < width * height * 3:
-                self.close()
-                raise Refusal("damaged", f"the stream cannot be decoded past frame {self._next}")
-            self._next += 1
-            if self._next > position:
-                return np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        stamps_out, stamps_in = os.pipe()
+        with open(stamps_out, "rb") as stamps:
+            try:
+                command = self._command(stamps_in, seek_s, format="rawvideo", pix_fmt="rgb24")
+                process = start(command, stdout=subprocess.PIPE, pass_fds=(stamps_in,))
+            finally:
+                os.close(stamps_in)
+            with running(process):
+                assert process.stdout is not None
+                for stamp in stamps:
+                    data = process.stdout.read(width * height * 3)
+                    if len(data) < width * height * 3:
+                        return
+                    yield _seconds(stamp), np.frombuffer(data, np.uint8).reshape(height, width, 3)
 
-    def _list(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in ffmpeg's output of the frames to show, and their times in seconds."""
-        positions: list[int] = []
+    def _decoded_times(self) -> np.ndarray:
+        """Times (seconds, ascending, none below 0) of all frames that decode: a pass over the whole stream."""
         times: list[float] = []
-        base = Fraction(1)
-        count = 0
-        # framecrc prints "#tb 0: 1/12800" once, then "stream, dts, pts, duration, size, checksum" for every frame.
-        with running(self._command(format="framecrc"), stdout=subprocess.PIPE) as (process, _):
+        process = start(self._command(1, None, format="null"), stdout=subprocess.PIPE)
+        with running(process):
             assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith(b"#tb 0:"):
-                    base = Fraction(line.split(b":")[1].decode().strip())
-                elif not line.startswith(b"#"):
-                    time_s = float(int(line.split(b",")[2]) * base)
-                    if time_s >= 0 and (not times or time_s > times[-1]):
-                        positions.append(count)
-                        times.append(time_s)
-                    count += 1
-        if not positions:
-            raise Refusal("damaged", f"no frame of the {self._container.info.codec} stream can be decoded")
-        return np.array(positions), np.array(times)
+            for stamp in process.stdout:
+                time_s = _seconds(stamp)
+                if time_s >= 0 and (not times or time_s > times[-1]):
+                    times.append(time_s)
+        if not times:
+            raise self._nothing()
+        return np.array(times)
 
-    def _command(self, **output: str) -> list[str]:
+    def _nothing(self) -> Refusal:
+        return Refusal("damaged", f"no frame of the {self._container.info.codec} stream can be decoded")
+
+    def _command(self, stamps: int, seek_s: float | None, **output: str) -> list[str]:
         width, height = self._container.stored_size
+        seek = {} if seek_s is None else {"ss": seek_s, "seek_timestamp": 1, "noaccurate_seek": None}
         source = ffmpeg.input(
             file_url(self._path),
             protocol_whitelist=PROTOCOLS,
@@ -169,13 +218,27 @@ class FfmpegFrames:
             threads=1,
             fflags="+discardcorrupt",
             noautorotate=None,
+            **seek,
         )
         # Streams may change size on the way; the scaler holds the first one and uses the filter decord uses.
         picture = source[str(self._container.stream)].filter("scale", width, height, flags="bilinear")
-        options = {"c:v": "rawvideo", "fps_mode": "passthrough", "enc_time_base": "demux", **output}
+        options = {
+            "c:v": "rawvideo",
+            "fps_mode": "passthrough",
+            "enc_time_base": "demux",
+            "stats_enc_pre": f"pipe:{stamps}",
+            "stats_enc_pre_fmt": "{pts} {tb}",
+            **output,
+        }
         return argv(
             ffmpeg.output(picture, "pipe:1", copyts=None, max_error_rate="1", **options), self._binary
         )
+
+
+def _seconds(stamp: bytes) -> float:
+    """Time of a line "<ticks> <seconds per tick as a fraction>"."""
+    ticks, base = stamp.decode().split()
+    return float(int(ticks) * Fraction(base))
 
 
 def _turned_shape(container: Container) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import decord
 import numpy as np
 
 from datagen.errors import Refusal
-from datagen.media.backends import DECORD_ERRORS, DecordFrames, FfmpegFrames, Unfit
+from datagen.media.backends import DECORD_ERRORS, DecordFrames, FfmpegFrames, UnfitError
 from datagen.media.probe import describe, inspect
 
 
@@ -23,7 +23,7 @@ class VideoReader:
 
     decord decodes where it can be exact; otherwise, at once or from the first frame it cannot decode, ffmpeg does.
     Frames that an edit list hides do not exist here. Frames lost to damage are left out where that is known on
-    opening; where it only shows later, the neighbour before stands in, and `held` says how many.
+    opening; where it only shows later, the neighbour before stands in, and `held` counts it.
 
     Args:
         path: the file.
@@ -33,7 +33,6 @@ class VideoReader:
     Attributes:
         info: as `probe`, its frames, rate and duration those of the frames that can be read.
         times_F: float64 seconds of each frame, ascending; the first shown frame is at 0.
-        held: frames shown by a neighbour because they do not decode; known after reading them.
 
     Raises:
         Refusal: see `probe`; `damaged` where too little of the stream can be decoded.
@@ -51,14 +50,13 @@ class VideoReader:
         self._frames: DecordFrames | FfmpegFrames
         try:
             if backend == "ffmpeg":
-                raise Unfit("not asked for")
+                raise UnfitError("not asked for")
             self._frames = DecordFrames(path, self._container)
-        except Unfit as error:
+        except UnfitError as error:
             if backend == "decord":
                 raise Refusal("damaged", "decord cannot decode the stream exactly") from error
             self._frames = FfmpegFrames(path, self._container, ffmpeg)
-        self._index_F = np.arange(len(self._frames.times_F))
-        self.held = 0
+        self._passes: FfmpegFrames | None = None
         self.times_F = self._frames.times_F - self._frames.times_F[0]
         fps, duration_s, constant = describe(self.times_F, self._container.declared_fps)
         self.info = replace(
@@ -74,6 +72,12 @@ class VideoReader:
         """Which decoder the next frame comes from."""
         return "decord" if isinstance(self._frames, DecordFrames) else "ffmpeg"
 
+    @property
+    def held(self) -> int:
+        """Frames delivered so far that do not decode and are shown by a neighbour."""
+        readers = (self._frames, self._passes)
+        return sum(reader.held for reader in readers if isinstance(reader, FfmpegFrames))
+
     def __len__(self) -> int:
         return len(self.times_F)
 
@@ -88,6 +92,8 @@ class VideoReader:
     def close(self) -> None:
         """Frees the decoder; reading afterwards is an error."""
         self._frames.close()
+        if self._passes is not None:
+            self._passes.close()
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
         """Frames at `indices`, in their order: uint8 (N, H, W, 3), N as many as asked for, all in memory at once.
@@ -96,38 +102,42 @@ class VideoReader:
             IndexError: an index below 0 or beyond the last frame.
             Refusal: `damaged` where most of the stream cannot be decoded.
         """
-        indices_N = np.fromiter(indices, np.int64)
-        if indices_N.size and not 0 <= indices_N.min() <= indices_N.max() < len(self):
-            raise IndexError(f"frames {indices_N.min()}..{indices_N.max()} of a video of {len(self)}")
-        if not indices_N.size:
-            return np.empty((0, self.info.height, self.info.width, 3), np.uint8)
-        try:
-            frames_NHWC = self._frames.read(self._index_F[indices_N])
-        except Unfit:
-            self._take_ffmpeg()
-            frames_NHWC = self._frames.read(self._index_F[indices_N])
-        return self._square_pixels(frames_NHWC)
+        return self._read(np.fromiter(indices, np.int64))
 
     def batches(
         self, start: int = 0, stop: int | None = None, step: int = 1, size: int = 32
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Indices (N,) and frames (N, H, W, 3) of `range(start, stop, step)`, at most `size` frames at a time."""
         wanted = np.arange(*slice(start, stop, step).indices(len(self)))
+        frames = self.stream(wanted, size)
         for first in range(0, len(wanted), size):
-            indices_N = wanted[first : first + size]
-            yield indices_N, self.read(indices_N)
+            yield wanted[first : first + size], next(frames)
 
-    def _take_ffmpeg(self) -> None:
-        """Goes on with ffmpeg after decord failed on the way; frames keep their numbers and times."""
-        times_F = self._frames.times_F
-        self._frames.close()
-        self._frames = FfmpegFrames(self._path, self._container, self._ffmpeg)
-        found_F = self._frames.times_F
-        tolerance = 0.25 / self.info.fps
-        self._index_F = np.maximum(np.searchsorted(found_F, times_F + tolerance) - 1, 0)
-        self.held = int((np.abs(found_F[self._index_F] - times_F) > tolerance).sum())
-        if self.held > len(times_F) / 2:
-            raise Refusal("damaged", f"{self.held} of {len(times_F)} frames cannot be decoded")
+    def stream(self, indices: Iterable[int], size: int = 32) -> Iterator[np.ndarray]:
+        """Frames (N, H, W, 3) at ascending `indices`, repeats allowed, at most `size` at a time.
+
+        The way through many frames in order: of a long video they come from ffmpeg, since decord would decode ahead
+        without limit or, held back as in `read`, decode much of it again for every batch.
+        """
+        wanted = np.fromiter(indices, np.int64)
+        in_order = isinstance(self._frames, DecordFrames) and self._frames.bounded
+        if in_order and self._passes is None:
+            self._passes = FfmpegFrames(self._path, self._container, self._ffmpeg)
+        for first in range(0, len(wanted), size):
+            yield self._read(wanted[first : first + size], self._passes)
+
+    def _read(self, indices_N: np.ndarray, passes: FfmpegFrames | None = None) -> np.ndarray:
+        if not indices_N.size:
+            return np.empty((0, self.info.height, self.info.width, 3), np.uint8)
+        if not 0 <= indices_N.min() <= indices_N.max() < len(self):
+            raise IndexError(f"frames {indices_N.min()}..{indices_N.max()} of a video of {len(self)}")
+        try:
+            frames_NHWC = (passes or self._frames).read(indices_N)
+        except UnfitError:
+            self._frames.close()
+            self._frames = FfmpegFrames(self._path, self._container, self._ffmpeg)
+            frames_NHWC = self._frames.read(indices_N)
+        return self._square_pixels(frames_NHWC)
 
     def _square_pixels(self, frames_NHWC: np.ndarray) -> np.ndarray:
         size = (self.info.width, self.info.height)

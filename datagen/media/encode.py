@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
@@ -17,7 +18,7 @@ import cv2
 import ffmpeg
 import numpy as np
 
-from datagen.media.ffmpeg import FfmpegError, argv, file_url, complaint, running
+from datagen.media.ffmpeg import FfmpegError, argv, complaint, file_url, running, start
 
 Kind = Literal["colour", "grey", "mask"]
 
@@ -75,19 +76,25 @@ def encode(
         raise ValueError("cannot encode a video without frames")
     picture = _picture(first, kind)
     command = _command(picture, frame_rate(fps), path, kind, crf, gop, preset, comment, ffmpeg_binary)
-    with running(command, stdin=subprocess.PIPE) as (process, errors):
-        assert process.stdin is not None
-        try:
-            for number, frame in enumerate(chain([first], rest)):
-                following = _picture(frame, kind)
-                if following.shape != picture.shape:
-                    raise ValueError(f"frame {number} is {following.shape}, the first one {picture.shape}")
-                process.stdin.write(following.data)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # ffmpeg ended early; its exit status and words say why
-        if process.wait() != 0:
-            raise FfmpegError(f"ffmpeg failed while encoding (status {process.returncode}): {complaint(errors)}")
+    with tempfile.TemporaryFile() as errors:
+        process = start(command, errors=errors, stdin=subprocess.PIPE)
+        with running(process):
+            assert process.stdin is not None
+            try:
+                for number, frame in enumerate(chain([first], rest)):
+                    following = _picture(frame, kind)
+                    if following.shape != picture.shape:
+                        raise ValueError(
+                            f"frame {number} is {following.shape}, the first one {picture.shape}"
+                        )
+                    process.stdin.write(following.data)
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # ffmpeg ended early; its exit status and words say why
+            if process.wait() != 0:
+                raise FfmpegError(
+                    f"ffmpeg failed while encoding (status {process.returncode}): {complaint(errors)}"
+                )
 
 
 def _picture(frame: np.ndarray, kind: Kind) -> np.ndarray:

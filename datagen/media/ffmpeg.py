@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -71,20 +70,26 @@ def argv(stream: Any, binary: str | None = None) -> list[str]:
     return command
 
 
+def start(
+    command: list[str], *, errors: IO[bytes] | int = subprocess.DEVNULL, **pipes: Any
+) -> subprocess.Popen[bytes]:
+    """Start ffmpeg; what it complains of goes to `errors`. Use with `running`."""
+    return subprocess.Popen(command, stderr=errors, **{"stdin": subprocess.DEVNULL, **pipes})
+
+
 @contextmanager
-def running(command: list[str], **pipes: Any) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A started ffmpeg and its error output as a file; killed and reaped on the way out if still running."""
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stderr=errors, **{"stdin": subprocess.DEVNULL, **pipes})
-        try:
-            yield process, errors
-        finally:
-            if process.poll() is None:
-                process.kill()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    _close(pipe)
-            process.wait()
+def running(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Kills the process on the way out if it still runs, closes its pipes and reaps it."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # closing flushes what a dead process can no longer take
+                    pipe.close()
+        process.wait()
 
 
 def complaint(errors: IO[bytes]) -> str:
@@ -92,10 +97,3 @@ def complaint(errors: IO[bytes]) -> str:
     errors.seek(0)
     first = errors.readline(1000).decode(errors="replace").strip()
     return re.sub(r"^\[[^\]]* @ 0x[0-9a-f]+\] ", "", first) or "no message"
-
-
-def _close(pipe: IO[bytes]) -> None:
-    try:
-        pipe.close()
-    except BrokenPipeError:
-        pass  # closing flushes what a dead process can no longer take
