@@ -97,10 +97,10 @@ def root_of(manifest: Manifest, folder: Path) -> Path:
     Raises:
         UserError: an environment variable is unset or the folder does not exist.
     """
-    text = os.path.expanduser(os.path.expandvars(manifest.root or ""))
+    text = os.path.expandvars(manifest.root or "")
     if "$" in text:
         raise UserError(f"manifest {manifest.name!r}: root {manifest.root!r} names an unset variable; export it")
-    root = (folder / text).absolute()
+    root = (folder / Path(text).expanduser()).absolute()
     if not root.exists():
         raise UserError(f"manifest {manifest.name!r}: {root} does not exist; put the data set there or give --root")
     return root

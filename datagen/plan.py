@@ -26,16 +26,6 @@ class Planned:
     added: int
     changed: list[str]
 
-    def parts(self) -> list[str]:
-        """Part names in order."""
-        return sorted(set(self.table.column("part").to_pylist()))
-
-    def rows(self, part: str) -> list[dict[str, object]]:
-        """Sources of one part."""
-        mask = pa.compute.equal(self.table.column("part"), part)
-        rows: list[dict[str, object]] = self.table.filter(mask).to_pylist()
-        return rows
-
 
 def read_plan(out: Output) -> pa.Table:
     """The whole plan, generations in order."""

@@ -100,8 +100,8 @@ class Pool:
 def pool_files(out: Output) -> dict[Path, tuple[str, str]]:
     """Frozen pools in order, each with the first and last part it serves."""
     found = {}
-    for path in sorted(out.plan.glob("donors-*-*.parquet")):
-        _, first, last = path.stem.split("-")
+    for path in sorted(out.donors.glob("*-*.parquet")):
+        first, last = path.stem.split("-")
         found[path] = (first, last)
     return found
 
@@ -110,7 +110,7 @@ def freeze_pool(
     out: Output, parts: list[str], donors: Path | None, recipe: Recipe, analyser: FaceAnalyser
 ) -> Path:
     """Check the candidates for these parts and publish the pool; an existing file wins."""
-    final = out.plan / f"donors-{parts[0]}-{parts[-1]}.parquet"
+    final = out.donors / f"{parts[0]}-{parts[-1]}.parquet"
     if final.exists():
         return final
     candidates = _of_folder(donors) if donors is not None else _of_set(out, parts, recipe)

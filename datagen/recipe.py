@@ -62,7 +62,7 @@ class Gates(Frozen):
 class Swap(Frozen):
     """Another identity on the same motion."""
 
-    backend: Literal["mesh", "off"] = "mesh"
+    backend: str = Field("mesh", description="mesh, off, or a backend another installed package offers")
     max_yaw_difference: float = Field(40.0, gt=0, le=90, description="refused beyond, degrees between face and donor")
     identity_frames: int = Field(5, ge=1, le=100, description="frames sampled for identity distances")
     shape: float = Field(0.9, ge=0, le=1, description="how far the face geometry moves towards the donor's")
@@ -81,8 +81,9 @@ class Donors(Frozen):
 class Stylise(Frozen):
     """Another look on the same motion."""
 
-    backends: tuple[Literal["arbitrary", "filter"], ...] = Field(
-        ("arbitrary", "filter"), description="drawn from per clip; empty switches stylising off"
+    backends: tuple[str, ...] = Field(
+        ("arbitrary", "filter"),
+        description="drawn from per clip: arbitrary, filter, or what another installed package offers; empty is off",
     )
     filters: tuple[str, ...] = Field((), description="classic filters to draw from; empty takes the whole palette")
     portraits: bool = Field(True, description="donors' portraits serve as styles too (appearance transfer)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -148,7 +149,7 @@ def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
         ]
         inside = [cut - track.start for cut in cuts if 0 < cut - track.start < len(table)]
         edges = sorted({0, *inside, *jumps, len(table)})
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             start, stop = track.start + begin, track.start + end
             together = [
                 sum(other.start <= moment < other.stop for other in tracking.tracks)

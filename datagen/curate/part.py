@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from datagen.curate.choose import Candidate, best_frame, candidates, check, fit, measure
 from datagen.curate.timeline import timeline
 from datagen.curate.track import FaceFollower
-from datagen.errors import Refusal
+from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser
 from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait
@@ -25,13 +26,21 @@ Row = dict[str, Any]
 
 
 def curate_source(
-    row: Row, recipe: Recipe, analyser: FaceAnalyser, scratch: Path
+    row: Row, recipe: Recipe, analyser: FaceAnalyser, scratch: Path, crashed: dict[str, str]
 ) -> tuple[list[Row], list[Row]]:
-    """Clip rows and failure rows of one source; never raises for what a source may contain."""
+    """Clip rows and failure rows of one source; never raises for what a source may contain.
+
+    Args:
+        row: the source's row of the plan.
+        scratch: folder for a member copied out of its archive.
+        crashed: source key -> how, of sources known to kill the process.
+    """
     clips: list[Row] = []
     failures: list[Row] = []
     try:
-        with local_file(row["path"], row["member"], scratch) as path:
+        if row["source_key"] in crashed:
+            raise Refusal("crashed", crashed[row["source_key"]], "report the file")
+        with refuse_unexpected(), local_file(row["path"], row["member"], scratch) as path:
             sha256 = file_sha256(path)
             with VideoReader(path) as reader:
                 for clip in _clips(row, recipe, analyser, reader):
@@ -44,6 +53,24 @@ def curate_source(
     except Refusal as refusal:
         failures.append(failure(row, None, refusal))
     return clips, failures
+
+
+@contextmanager
+def refuse_unexpected() -> Iterator[None]:
+    """Turn what nobody foresaw into a refusal: it costs this source or clip, not its part, unit or run.
+
+    A `UserError` passes, since only the user can help there (a full disk, say).
+    """
+    try:
+        yield
+    except (Refusal, UserError):
+        raise
+    except MemoryError as error:
+        raise Refusal("out_of_memory", "not enough memory", "lower curate.max_frames or use fewer workers") from error
+    except Exception as error:  # whatever a library raises on strange input must cost only that input
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__} in {Path(where.filename).name}, {where.name}: {error}"
+        raise Refusal("internal", text, "please report it with the file") from error
 
 
 def failure(row: Row, clip_id: str | None, refusal: Refusal, *, stage: str = "curate", attempt: int = 1) -> Row:
@@ -163,4 +190,4 @@ def _png(image_HWC: np.ndarray) -> bytes:
     done, data = cv2.imencode(".png", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR))
     if not done:
         raise ValueError("a portrait could not be encoded")
-    return io.BytesIO(data.tobytes()).getvalue()
+    return data.tobytes()

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from datagen.faces import Detection, FaceAnalyser
-from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
 from datagen.curate.crop import Crop, square_side
 from datagen.curate.shots import FrameChange
+from datagen.faces import Detection, FaceAnalyser
+from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
 
 # Columns of one frame's record: all that is kept of a face, so that an hour of video stays small.
 FIELDS = (
@@ -22,7 +22,7 @@ COLUMN = {name: index for index, name in enumerate(FIELDS)}
 GAZE_EVERY = 3
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """One face over consecutive frames.
 
@@ -92,9 +92,11 @@ class FaceFollower:
             lost = any(track.lost for track in active)
             if index % self.detect_every == 0 or (lost and index % 2 == 0):
                 self._look(frame, index, active)
-            ended = [track for track in active if track.lost > self.max_gap or _overtaken(track, active)]
-            done.extend(ended)
-            active = [track for track in active if all(track is not other for other in ended)]
+            going = []
+            for track in active:  # oldest first
+                ended = track.lost > self.max_gap or _overtaken(track, going)
+                (done if ended else going).append(track)
+            active = going
         done.extend(active)
         for track in done:
             _trim(track)
@@ -166,7 +168,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _square(centre: np.ndarray, side: float) -> Crop:
-    size = max(int(round(side)), 2)
+    size = max(round(side), 2)
     corner = np.round(centre - size / 2).astype(int)
     return Crop(int(corner[0]), int(corner[1]), size)
 
@@ -177,15 +179,9 @@ def _plausible(last: np.ndarray, box: np.ndarray) -> bool:
     return overlap(last, box) > 0.2 and 0.6 < ratio < 1.67
 
 
-def _overtaken(track: Track, active: list[Track]) -> bool:
-    """A second mesh slid onto a face that an older track holds already."""
-    return any(
-        other is not track and not other.lost and other.start <= track.start
-        and (other.start, id(other)) != (track.start, id(track))
-        and active.index(other) < active.index(track)
-        and overlap(other.box, track.box) > 0.5
-        for other in active
-    )
+def _overtaken(track: Track, older: list[Track]) -> bool:
+    """This mesh slid onto a face that an older track holds."""
+    return any(not other.lost and overlap(other.box, track.box) > 0.5 for other in older)
 
 
 def _trim(track: Track) -> None:

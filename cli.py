@@ -1,0 +1,205 @@
+"""The `megactor-datagen` command: reads the command line, calls the library, prints what happened."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="megactor-datagen",
+    help="Turn talking-head video into training data for MegActor, look into it, and train from it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Runner(StrEnum):
+    """Who does the work."""
+
+    local = "local"
+    ray = "ray"
+
+
+ManifestArgument = Annotated[
+    str | None, typer.Argument(metavar="[MANIFEST]", help="Manifest file, or the name of a bundled one such as `demo`.")
+]
+OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")]
+InputOption = Annotated[
+    list[Path] | None, typer.Option("--input", help="Folder, archive or video instead of a manifest; repeatable.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", help="Folder to write to; the same command resumes there.")]
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="YAML file with what to do.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one recipe value; repeatable.")
+]
+DonorsOption = Annotated[Path | None, typer.Option("--donors", help="Folder of portraits that lend their identity.")]
+StylesOption = Annotated[Path | None, typer.Option("--styles", help="Folder of pictures to take styles from.")]
+RunnerOption = Annotated[Runner, typer.Option("--runner", help="This process, or Ray actors.")]
+AddressOption = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; default: a local Ray.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; default: all CPUs.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Curate about this many more sources now (whole parts).")
+]
+RootOption = Annotated[Path | None, typer.Option("--root", help="Where the manifest's footage lies, if elsewhere.")]
+TermsOption = Annotated[
+    list[str] | None,
+    typer.Option("--accept-terms", metavar="NAME", help="Use a data set whose terms are missing or forbid it."),
+]
+
+
+@app.command(
+    epilog="Examples:  megactor-datagen run demo --output out/demo   |   "
+    "megactor-datagen run --input videos/ --donors portraits/ --output out/set --workers 8   |   "
+    "megactor-datagen run vfhq.yaml --output /data/set --address auto --set swap.shape=0.8"
+)
+def run(
+    output: OutputOption,
+    manifest: ManifestArgument = None,
+    inputs: InputOption = None,
+    recipe: RecipeOption = None,
+    assignments: SetOption = None,
+    donors: DonorsOption = None,
+    styles: StylesOption = None,
+    runner: RunnerOption = Runner.ray,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    limit: LimitOption = None,
+    root: RootOption = None,
+    accept_terms: TermsOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, touch nothing.")] = False,
+) -> None:
+    """Plan, curate and synthesise: from footage to a finished data set. Rerun to resume."""
+    from datagen import run as stages
+    from datagen.layout import Output
+    from datagen.preview import preview
+    from datagen.summary import finish
+
+    out = Output(output)
+    if dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            footage = stages.find_footage(manifest, inputs or [], root, accept_terms or [], Path(folder))
+            given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
+            typer.echo(preview(out, footage, given, limit))
+        return
+    engine = stages.Engine(runner.value, address, workers)
+    given, _ = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
+    curated = stages.curate(out, given, engine, limit)
+    made = stages.synthesise(out, given, engine)
+    typer.echo(finish(out, given, curated, made))
+
+
+@app.command(epilog="Example:  megactor-datagen plan demo --output out/demo && megactor-datagen curate out/demo")
+def plan(
+    output: OutputOption,
+    manifest: ManifestArgument = None,
+    inputs: InputOption = None,
+    recipe: RecipeOption = None,
+    assignments: SetOption = None,
+    donors: DonorsOption = None,
+    styles: StylesOption = None,
+    root: RootOption = None,
+    accept_terms: TermsOption = None,
+) -> None:
+    """List the source videos and cut them into parts; nothing is decoded yet."""
+    from datagen.layout import Output
+
+    out = Output(output)
+    _, planned = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
+    _say(f"{planned.table.num_rows} sources planned ({planned.added} new); next: megactor-datagen curate {output}")
+
+
+@app.command(epilog="Example:  megactor-datagen curate out/set --workers 8 --limit 100")
+def curate(
+    out: OutArgument,
+    recipe: RecipeOption = None,
+    assignments: SetOption = None,
+    donors: DonorsOption = None,
+    styles: StylesOption = None,
+    runner: RunnerOption = Runner.ray,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    limit: LimitOption = None,
+) -> None:
+    """Find, measure and choose the clips of a planned output; look at OUT/clips before going on."""
+    from datagen import run as stages
+    from datagen.layout import Output
+    from datagen.summary import describe_curation
+
+    output = Output(out)
+    given = stages.resume(output, recipe, assignments or [], donors, styles, _say)
+    stages.curate(output, given, stages.Engine(runner.value, address, workers), limit)
+    typer.echo(describe_curation(output))
+    _say(f"next: megactor-datagen synthesise {out}")
+
+
+@app.command(epilog="Example:  megactor-datagen synthesise out/set --address auto")
+def synthesise(
+    out: OutArgument,
+    recipe: RecipeOption = None,
+    assignments: SetOption = None,
+    donors: DonorsOption = None,
+    styles: StylesOption = None,
+    runner: RunnerOption = Runner.ray,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Swap, stylise, augment, mask and pack the curated clips into shards."""
+    from datagen import run as stages
+    from datagen.layout import Output
+    from datagen.summary import finish
+
+    output = Output(out)
+    given = stages.resume(output, recipe, assignments or [], donors, styles, _say)
+    made = stages.synthesise(output, given, stages.Engine(runner.value, address, workers))
+    typer.echo(finish(output, given, None, made))
+
+
+def _plan(
+    out: Any,
+    manifest: str | None,
+    inputs: list[Path] | None,
+    root: Path | None,
+    terms: list[str] | None,
+    recipe: Path | None,
+    assignments: list[str] | None,
+    donors: Path | None,
+    styles: Path | None,
+) -> tuple[Any, Any]:
+    from datagen import run as stages
+
+    footage = stages.find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
+    given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
+    if any(source.name == "input" for source, _ in footage.roots):
+        _say("warning: --input footage states no licence or consent; every row will say `unstated`")
+    return given, stages.plan(out, footage, given, _say)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Entry point: every expected error is one line and an exit code."""
+    from datagen.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        _say(f"error: {error}")
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        _say("interrupted; run the same command again to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

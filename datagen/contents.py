@@ -1,0 +1,43 @@
+"""Content hashes the recipe hash covers: models, donors, styles, another ffmpeg."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from datagen.demo import portraits
+from datagen.errors import UserError
+from datagen.faces import FaceAnalyser
+from datagen.pool import image_files
+from datagen.recipe import Recipe
+from datagen.sources import file_sha256
+from datagen.styles import load_styles
+from datagen.synthesise.tools import stylist_for, swapper_for
+
+
+def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> dict[str, str]:
+    """Name -> sha256 of everything outside the recipe that decides the bytes.
+
+    Raises:
+        UserError: a folder does not exist or holds no picture, or a backend is unknown.
+    """
+    found = {}
+    swapper = swapper_for(recipe)
+    backends = [stylist_for(name, recipe) for name in recipe.stylise.backends]
+    used = [FaceAnalyser(), *([swapper] if swapper else []), *backends]
+    for model in (model for backend in used for model in backend.models):
+        found[f"model {model.name}"] = model.sha256
+    if donors is not None:
+        for path in image_files(donors):
+            found[f"donor {path.relative_to(donors).as_posix()}"] = file_sha256(path)
+    elif swapper is not None and recipe.donors.bundled:
+        for portrait in portraits():
+            found[f"donor {portrait.name}"] = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+    for style in load_styles(styles, recipe):
+        found[f"style {style.name}"] = style.sha256
+    if recipe.encode.ffmpeg is not None:
+        binary = Path(recipe.encode.ffmpeg)
+        if not binary.is_file():
+            raise UserError(f"encode.ffmpeg = {str(binary)!r} is not a file; leave it out for the bundled one", code=2)
+        found["ffmpeg"] = file_sha256(binary)
+    return found

@@ -1,0 +1,61 @@
+"""A dry run: what a run would do and cost, from a look at some of the sources, touching nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from datagen.errors import Refusal
+from datagen.layout import Output, names
+from datagen.media import probe
+from datagen.plan import preview_plan
+from datagen.record import Inputs
+from datagen.run import Footage
+from datagen.seeding import rng
+from datagen.tasks import plan_parts
+
+LOOKS = 40  # sources probed; the rest is judged by their size
+# Measured with the embedded backends on one CPU core at 512 px; see docs/benchmarks.md.
+CURATE_S, SYNTHESISE_S = 0.02, 0.16  # seconds per frame
+BYTES_PER_FRAME = 16_000  # all streams of a clip
+KEPT = 0.8  # share of frames that end in clips, on talking-head footage
+
+
+def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None) -> str:
+    """Text: sources, frames, hours and bytes a run would need."""
+    planned = preview_plan(out, footage.sources(), inputs.recipe)
+    done = names(out.clips)
+    rows = [row for row in planned.table.to_pylist() if row["part"] not in done]
+    if limit is not None:
+        rows = rows[:limit]
+    frames, looked, unreadable = _frames(rows)
+    kept = frames * KEPT
+    hours = (frames * CURATE_S + kept * SYNTHESISE_S) / 3600
+    units = kept / inputs.recipe.curate.max_frames / inputs.recipe.plan.clips_per_unit
+    lines = [
+        f"dry run of {out.root}: nothing was written",
+        f"  sources     {len(rows)} to do, {planned.table.num_rows - len(rows)} done or beyond --limit",
+        f"  parts       {len(plan_parts(planned.table))}",
+        f"  frames      about {frames:,.0f} (from {looked} sources probed, {unreadable} of them unreadable)",
+        f"  clips       about {kept / inputs.recipe.curate.max_frames:,.0f} or more, in {max(units, 1):,.0f} or more shards",
+        f"  CPU-hours   about {hours:,.2f} on one core; 0.00 GPU-hours: the recipe's backends run on the CPU",
+        f"  bytes       about {kept * BYTES_PER_FRAME / 1e6:,.0f} MB",
+        f"  recipe      {inputs.hash[:16]}",
+    ]
+    return "\n".join(lines)
+
+
+def _frames(rows: list[dict[str, Any]]) -> tuple[float, int, int]:
+    """Frames of all rows judged by those probed, how many were probed, and how many of them cannot be read."""
+    picked = [row for row in rows if not row["member"]]
+    if len(picked) > LOOKS:
+        picked = [picked[i] for i in sorted(rng("preview", len(rows)).choice(len(picked), LOOKS, replace=False))]
+    frames = size = unreadable = 0
+    for row in picked:
+        try:
+            frames += probe(os.fsdecode(row["path"])).frames
+            size += row["size"]
+        except Refusal:
+            unreadable += 1
+    total = sum(row["size"] for row in rows)
+    return (frames * total / size if size else 0.0), len(picked), unreadable

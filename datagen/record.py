@@ -1,0 +1,167 @@
+"""`run.json`: what made an output, so that a rerun continues the same thing or says what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from datagen import __version__
+from datagen.config import parse
+from datagen.errors import UserError
+from datagen.layout import Output
+from datagen.media import bundled_ffmpeg, ffmpeg_version
+from datagen.publish import write_bytes
+from datagen.recipe import Recipe, recipe_hash
+
+PACKAGES = (
+    *("numpy", "opencv-python", "onnxruntime", "decord", "pyarrow", "dlib-bin", "imageio-ffmpeg"),
+    *("ray", "torch", "diffusers", "insightface"),
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made with, beside the footage.
+
+    Attributes:
+        contents: name -> sha256 of every model, donor and style the recipe hash covers.
+        donors, styles: folders given on the command line.
+    """
+
+    recipe: Recipe
+    contents: dict[str, str]
+    donors: Path | None
+    styles: Path | None
+
+    @property
+    def hash(self) -> str:
+        """The recipe hash, in every row."""
+        return recipe_hash(self.recipe, self.contents)
+
+
+def software() -> str:
+    """Name and version of this package, as it stands in every row."""
+    return f"megactor-datagen {__version__}"
+
+
+def describe(inputs: Inputs) -> dict[str, Any]:
+    """Contents of `run.json`."""
+    return {
+        "recipe": inputs.recipe.model_dump(mode="json"),
+        "recipe_hash": inputs.hash,
+        "contents": inputs.contents,
+        "donors": None if inputs.donors is None else str(inputs.donors),
+        "styles": None if inputs.styles is None else str(inputs.styles),
+        "software": {"megactor-datagen": __version__, **_versions()},
+        "fingerprint": _fingerprint(inputs.recipe.encode.ffmpeg),
+    }
+
+
+def read_record(out: Output) -> dict[str, Any] | None:
+    """`run.json` of an output, or None where nothing was planned yet.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        record = json.loads(out.run_json.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{out.run_json} is damaged ({error}); restore it or use a new --output") from error
+    if not isinstance(record, dict) or "recipe" not in record:
+        raise UserError(f"{out.run_json} is not a run record; restore it or use a new --output")
+    return record
+
+
+def recorded_recipe(record: dict[str, Any]) -> Recipe:
+    """Recipe an output was started with."""
+    return parse(Recipe, record["recipe"], "run.json")
+
+
+def start(out: Output, inputs: Inputs) -> list[str]:
+    """Write `run.json`, or check that the output was made with the same inputs.
+
+    Returns:
+        Warnings: software or processor differ from the first run's, so bytes may differ too.
+
+    Raises:
+        UserError: the recipe, a model, the donors or the styles changed; the message names what.
+    """
+    new = describe(inputs)
+    old = read_record(out)
+    if old is None:
+        write_bytes((json.dumps(new, indent=2, sort_keys=True) + "\n").encode(), out.run_json, out.tmp)
+        old = read_record(out) or new  # another driver may have been first
+    if old["recipe_hash"] != new["recipe_hash"]:
+        changes = [
+            *_differences(old["recipe"], new["recipe"]),
+            *_content_changes(old["contents"], new["contents"]),
+        ]
+        raise UserError(
+            f"{out.root} was started with another recipe: {'; '.join(changes) or 'the hash differs'}. "
+            "Use the same options again, or a new --output",
+            code=2,
+        )
+    return [
+        f"{key} was {before} when this output was started and is {after} now; bytes of new clips may differ"
+        for section in ("software", "fingerprint")
+        for key, before, after in _pairs(old.get(section, {}), new[section])
+        if before != after
+    ]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _fingerprint(ffmpeg: str | None) -> dict[str, str]:
+    """What decides the last bits besides the software: the processor's features and the codec."""
+    flags = ""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    except OSError:
+        pass  # not Linux: the machine name has to do
+    telling = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni")
+    features = " ".join(name for name in telling if name in flags.split())
+    return {
+        "machine": platform.machine(),
+        "cpu_features": features,
+        "ffmpeg": ffmpeg_version(ffmpeg),
+        "ffmpeg_sha256": hashlib.sha256(Path(ffmpeg or bundled_ffmpeg()).read_bytes()).hexdigest(),
+    }
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in sorted({*old, *new})
+            for line in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if old == new else [f"{path} was {json.dumps(old)}, now {json.dumps(new)}"]
+
+
+def _content_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    lines = []
+    for key, before, after in _pairs(old, new):
+        if before != after:
+            what = "was added" if before is None else "is gone" if after is None else "has other contents"
+            lines.append(f"{key} {what}")
+    return lines if len(lines) <= 5 else [*lines[:5], f"and {len(lines) - 5} more files"]
+
+
+def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    return [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]

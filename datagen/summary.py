@@ -1,0 +1,146 @@
+"""What a run came to, for the person who started it: numbers, what was left out and why, where to look next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from datagen.errors import UserError
+from datagen.layout import Output
+from datagen.plan import read_plan
+from datagen.publish import read_tables
+from datagen.record import Inputs
+from datagen.runners.progress import Progress
+from datagen.shards.reader import Dataset
+from datagen.sheet import save_sheet
+
+SHEET_CLIPS = 8
+
+
+def finish(out: Output, inputs: Inputs, curated: Progress | None, made: Progress) -> str:
+    """Write the contact sheet and return the summary.
+
+    Raises:
+        UserError: not a single clip came out; the message says what went wrong most.
+    """
+    dataset = Dataset(out.root)
+    failures = read_tables(out.failures)
+    if not len(dataset):
+        raise UserError(f"nothing usable came out of {out.root}: {_reasons(failures) or 'there was no source'}")
+    sheet = out.root / "sheet.png"
+    save_sheet(dataset, _pick(dataset), sheet)
+    return "\n".join(_lines(out, inputs, dataset, failures, curated, made, sheet))
+
+
+def describe_curation(out: Output) -> str:
+    """Summary of the clip table."""
+    clips = read_tables(out.clips, ["frames", "fps", "source"])
+    failures = read_tables(out.failures)
+    frames = clips.column("frames").to_pylist()
+    return (
+        f"{len(frames)} clips, {sum(frames)} frames, from {len(set(clips['source'].to_pylist()))} sources; "
+        f"left out: {_reasons(failures) or 'nothing'}"
+    )
+
+
+def _lines(
+    out: Output,
+    inputs: Inputs,
+    dataset: Dataset,
+    failures: pa.Table,
+    curated: Progress | None,
+    made: Progress,
+    sheet: Path,
+) -> Iterable[str]:
+    table = dataset.table
+    frames = sum(table["frames"].to_pylist())
+    seconds = sum(f / r for f, r in zip(table["frames"].to_pylist(), table["fps"].to_pylist(), strict=True))
+    sources = read_plan(out).num_rows
+    used = len(set(table["source"].to_pylist()))
+    splits = Counter(table["split"].to_pylist())
+    yield ""
+    yield f"{out.root}: {len(dataset)} clips, {frames} frames, {seconds:.0f} s of video"
+    yield f"  sources     {used} of {sources} gave clips; splits " + ", ".join(f"{k} {v}" for k, v in sorted(splits.items()))
+    yield f"  left out    {_reasons(failures) or 'nothing'}"
+    yield from _synthesis(table)
+    for name, progress in (("curate", curated), ("synthesise", made)):
+        if progress is not None and progress.totals.get("frames"):
+            status = progress.status("finished")
+            yield f"  {name:<11} {status['frames_per_s']:.1f} frames/s over {status['elapsed_s']:.0f} s"
+    spent = made.totals.get("seconds", {})
+    if spent:
+        per = 100 / max(made.totals.get("frames", 1), 1)
+        parts = ", ".join(f"{name} {value * per:.2f}" for name, value in sorted(spent.items(), key=lambda item: -item[1]))
+        yield f"  operations  seconds per 100 frames: {parts}"
+    rejected = _rejected_donors(out)
+    if rejected:
+        yield f"  donors      not used: {rejected}"
+    yield f"  recipe      {inputs.hash[:16]}"
+    yield f"  look at     {sheet}"
+    yield f"              megactor-datagen inspect {out.root}"
+    yield f"              megactor-datagen verify {out.root}"
+    if failures.num_rows:
+        yield f"              megactor-datagen failures {out.root}"
+
+
+def _synthesis(table: pa.Table) -> Iterable[str]:
+    swapped = np.array([name is not None for name in table["swapper"].to_pylist()])
+    styled = np.array([name is not None for name in table["stylist"].to_pylist()])
+    if swapped.any():
+        away, towards = _mean(table, "identity_to_source"), _mean(table, "identity_to_donor")
+        yield (
+            f"  swapped     {swapped.sum()} clips; identity distance to the source {away:.2f} (same person < 0.6), "
+            f"to the donor {towards:.2f}"
+        )
+        yield f"              {_motion(table, 'swapped')}"
+    if styled.any():
+        yield f"  styled      {styled.sum()} clips; {_motion(table, 'styled')}"
+    for stream, column in (("swap", "swap_refused"), ("style", "style_refused")):
+        refused = Counter(text.split(":")[0] for text in table[column].to_pylist() if text)
+        if refused:
+            yield f"  no {stream:<8} {', '.join(f'{reason} {count}' for reason, count in refused.most_common())}"
+
+
+def _motion(table: pa.Table, stream: str) -> str:
+    return (
+        f"motion kept: head pose within {_mean(table, f'{stream}_pose_rms'):.1f} degrees RMS, "
+        f"mouth {_mean(table, f'{stream}_mouth_rms'):.3f}, eyes {_mean(table, f'{stream}_eyes_rms'):.3f}; "
+        f"flicker {_mean(table, f'{stream}_flicker'):.2f} times the source's"
+    )
+
+
+def _mean(table: pa.Table, column: str) -> float:
+    values = [value for value in table[column].to_pylist() if value is not None]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _reasons(failures: pa.Table) -> str:
+    counts = Counter(
+        reason
+        for reason, stream in zip(failures["reason"].to_pylist(), failures["stream"].to_pylist(), strict=True)
+        if stream is None
+    )
+    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+
+
+def _pick(dataset: Dataset) -> list[str]:
+    """Clips for the sheet: one per source first, those with every stream before others."""
+    rows = dataset.table.select(["clip_id", "source", "swapper", "stylist"]).to_pylist()
+    rows.sort(key=lambda row: (row["swapper"] is None) + (row["stylist"] is None))
+    seen: Counter[str] = Counter()
+    ranked = []
+    for row in rows:
+        ranked.append((seen[row["source"]], row["clip_id"]))
+        seen[row["source"]] += 1
+    return [clip_id for _, clip_id in sorted(ranked, key=lambda item: item[0])][:SHEET_CLIPS]
+
+
+def _rejected_donors(out: Output) -> str:
+    reasons: Counter[str] = Counter()
+    for path in sorted(out.donors.glob("*.parquet")):
+        reasons.update(reason for reason in pa.parquet.read_table(path)["reason"].to_pylist() if reason)
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())

@@ -1,0 +1,1 @@
+"""From the clip table to shards: swap, stylise, augment, mask, encode, pack."""

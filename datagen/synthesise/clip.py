@@ -1,0 +1,257 @@
+"""One clip: decode its square, swap, stylise, augment, mask, encode; every stream with the same frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from datagen.curate.crop import Crop
+from datagen.curate.track import overlap
+from datagen.errors import Refusal
+from datagen.faces import FaceAnalyser, Faces
+from datagen.media import VideoReader, encode
+from datagen.operations.augment import Augmentation
+from datagen.operations.mask import foreground, mask_driving
+from datagen.operations.smooth import fill_gaps
+from datagen.operations.stylise import Style
+from datagen.pool import Pool
+from datagen.recipe import Recipe
+from datagen.seeding import rng, seed_of
+from datagen.synthesise.measure import gate_style, gate_swap, identity_distances, motion_columns
+from datagen.synthesise.tools import Stylist, Tools
+
+BATCH = 8  # source frames decoded at once: 50 MB at 1080p
+Row = dict[str, Any]
+MARKS = {
+    "swapped": "synthetic: face of another person put on real footage by megactor-datagen",
+    "styled": "synthetic: real footage changed in style by megactor-datagen",
+}
+
+
+@dataclass
+class MadeClip:
+    """Files and index columns of one clip.
+
+    Attributes:
+        files: member suffix -> bytes or an encoded file.
+        columns: index columns beyond the clip table's.
+        left_out: streams that were refused, with why.
+        seconds: time per operation.
+    """
+
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+    columns: Row = field(default_factory=dict)
+    left_out: dict[str, Refusal] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, operation: str) -> Iterator[None]:
+        """Add the time of the block to an operation."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[operation] = self.seconds.get(operation, 0.0) + time.perf_counter() - started
+
+
+def make_clip(row: Row, source: Path, recipe: Recipe, tools: Tools, pool: Pool, rank: int, scratch: Path) -> MadeClip:
+    """Make every stream the recipe asks for.
+
+    Args:
+        row: the clip's row of the clip table.
+        source: its source video, a local file.
+        rank: number of the clip in its pool's order, for balanced donors.
+        scratch: folder for encoded files, removed by the caller.
+
+    Raises:
+        Refusal: the clip as a whole cannot be used. A refused swap or style only leaves out its streams.
+    """
+    made = MadeClip()
+    with made.timed("decode"):
+        frames = read_crop(row, source, recipe)
+    with made.timed("track"):
+        faces = track_face(frames, row, tools.analyser)
+    streams = {"video": frames}
+    _swap(streams, made, row, faces, recipe, tools, pool, rank)
+    _stylise(streams, made, row, faces, recipe, tools, pool)
+    _encode_streams(streams, made, row, faces, recipe, scratch)
+    if recipe.mask.foreground:
+        with made.timed("mask"):
+            person = foreground(frames, tools.analyser)
+        with made.timed("encode"):
+            made.files["mask.mp4"] = _encode(person, row, recipe, scratch / "mask.mp4", kind="mask")
+    made.files["face.safetensors"] = face_tensors(faces)
+    made.columns["face_boxes"] = np.round(faces.box).astype(np.int16).tolist()
+    return made
+
+
+def read_crop(row: Row, source: Path, recipe: Recipe) -> np.ndarray:
+    """(F, S, S, 3) uint8: the clip's square at its size; source frames are held a few at a time."""
+    crop = Crop(**row["crop"])
+    wanted = row["source_frames"]
+    frames = np.empty((len(wanted), row["size"], row["size"], 3), np.uint8)
+    with VideoReader(source, ffmpeg=recipe.encode.ffmpeg) as reader:
+        for start in range(0, len(wanted), BATCH):
+            indices = wanted[start : start + BATCH]
+            try:
+                batch = reader.read(indices)
+            except IndexError as error:
+                raise Refusal("damaged", "the source is shorter than when it was curated", "restore it") from error
+            for offset, frame in enumerate(batch):
+                frames[start + offset] = crop.cut(frame, row["size"])
+    return frames
+
+
+def track_face(frames: np.ndarray, row: Row, analyser: FaceAnalyser) -> Faces:
+    """The curated face followed again in the crop, short gaps filled.
+
+    Raises:
+        Refusal: the face is not there in a tenth of the frames or more.
+    """
+    known = np.asarray(row["face_boxes"][0], np.float32)
+    first = max(analyser.detect(frames[0]), key=lambda face: overlap(face.box, known), default=None)
+    if first is not None and overlap(first.box, known) < 0.2:
+        first = None
+    faces = analyser.track(frames, first)
+    lost = float((faces.presence == 0).mean())
+    if lost >= 0.1:
+        raise Refusal("no_face", f"the face is lost in {lost:.0%} of the clip's frames")
+    if lost:
+        faces = replace(
+            faces,
+            landmarks=fill_gaps(faces.landmarks),
+            irises=fill_gaps(faces.irises),
+            pose=fill_gaps(faces.pose),
+            box=fill_gaps(faces.box),
+        )
+    return faces
+
+
+def face_tensors(faces: Faces) -> bytes:
+    """`.face.safetensors`: per frame landmarks, irises, box and pose in crop pixels and degrees, float16."""
+    arrays = {
+        "landmarks": faces.landmarks,
+        "irises": faces.irises,
+        "box": faces.box,
+        "pose": faces.pose,
+        "presence": faces.presence,
+    }
+    data: bytes = save({name: np.ascontiguousarray(array, np.float16) for name, array in arrays.items()})
+    return data
+
+
+def _swap(
+    streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces,
+    recipe: Recipe, tools: Tools, pool: Pool, rank: int,
+) -> None:  # fmt: skip
+    if tools.swapper is None:
+        return
+    try:
+        embedding = None if row["embedding"] is None else np.asarray(row["embedding"], np.float32)
+        donor, distance = pool.choose(row["clip_id"], rank, embedding, row["source"], row["subject"], recipe)
+        with made.timed("swap"):
+            swapped = tools.swapper(streams["video"], faces, donor, seed_of(recipe.seed, row["clip_id"], "swap"))
+        with made.timed("measure"):
+            again = tools.analyser.track(swapped)
+            quality = motion_columns("swapped", streams["video"], faces, swapped, again)
+            quality |= identity_distances(streams["video"], faces, swapped, donor, tools.analyser, recipe)
+        gate_swap(quality, recipe.gates)
+    except Refusal as refusal:
+        made.left_out["swapped"] = refusal
+        made.columns["swap_refused"] = str(refusal)
+        return
+    streams["swapped"] = swapped
+    made.columns |= quality | {
+        "donor": donor.name,
+        "donor_sha256": donor.sha256,
+        "donor_pool": pool.sha256,
+        "donor_to_source": distance,
+        "swapper": "mesh (weak)" if tools.swapper.name == "mesh" else tools.swapper.name,
+    }
+
+
+def _stylise(
+    streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces,
+    recipe: Recipe, tools: Tools, pool: Pool,
+) -> None:  # fmt: skip
+    if not tools.stylists:
+        return
+    try:
+        stylist, style = _choose_style(row, recipe, tools, pool)
+        with made.timed("stylise"):
+            styled = stylist(streams["video"], faces, style, seed_of(recipe.seed, row["clip_id"], "stylise"))
+        with made.timed("measure"):
+            again = tools.analyser.track(styled)
+            quality = motion_columns("styled", streams["video"], faces, styled, again)
+        gate_style(quality, recipe.gates)
+    except Refusal as refusal:
+        made.left_out["styled"] = refusal
+        made.columns["style_refused"] = str(refusal)
+        return
+    streams["styled"] = styled
+    made.columns |= quality | {"style": style.name, "style_sha256": style.sha256, "stylist": stylist.name}
+
+
+def _choose_style(row: Row, recipe: Recipe, tools: Tools, pool: Pool) -> tuple[Stylist, Style]:
+    """A backend, then one of its styles, by the clip's own dice."""
+    dice = rng(recipe.seed, row["clip_id"], "style")
+    stylist = tools.stylists[recipe.stylise.backends[int(dice.integers(len(recipe.stylise.backends)))]]
+    filters = stylist.name == "filter"
+    styles = [style for style in tools.styles if (style.kind == "filter") == filters]
+    if recipe.stylise.portraits and not filters:
+        for donor in pool.donors:
+            styles.append(Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence))
+    if not styles:
+        raise Refusal("no_style", f"the {stylist.name} backend has no style to choose from", "give --styles")
+    return stylist, styles[int(dice.integers(len(styles)))]
+
+
+def _encode_streams(
+    streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces, recipe: Recipe, scratch: Path
+) -> None:
+    """Encode the kept streams and bake the driving ones."""
+    augmentations = []
+    for name, frames in streams.items():
+        if name in recipe.encode.streams:
+            with made.timed("encode"):
+                path = scratch / f"{name}.mp4"
+                made.files[f"{name}.mp4"] = _encode(frames, row, recipe, path, comment=MARKS.get(name, ""))
+        if name in recipe.encode.driving:
+            with made.timed("augment"):
+                drawn = Augmentation.draw(
+                    rng(recipe.seed, row["clip_id"], f"augment {name}"),
+                    recipe.augment.rate,
+                    recipe.augment.low,
+                    recipe.augment.high,
+                )
+                driving, boxes = drawn.apply(frames, faces.box)
+                landmarks = drawn.points(faces.landmarks, frames.shape[1:3]) if recipe.mask.mode == "hull" else None
+            with made.timed("mask"):
+                driving = mask_driving(driving, boxes, recipe.mask.mode, landmarks)
+            with made.timed("encode"):
+                path = scratch / f"driving_{name}.mp4"
+                made.files[f"driving_{name}.mp4"] = _encode(
+                    driving, row, recipe, path, kind="grey", comment=MARKS.get(name, "")
+                )
+            augmentations.append({"stream": name, "scale": drawn.scale, "aspect": drawn.aspect})
+    made.columns["augmentations"] = augmentations
+
+
+def _encode(
+    frames: np.ndarray, row: Row, recipe: Recipe, path: Path, *, kind: Any = "colour", comment: str = ""
+) -> Path:
+    settings = recipe.encode
+    encode(
+        frames, row["fps"], path, kind=kind, crf=settings.crf, gop=settings.gop, preset=settings.preset,
+        comment=comment, ffmpeg_binary=settings.ffmpeg,
+    )  # fmt: skip
+    return path
+
+

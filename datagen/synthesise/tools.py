@@ -1,0 +1,106 @@
+"""The backends a worker holds: named in the recipe, built once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from datagen.errors import UserError
+from datagen.faces import FaceAnalyser, Faces, ModelInfo
+from datagen.operations.donor import Donor
+from datagen.operations.stylise import ArbitraryStyle, ClassicFilter, Style
+from datagen.operations.swap import MeshSwap
+from datagen.pool import Pool, load_pool
+from datagen.recipe import Recipe
+
+
+class Swapper(Protocol):
+    """Puts a donor's identity on a clip.
+
+    The call takes frames (F, H, W, 3) uint8 RGB and returns as many; it raises `Refusal` where it cannot do well.
+    """
+
+    name: str
+    models: tuple[ModelInfo, ...]
+
+    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, donor: Donor, seed: int) -> np.ndarray: ...
+
+
+class Stylist(Protocol):
+    """Gives a clip another look; same shapes as `Swapper`."""
+
+    name: str
+    models: tuple[ModelInfo, ...]
+
+    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int) -> np.ndarray: ...
+
+
+def swapper_for(recipe: Recipe) -> Swapper | None:
+    """Swap backend of a recipe; None where it is off."""
+    match recipe.swap.backend:
+        case "off":
+            return None
+        case "mesh":
+            return MeshSwap(shape=recipe.swap.shape, max_yaw_difference=recipe.swap.max_yaw_difference)
+        case name:
+            built: Swapper = _plugin("swap", name)(recipe)
+            return built
+
+
+def stylist_for(name: str, recipe: Recipe) -> Stylist:
+    """Style backend by name."""
+    match name:
+        case "arbitrary":
+            return ArbitraryStyle(strength=recipe.stylise.strength)
+        case "filter":
+            return ClassicFilter()
+        case _:
+            built: Stylist = _plugin("stylise", name)(recipe)
+            return built
+
+
+def _plugin(operation: str, name: str) -> Callable[[Recipe], Any]:
+    """A backend another installed package offers as an entry point `megactor_datagen.<operation>`.
+
+    Raises:
+        UserError: no installed package offers it.
+    """
+    group = f"megactor_datagen.{operation}"
+    for entry in entry_points(group=group, name=name):
+        loaded: Callable[[Recipe], Any] = entry.load()
+        return loaded
+    offered = ", ".join(sorted(entry.name for entry in entry_points(group=group))) or "none"
+    raise UserError(
+        f"{operation}.backend = {name!r} is not built in, and no installed package offers it "
+        f"(entry points in {group!r}: {offered})",
+        code=2,
+    )
+
+
+@dataclass
+class Tools:
+    """Models of one worker process, loaded when first needed and kept."""
+
+    recipe: Recipe
+    analyser: FaceAnalyser
+    swapper: Swapper | None
+    stylists: dict[str, Stylist]
+    styles: tuple[Style, ...]
+    _pools: dict[Path, Pool]
+
+    @classmethod
+    def load(cls, recipe: Recipe, styles: tuple[Style, ...]) -> Tools:
+        """Build the backends the recipe names."""
+        stylists = {name: stylist_for(name, recipe) for name in recipe.stylise.backends}
+        return cls(recipe, FaceAnalyser(), swapper_for(recipe), stylists, styles, {})
+
+    def pool(self, path: Path) -> Pool:
+        """A frozen donor pool, read once."""
+        if path not in self._pools:
+            self._pools[path] = load_pool(path, self.analyser)
+        return self._pools[path]

@@ -1,0 +1,129 @@
+"""One unit: make its clips, pack what came out into a shard, publish it with its index piece."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from datagen.curate.part import failure, refuse_unexpected
+from datagen.errors import Refusal
+from datagen.faces import ModelInfo
+from datagen.layout import Output, temporary
+from datagen.record import software
+from datagen.schema import CLIP, SOURCE
+from datagen.shards.writer import ShardWriter, publish_unit, row_json
+from datagen.sources import local_file
+from datagen.synthesise.clip import MadeClip, make_clip
+from datagen.synthesise.tools import Tools
+
+Row = dict[str, Any]
+CARRIED = ("clip_id", "part", *(column.name for column in (*SOURCE, *CLIP)))
+
+
+def read_clips(out: Output, part: str, clip_ids: list[str]) -> list[Row]:
+    """Rows of the clip table, in clip-id order."""
+    columns = [*CARRIED, "source_frames", "embedding"]
+    table = pq.read_table(out.clips / f"{part}.parquet", columns=columns)
+    wanted = set(clip_ids)
+    return sorted((row for row in table.to_pylist() if row["clip_id"] in wanted), key=lambda row: str(row["clip_id"]))
+
+
+def make_clips(
+    out: Output, payload: Row, tools: Tools, scratch: Path
+) -> Iterator[tuple[Row, MadeClip | Refusal]]:
+    """Clips of a unit one after another: the clip's row, and what was made of it or why not.
+
+    The files of a clip are gone when the next one is asked for.
+    """
+    pool = tools.pool(Path(payload["pool"]))
+    order = {clip_id: rank for rank, clip_id in enumerate(sorted(payload["order"]), payload["rank"])}
+    for clip in read_clips(out, payload["part"], payload["clip_ids"]):
+        source = payload["sources"][clip["source_key"]]
+        folder = scratch / "clip"
+        folder.mkdir()
+        try:
+            crash = payload.get("crashed", {}).get(clip["clip_id"])
+            if crash is not None:
+                raise Refusal("crashed", crash, "report the clip")
+            with refuse_unexpected(), local_file(source["path"], source["member"], folder) as path:
+                made = make_clip(clip, path, tools.recipe, tools, pool, order[clip["clip_id"]], folder)
+            yield clip, made
+        except Refusal as refusal:
+            yield clip, refusal
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -> dict[str, Any]:
+    """Make and publish one unit.
+
+    Args:
+        payload: `unit`, `part`, `clip_ids`, `sources` (source key -> plan row), `pool` (file), `order` (all clip
+            ids of the planned unit) and `rank` of the first of them in the pool, `attempt`, and perhaps `crashed`
+            (clip id -> how) of clips known to kill the process.
+
+    Returns:
+        Counters for the summary.
+    """
+    unit = payload["unit"]
+    rows: list[Row] = []
+    failures: list[Row] = []
+    counts: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    scratch = temporary(out.tmp, unit)
+    scratch.mkdir()
+    try:
+        with ShardWriter(scratch / "shard.tar") as shard:
+            for clip, made in make_clips(out, payload, tools, scratch):
+                context = {**payload["sources"][clip["source_key"]], "unit": unit}
+                if isinstance(made, Refusal):
+                    failures.append(_failed(context, clip["clip_id"], made, payload["attempt"]))
+                    counts["failed"] += 1
+                    continue
+                row = index_row(clip, unit, made, tools, recipe_hash)
+                row["members"] = shard.add(clip["clip_id"], {**made.files, "json": row_json(row)})
+                rows.append(row)
+                for stream, refusal in sorted(made.left_out.items()):
+                    entry = _failed(context, clip["clip_id"], refusal, payload["attempt"])
+                    failures.append(entry | {"stream": stream, "stage": "swap" if stream == "swapped" else "stylise"})
+                    counts[f"{stream}_left_out"] += 1
+                counts["clips"] += 1
+                counts["frames"] += row["frames"]
+                seconds.update(made.seconds)
+        publish_unit(out, unit, shard, rows, failures)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return {**counts, "seconds": dict(seconds)}
+
+
+def index_row(clip: Row, unit: str, made: MadeClip, tools: Tools, recipe_hash: str) -> Row:
+    """Index row of a made clip, without shard and members."""
+    row = {name: clip[name] for name in CARRIED}
+    row |= made.columns
+    return row | {
+        "unit": unit,
+        "seed": tools.recipe.seed,
+        "models": [vars(model) for model in _models(row, tools)],
+        "recipe_hash": recipe_hash,
+        "software": software(),
+        "batch_layout": "1",
+    }
+
+
+def _models(row: Row, tools: Tools) -> list[ModelInfo]:
+    """Networks that touched the clip."""
+    used = list(tools.analyser.models)
+    if row.get("swapper") and tools.swapper is not None:
+        used += tools.swapper.models
+    if row.get("stylist"):
+        used += tools.stylists[row["stylist"]].models
+    return sorted(dict.fromkeys(used), key=lambda model: model.name)
+
+
+def _failed(context: Row, clip_id: str, refusal: Refusal, attempt: int) -> Row:
+    return failure(context, clip_id, refusal, stage="synthesise", attempt=attempt)

@@ -1,0 +1,170 @@
+"""What one worker process does: holds the models, takes tasks, publishes their results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from datagen.config import parse
+from datagen.curate.part import curate_source
+from datagen.layout import Output, temporary
+from datagen.publish import write_table
+from datagen.recipe import Recipe
+from datagen.runners import Task
+from datagen.runners.isolate import Crashed, call_isolated
+from datagen.schema import CLIPS, FAILURES, schema_of
+from datagen.styles import load_styles
+from datagen.synthesise.tools import Tools
+from datagen.synthesise.unit import make_clips, synthesise_unit
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Everything a worker process needs; small, picklable, the same for all."""
+
+    out: Path
+    recipe: Recipe
+    recipe_hash: str
+    styles: Path | None
+
+    def __call__(self) -> Worker:
+        """The factory that runners call once in every process."""
+        return Worker(self)
+
+
+class Worker:
+    """Runs tasks one after another. Models are loaded when the first task needs them."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        import cv2  # after the runner has set the thread variables of this process
+
+        cv2.setNumThreads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
+        self.settings = settings
+        self.out = Output(settings.out)
+
+    @cached_property
+    def tools(self) -> Tools:
+        """Models and styles."""
+        return Tools.load(self.settings.recipe, load_styles(self.settings.styles, self.settings.recipe))
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        """Do a task and publish what came out; doing it again is harmless.
+
+        Returns:
+            Counters: clips, clips_failed, frames, seconds per operation ...
+        """
+        payload = dict(task.payload)
+        if task.isolate:
+            payload["crashed"] = self._killers(task)
+        if task.kind == "curate":
+            return self._curate(payload)
+        return synthesise_unit(self.out, payload, self.settings.recipe_hash, self.tools)
+
+    def _curate(self, payload: dict[str, Any]) -> dict[str, Any]:
+        clips: list[dict[str, Any]] = []
+        failures: list[dict[str, Any]] = []
+        part = payload["part"]
+        scratch = temporary(self.out.tmp, part)
+        scratch.mkdir()
+        try:
+            for row in payload["rows"]:
+                made, failed = curate_source(
+                    row, self.settings.recipe, self.tools.analyser, scratch, payload.get("crashed", {})
+                )
+                clips.extend(made)
+                failures.extend(failed)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        clips.sort(key=lambda clip: str(clip["clip_id"]))
+        if failures:
+            failed_table = pa.Table.from_pylist(failures, schema=schema_of(FAILURES))
+            write_table(failed_table, self.out.failures / f"{part}.parquet", self.out.tmp)
+        table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
+        write_table(table, self.out.clips / f"{part}.parquet", self.out.tmp)
+        return {
+            "sources": len(payload["rows"]),
+            "sources_failed": len({row["source"] for row in failures} - {clip["source"] for clip in clips}),
+            "clips": len(clips),
+            "failed": len(failures),
+            "frames": sum(clip["frames"] for clip in clips),
+        }
+
+    def _killers(self, task: Task) -> dict[str, str]:
+        """Items of a task that kill their process, each found by halving in throw-away processes."""
+        keys = task.payload["clip_ids"] if task.kind == "synthesise" else [
+            row["source_key"] for row in task.payload["rows"]
+        ]  # fmt: skip
+
+        def dies(group: list[str]) -> str | None:
+            try:
+                call_isolated("datagen.worker:try_alone", _plain(self.settings, task, group))
+            except Crashed as crash:
+                return str(crash)
+            return None
+
+        return find_killers(list(keys), dies)
+
+
+def find_killers(keys: list[str], dies: Callable[[list[str]], str | None]) -> dict[str, str]:
+    """Keys whose work kills a process, with how; `dies` says it of a group."""
+    how = dies(keys)
+    if how is None:
+        return {}
+    if len(keys) == 1:
+        return {keys[0]: how}
+    half = len(keys) // 2
+    return find_killers(keys[:half], dies) | find_killers(keys[half:], dies)
+
+
+def try_alone(data: dict[str, Any]) -> dict[str, Any]:
+    """Do a group of a task's items in this throw-away process and keep nothing."""
+    settings = WorkerSettings(
+        Path(data["out"]),
+        parse(Recipe, data["recipe"], "recipe"),
+        data["recipe_hash"],
+        None if data["styles"] is None else Path(data["styles"]),
+    )
+    worker = settings()
+    payload = data["payload"]
+    for row in payload.get("rows") or payload["sources"].values():
+        row["path"] = os.fsencode(row["path"])
+    scratch = temporary(worker.out.tmp, "alone")
+    scratch.mkdir(parents=True)
+    try:
+        if data["kind"] == "curate":
+            for row in payload["rows"]:
+                curate_source(row, settings.recipe, worker.tools.analyser, scratch, {})
+        else:
+            for _ in make_clips(worker.out, payload, worker.tools, scratch):
+                pass
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return {}
+
+
+def _plain(settings: WorkerSettings, task: Task, group: list[str]) -> dict[str, Any]:
+    """The JSON form of a task cut down to a group of its items."""
+    payload = dict(task.payload)
+    if task.kind == "curate":
+        rows = [row for row in payload["rows"] if row["source_key"] in group]
+        payload["rows"] = [{**row, "path": os.fsdecode(row["path"])} for row in rows]
+    else:
+        payload["clip_ids"] = group
+        sources = payload["sources"].items()
+        payload["sources"] = {key: {**row, "path": os.fsdecode(row["path"])} for key, row in sources}
+    return {
+        "kind": task.kind,
+        "payload": payload,
+        "out": str(settings.out),
+        "recipe": settings.recipe.model_dump(mode="json"),
+        "recipe_hash": settings.recipe_hash,
+        "styles": None if settings.styles is None else str(settings.styles),
+    }
