@@ -1,0 +1,82 @@
+import numpy as np
+from datagen.curate.crop import Crop, choose_crop, square_side
+from datagen.curate.shots import FrameChange, find_cuts
+from datagen.curate.timeline import timeline
+from datagen.media import VideoInfo
+from datagen.recipe import load_recipe
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def info(fps, *, constant=True, frames=100):
+    return VideoInfo(
+        width=64, height=64, fps=fps, frames=frames, duration_s=frames / fps, constant_rate=constant,
+        has_audio=False, codec="h264", rotation=0,
+    )  # fmt: skip
+
+
+def settings(*assignments):
+    return load_recipe(None, [f"curate.{item}" for item in assignments]).curate
+
+
+def test_constant_sources_keep_every_frame():
+    chosen, fps = timeline(info(25), np.arange(100) / 25, settings())
+    assert np.array_equal(chosen, np.arange(100))
+    assert fps == 25
+
+
+def test_fast_sources_are_thinned_by_a_whole_factor():
+    chosen, fps = timeline(info(59.94), np.arange(100) / 59.94, settings())
+    assert np.array_equal(chosen, np.arange(0, 100, 2))
+    assert fps == 30000 / 1001
+
+
+def test_variable_sources_show_the_nearest_frame_at_every_tick():
+    times = np.array([0, 0.04, 0.08, 0.2, 0.24, 0.28, 0.32])
+    chosen, fps = timeline(info(25, constant=False), times, settings())
+    assert fps == 25
+    assert chosen.tolist() == [0, 1, 2, 2, 3, 3, 4, 5, 6] or chosen.tolist() == [0, 1, 2, 2, 2, 3, 4, 5, 6]
+
+
+def test_an_asked_rate_is_met():
+    chosen, fps = timeline(info(25), np.arange(100) / 25, settings("fps=12.5"))
+    assert fps == 12.5
+    assert np.array_equal(chosen, np.arange(0, 100, 2))
+
+
+def test_a_cut_is_found_and_motion_is_not():
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 256, (90, 160, 3), np.uint8) // 2 for _ in range(2))
+    second = 255 - second
+    frames = [np.roll(first, 3 * n, axis=1) for n in range(20)] + [np.roll(second, 3 * n, axis=1) for n in range(20)]
+    change = FrameChange()
+    assert find_cuts(np.array([change(frame) for frame in frames]), 0.35) == [20]
+
+
+boxes = st.lists(
+    st.tuples(st.floats(100, 300), st.floats(100, 300), st.floats(30, 90), st.floats(30, 90)), min_size=1, max_size=20
+)
+
+
+@given(boxes, st.floats(1.5, 3))
+def test_the_crop_holds_every_face_and_is_no_larger_than_needed(raw, scale):
+    box = np.array([(x, y, x + w, y + h) for x, y, w, h in raw], np.float32)
+    crop = choose_crop(box, 640, 480, scale)
+    assert (box[:, :2] >= np.array([crop.x, crop.y]) - 1).all()
+    assert (box[:, 2:] <= np.array([crop.x, crop.y]) + crop.size + 1).all()
+    union = float((box[:, 2:].max(axis=0) - box[:, :2].min(axis=0)).max())
+    assert crop.size <= np.ceil(max(scale * np.median(square_side(box)), union + 2)) + 1
+    if crop.size <= 480:
+        assert crop.outside(640, 480) == 0
+
+
+def test_cut_pads_black_and_boxes_follow():
+    frame = np.full((40, 60, 3), 200, np.uint8)
+    crop = Crop(-10, 0, 40)
+    piece = crop.cut(frame, 40)
+    assert piece.shape == (40, 40, 3)
+    assert (piece[:, :10] == 0).all()
+    assert (piece[:, 10:] == 200).all()
+    assert crop.cut(frame, 80).shape == (80, 80, 3)
+    moved = crop.to_clip(np.array([[0, 0, 10, 10]], np.float32), 80)
+    assert np.allclose(moved, [[20.5, 0.5, 40.5, 20.5]])
