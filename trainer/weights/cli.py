@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from datagen.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.config import MegActorConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -119,3 +124,97 @@ def verify(
         raise UserError(
             f"{faults} faulty file(s) in {root}; run: megactor-datagen weights fetch NAME --force"
         )
+
+
+OutputOption = Annotated[Path, typer.Option("--output", help="What to make; must not exist.")]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default keeps the source's.")
+]
+
+
+@app.command("import")
+def import_command(
+    kind_and_source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[KIND] SOURCE",
+            help="KIND is sd15, animatediff-v3, appearance-encoder or megactor; found out when left away.",
+        ),
+    ],
+    output: OutputOption,
+    base: Annotated[
+        Path | None, typer.Option(help="Checkpoint that all else comes from; default is a fresh initialisation.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Preset (published, default, tiny) or JSON file; default fits the source.")
+    ] = None,
+    dtype: DtypeOption = None,
+    seed: Annotated[int, typer.Option(help="Of what is initialised.")] = 0,
+) -> None:
+    """Turn others' weights into a checkpoint folder (safetensors and JSON).
+
+    Examples: megactor-datagen weights import sd15 stable-diffusion-v1-5 --output start --
+    megactor-datagen weights import animatediff-v3 v3_sd15_mm.ckpt --base start --output start-motion --
+    megactor-datagen weights import checkpoint-steps9000.ckpt --output megactor-v1
+    """
+    from trainer.weights.importers import KINDS, import_weights
+
+    *kinds, source = kind_and_source
+    if len(kinds) > 1 or any(kind not in KINDS for kind in kinds):
+        raise UserError(f"give [KIND] SOURCE, where KIND is one of {', '.join(KINDS)}", code=2)
+    origins = import_weights(
+        Path(source),
+        output,
+        kind=next((kind for kind in KINDS if kind in kinds), None),
+        base=base,
+        config=_config(config),
+        dtype=_dtype(dtype),
+        seed=seed,
+    )
+    for group, origin in sorted(origins.items()):
+        typer.echo(f"{group}: {origin}")
+    typer.echo(f"checkpoint: {output}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
+    output: OutputOption,
+    layout: Annotated[str, typer.Option(help="Whose layout: megactor.")] = "megactor",
+    dtype: DtypeOption = None,
+) -> None:
+    """Write a checkpoint as one file in the published layout (.ckpt or .safetensors).
+
+    Example: megactor-datagen weights export run/last --layout megactor --output ours.ckpt
+    """
+    from trainer.weights.exporter import export_megactor
+
+    if layout != "megactor":
+        raise UserError(f"--layout {layout!r}: known is megactor", code=2)
+    export_megactor(checkpoint, output, dtype=_dtype(dtype))
+    typer.echo(f"exported: {output}")
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    if name is None:
+        return None
+    import torch
+
+    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    if name not in known:
+        raise UserError(f"--dtype {name!r}: choose one of {', '.join(known)}", code=2)
+    return known[name]
+
+
+def _config(name: str | None) -> MegActorConfig | None:
+    from trainer.config import PRESETS, MegActorConfig
+    from trainer.weights.tensor_files import read_json
+
+    if name is None or name in PRESETS:
+        return None if name is None else PRESETS[name]
+    document = read_json(Path(name))
+    values = document.get("config", document)  # a checkpoint's config.json will do
+    try:
+        return MegActorConfig.from_dict(values if isinstance(values, dict) else document)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--config {name}: {error}", code=2) from error

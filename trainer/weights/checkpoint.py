@@ -1,0 +1,189 @@
+"""The project's checkpoint folder: what a model is and its weights, nothing that can run.
+
+    CKPT/config.json                     format, `MegActorConfig`, where each group of weights came from
+    CKPT/unet/model*.safetensors         Denoiser with DrivenEncoder and motion modules, published names
+    CKPT/appearance_encoder/model*...    ReferenceNet
+    CKPT/vae/                            the VAE, as diffusers lays it out, where the source brought one
+
+A component above `SHARD_BYTES` is split as the hub's tools do it (`model-00001-of-00003.safetensors` and
+`model.safetensors.index.json`). A folder is written under another name and renamed: it is whole or absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import shutil
+
+from huggingface_hub import split_state_dict_into_shards_factory
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+import torch
+from torch import Tensor
+
+from datagen.errors import UserError
+from trainer.config import MegActorConfig
+from trainer.model.layout import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
+from trainer.model.megactor import MegActor
+from trainer.weights.tensor_files import read_json, read_tensors
+from trainer.weights.vae import VAEWeights, write_vae
+
+FORMAT = "megactor-datagen checkpoint"
+VERSION = 1
+SHARD_BYTES = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What `config.json` says.
+
+    Attributes:
+        config: sizes, behaviour and diffusion of the model.
+        origins: for each parameter group, where its weights came from, in words.
+    """
+
+    config: MegActorConfig
+    origins: dict[str, str]
+
+
+def save_checkpoint(
+    folder: Path,
+    config: MegActorConfig,
+    state: Mapping[str, Tensor],
+    origins: Mapping[str, str],
+    *,
+    vae: VAEWeights | None = None,
+    dtype: torch.dtype | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write a checkpoint folder, atomically, one shard at a time.
+
+    Args:
+        folder: must not exist yet.
+        config: of the model.
+        state: the model's state dict, every name (see `trainer.model.layout`).
+        origins: where each parameter group's weights came from.
+        vae: to be kept with it.
+        dtype: what all weights of the model become; None keeps each as it is.
+        shard_bytes: largest size of one file.
+
+    Raises:
+        UserError: the folder exists, names or shapes are not the model's, disk full.
+    """
+    ensure_fits(state, config, "the state to save")
+    with staged(folder) as staging:
+        for component in COMPONENTS:
+            _write_component(staging / component, strip_prefix(state, f"{component}."), dtype, shard_bytes)
+        if vae is not None:
+            write_vae(staging / "vae", vae)
+        document = {"format": FORMAT, "version": VERSION, "origins": dict(origins), "config": config.to_dict()}
+        (staging / "config.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def load_info(folder: Path) -> CheckpointInfo:
+    """Read `config.json` of a checkpoint folder.
+
+    Raises:
+        UserError: absent, of another format or version, or with fields this version does not know.
+    """
+    document = read_json(folder / "config.json")
+    if document.get("format") != FORMAT:
+        raise UserError(f"{folder} is no {FORMAT}; make one with: megactor-datagen weights import")
+    if document.get("version") != VERSION:
+        raise UserError(f"{folder} has format version {document.get('version')!r}, this program reads {VERSION}")
+    config, origins = document.get("config"), document.get("origins")
+    if not isinstance(config, dict) or not isinstance(origins, dict):
+        raise UserError(f"{folder / 'config.json'} lacks its config or origins")
+    try:
+        return CheckpointInfo(MegActorConfig.from_dict(config), {str(k): str(v) for k, v in origins.items()})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{folder / 'config.json'}: {error}") from error
+
+
+def load_state(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint by the model's names, as views of its files.
+
+    Raises:
+        UserError: damaged, or names or shapes are not those its config describes.
+    """
+    info = load_info(folder)
+    state = {
+        f"{component}.{name}": tensor
+        for component in COMPONENTS
+        for name, tensor in read_tensors(folder / component).items()
+    }
+    ensure_fits(state, info.config, str(folder))
+    return state
+
+
+def load_model(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> MegActor:
+    """Build the model of a checkpoint with its weights, without ever holding them twice.
+
+    Args:
+        folder: a checkpoint folder.
+        device: where the weights go.
+        dtype: what they become; None keeps the dtypes of the files.
+
+    Raises:
+        UserError: as `load_state`.
+    """
+    config = load_info(folder).config
+    with torch.device("meta"):
+        model = MegActor(config.model)
+    copies = {name: tensor.to(device, dtype, copy=True) for name, tensor in load_state(folder).items()}
+    model.load_state_dict(copies, assign=True)
+    return model
+
+
+def ensure_fits(state: Mapping[str, Tensor], config: MegActorConfig, source: str) -> None:
+    """Check names and shapes against the model.
+
+    Raises:
+        UserError: listing missing, unexpected and misshapen names.
+    """
+    try:
+        check_layout(state, model_layout(config.model), source)
+    except LayoutError as error:
+        raise UserError(str(error)) from error
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its name when the block ends well, and vanishes otherwise.
+
+    Raises:
+        UserError: `folder` exists, or cannot be written.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists; checkpoints are never overwritten, give another --output")
+    staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        os.replace(staging, folder)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write {folder}: {error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_component(
+    folder: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None, shard_bytes: int
+) -> None:
+    folder.mkdir()
+    plan = split_state_dict_into_shards_factory(
+        dict(state),
+        get_storage_size=lambda tensor: tensor.numel() * (dtype or tensor.dtype).itemsize,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=shard_bytes,
+    )
+    for name, members in plan.filename_to_tensors.items():
+        shard = {member: state[member].to(dtype or state[member].dtype).contiguous() for member in members}
+        save_file(shard, folder / name, metadata={"format": "pt"})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")

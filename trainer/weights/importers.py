@@ -1,0 +1,213 @@
+"""Others' weights become a checkpoint of ours: Stable Diffusion 1.5, AnimateDiff, appearance encoders, MegActor.
+
+A checkpoint is always whole. What a source does not bring comes from a base checkpoint or, without one, is
+initialised as for training from scratch; which is which is written into the checkpoint and said to the user.
+Names are those of `trainer.model.layout`; a source whose names or shapes differ is an error that lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from datagen.errors import UserError
+from trainer.config import DEFAULT, PUBLISHED, MegActorConfig
+from trainer.model.layout import (
+    REFERENCE_TAIL,
+    LayoutError,
+    check_layout,
+    is_driven,
+    is_motion,
+    model_layout,
+    strip_prefix,
+)
+from trainer.weights.checkpoint import load_info, load_state, save_checkpoint
+from trainer.weights.initial import initial_state
+from trainer.weights.sizes import Sizes, tensor_sizes, unet_sizes, vae_sizes, with_sizes
+from trainer.weights.tensor_files import read_tensors
+from trainer.weights.vae import VAEWeights, read_vae
+
+Kind = Literal["sd15", "animatediff-v3", "appearance-encoder", "megactor"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Shapes = Mapping[str, tuple[int, ...]]
+
+_FROZEN = ("module.vae.", "module.text_encoder.")  # in the published file, but found in files of their own
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source's tensors, under the names it uses, and what it says about sizes.
+
+    Attributes:
+        kind: how its names are to be read.
+        path: where it lies.
+        tensors: as in the file, prefixes of wrappers stripped.
+        sizes: fields of `ModelConfig` that follow from it.
+        vae: the VAE that lies beside it, if any.
+    """
+
+    kind: Kind
+    path: Path
+    tensors: dict[str, Tensor]
+    sizes: Sizes
+    vae: VAEWeights | None = None
+
+
+def import_weights(
+    source: Path,
+    output: Path,
+    *,
+    kind: Kind | None = None,
+    base: Path | None = None,
+    config: MegActorConfig | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+) -> dict[str, str]:
+    """Turn a source into a checkpoint folder.
+
+    Args:
+        source: file or folder.
+        output: the checkpoint folder to make.
+        kind: what the source is; found out when not given.
+        base: checkpoint that everything the source lacks is taken from.
+        config: sizes and behaviour; default is the base's, else `published` for MegActor's own checkpoint and
+            `default` otherwise, with the sizes of the source.
+        dtype: what all weights become; None keeps each as it is.
+        seed: of what is initialised.
+
+    Returns:
+        For each parameter group, where its weights came from.
+
+    Raises:
+        UserError: unreadable or malicious source, names or shapes that do not fit, existing output.
+    """
+    read = open_source(source, kind)
+    vae = read.vae
+    if base is not None and vae is None and (base / "vae").is_dir():
+        vae = read_vae(base / "vae")
+    if config is None and base is not None:
+        config = load_info(base).config
+    elif config is None:
+        behaviour = PUBLISHED if read.kind == "megactor" else DEFAULT
+        config = with_sizes(behaviour, read.sizes, vae_sizes(vae.config) if vae else {}, str(source))
+    expected = model_layout(config.model)
+    state = _CONVERT[read.kind](read, expected)
+    origins = {group_of(name): f"{read.kind} {source.name}" for name in state}
+    if base is not None:
+        before = load_info(base)
+        rest = {name: tensor for name, tensor in load_state(base).items() if name not in state}
+        origins |= {group: text for group, text in before.origins.items() if group not in origins}
+    else:
+        rest = initial_state(config.model, expected.keys() - state.keys(), seed)
+        origins |= {group_of(name): f"initialised, seed {seed}" for name in rest}
+    merged = {**rest, **state}
+    save_checkpoint(
+        output, config, {name: merged[name] for name in expected}, origins, vae=vae, dtype=dtype
+    )
+    return origins
+
+
+def open_source(path: Path, kind: Kind | None = None) -> Source:
+    """Read a source's names and find out what it is.
+
+    Raises:
+        UserError: unreadable, or of no known kind.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is not there")
+    if path.is_dir() and (path / "unet").is_dir() and kind in (None, "sd15"):
+        sizes = unet_sizes(path / "unet" / "config.json")
+        vae = read_vae(path / "vae") if (path / "vae").is_dir() else None
+        return Source("sd15", path, read_tensors(path / "unet"), sizes, vae)
+    if kind == "sd15":
+        raise UserError(f"{path} is no diffusers folder of Stable Diffusion: it has no folder unet")
+    tensors = read_tensors(path)
+    found = kind or _detect(tensors, path)
+    if found == "megactor":
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FROZEN)}
+        shapes = {name.removeprefix("module.unet."): tuple(tensor.shape) for name, tensor in tensors.items()}
+    else:
+        if found == "appearance-encoder" and any(n.startswith("module.appearance_encoder.") for n in tensors):
+            tensors = strip_prefix(tensors, "module.appearance_encoder.")
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Source(found, path, tensors, tensor_sizes(shapes))
+
+
+def group_of(name: str) -> str:
+    """The parameter group, as `MegActor.parameter_groups` calls it, of a tensor of the model."""
+    if name.startswith("appearance_encoder."):
+        return "reference_net"
+    if is_driven(name):
+        return "driven_encoder"
+    return "motion_modules" if is_motion(name) else "unet_spatial"
+
+
+def _detect(tensors: Mapping[str, Tensor], path: Path) -> Kind:
+    names = [name.removeprefix("module.") for name in tensors]
+    if any(name.startswith("unet.") for name in names):
+        return "megactor"
+    if all(".motion_modules." in name for name in names):
+        return "animatediff-v3"
+    if "conv_in.weight" in names and "conv_out.weight" not in names:
+        return "appearance-encoder"
+    raise UserError(f"{path}: cannot tell what it is from its names ({sorted(names)[0]}, ...); give one of {KINDS}")
+
+
+def _from_sd15(source: Source, expected: Shapes) -> dict[str, Tensor]:
+    """Spatial UNet and ReferenceNet of Stable Diffusion; `conv_in` takes its 4 channels and zeros for the others."""
+    unet = {name: shape for name, shape in strip_prefix(expected, "unet.").items() if _is_spatial(name)}
+    wide = unet["conv_in.weight"]
+    latent = expected["appearance_encoder.conv_in.weight"]
+    _check(source.tensors, unet | {"conv_in.weight": latent}, source)
+    spatial = dict(source.tensors)
+    spatial["conv_in.weight"] = spatial["conv_in.weight"].new_zeros(wide)
+    spatial["conv_in.weight"][:, : latent[1]] = source.tensors["conv_in.weight"]
+    reference = {n: tensor for n, tensor in source.tensors.items() if not n.startswith(REFERENCE_TAIL)}
+    _check(reference, strip_prefix(expected, "appearance_encoder."), source)
+    return _prefixed("unet", spatial) | _prefixed("appearance_encoder", reference)
+
+
+def _from_animatediff(source: Source, expected: Shapes) -> dict[str, Tensor]:
+    motion = {name: shape for name, shape in strip_prefix(expected, "unet.").items() if is_motion(name)}
+    _check(source.tensors, motion, source)
+    return _prefixed("unet", source.tensors)
+
+
+def _from_appearance(source: Source, expected: Shapes) -> dict[str, Tensor]:
+    _check(source.tensors, strip_prefix(expected, "appearance_encoder."), source)
+    return _prefixed("appearance_encoder", source.tensors)
+
+
+def _from_megactor(source: Source, expected: Shapes) -> dict[str, Tensor]:
+    _check(source.tensors, {f"module.{name}": shape for name, shape in expected.items()}, source)
+    return strip_prefix(source.tensors, "module.")
+
+
+_CONVERT: dict[Kind, Callable[[Source, Shapes], dict[str, Tensor]]] = {
+    "sd15": _from_sd15,
+    "animatediff-v3": _from_animatediff,
+    "appearance-encoder": _from_appearance,
+    "megactor": _from_megactor,
+}
+
+
+def _check(tensors: Mapping[str, Tensor], expected: Shapes, source: Source) -> None:
+    try:
+        check_layout(tensors, expected, f"{source.path} ({source.kind})")
+    except LayoutError as error:
+        raise UserError(str(error)) from error
+
+
+def _is_spatial(name: str) -> bool:
+    return not is_motion(name) and not is_driven(name)
+
+
+def _prefixed(component: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{component}.{name}": tensor for name, tensor in tensors.items()}
+

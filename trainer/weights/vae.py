@@ -1,0 +1,71 @@
+"""The VAE that a Stable Diffusion folder brings, kept as diffusers lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import re
+
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+import torch
+from torch import Tensor
+
+from datagen.errors import UserError
+from trainer.model.layout import LayoutError, check_layout
+from trainer.weights.tensor_files import read_json, read_tensors
+
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+@dataclass(frozen=True)
+class VAEWeights:
+    """Config and tensors of an `AutoencoderKL`, current names."""
+
+    config: dict[str, object]
+    state: dict[str, Tensor]
+
+
+def read_vae(folder: Path) -> VAEWeights:
+    """Read a VAE folder; attention names from before diffusers 0.13 become the current ones.
+
+    Raises:
+        UserError: unreadable, or names or shapes that are not the VAE its config describes.
+    """
+    config = read_json(folder / "config.json")
+    state = {_current_name(name): tensor for name, tensor in read_tensors(folder).items()}
+    try:
+        with torch.device("meta"):
+            expected = AutoencoderKL.from_config(config).state_dict()
+        state = {name: _as_linear(tensor, expected.get(name)) for name, tensor in state.items()}
+        check_layout(state, {name: tuple(tensor.shape) for name, tensor in expected.items()}, f"{folder} (VAE)")
+    except LayoutError as error:
+        raise UserError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{folder / 'config.json'} describes no AutoencoderKL: {error}") from error
+    return VAEWeights(config, state)
+
+
+def write_vae(folder: Path, weights: VAEWeights) -> None:
+    """Write a folder that `AutoencoderKL.from_pretrained` opens."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(weights.config, indent=1) + "\n", encoding="utf-8")
+    state: Mapping[str, Tensor] = {name: tensor.contiguous() for name, tensor in weights.state.items()}
+    save_file(dict(state), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+
+
+def _current_name(name: str) -> str:
+    return re.sub(
+        r"(mid_block\.attentions\.0\.)(query|key|value|proj_attn)\.",
+        lambda match: f"{match[1]}{_OLD_ATTENTION[match[2]]}.",
+        name,
+    )
+
+
+def _as_linear(tensor: Tensor, expected: Tensor | None) -> Tensor:
+    """Some files keep the attention's matrices as 1x1 convolutions."""
+    if expected is not None and tensor.dim() == 4 and expected.dim() == 2 and tensor.shape[2:] == (1, 1):
+        return tensor[:, :, 0, 0]
+    return tensor
