@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 
 from datagen.faces import tracking
-from datagen.faces.blazeface import BlazeFace, around, merge, tiles, whole
+from datagen.faces.blazeface import BlazeFace, around, iou, merge, tiles, whole
 from datagen.faces.crops import Crop
 from datagen.faces.identity import INFO as IDENTITY_INFO
 from datagen.faces.identity import DlibIdentity
-from datagen.faces.mesh import FaceMesh, Iris
+from datagen.faces.mesh import SEEN, FaceMesh, Iris
 from datagen.faces.models import ModelInfo, shipped
 from datagen.faces.segmentation import SelfieSegmentation
 from datagen.faces.types import Detection, Faces
@@ -59,7 +59,7 @@ class FaceAnalyser:
 
     def landmarks(self, rgb_HWC: np.ndarray, detection: Detection) -> tuple[np.ndarray, float]:
         """Landmarks (468, 3) float32 of a detected face, and the probability 0..1 that it is one."""
-        return self._mesh.from_detection(rgb_HWC, detection)
+        return self._mesh.settled(rgb_HWC, detection)
 
     def follow(self, rgb_HWC: np.ndarray, previous_NC: np.ndarray) -> tuple[np.ndarray, float]:
         """Landmarks (468, 3) float32 and presence of a face, given its landmarks in the frame before."""
@@ -88,9 +88,19 @@ class FaceAnalyser:
 
     def _confirmed(self, rgb_HWC: np.ndarray, detector: BlazeFace, regions: list[Crop]) -> list[list[Detection]]:
         """The faces one detector sees in each region, without those in which the mesh sees none; no empty looks."""
-        looks = (detector(rgb_HWC, region) for region in regions)
-        confirmed = ([face for face in look if self.landmarks(rgb_HWC, face)[1] >= tracking.SEEN] for look in looks)
-        return [look for look in confirmed if look]
+        looks = []
+        for region in regions:
+            faces = [self._closer(rgb_HWC, face, region) for face in detector(rgb_HWC, region)]
+            looks.append([face for face in faces if self._mesh.from_detection(rgb_HWC, face)[1] >= SEEN])
+        return [look for look in looks if look]
+
+    def _closer(self, rgb_HWC: np.ndarray, face: Detection, region: Crop) -> Detection:
+        """The same face detected again in its surroundings, where it was small in the region: its points are poor."""
+        surroundings = around(face.box, _SURROUNDINGS)
+        if surroundings.size > 0.7 * region.size:
+            return face
+        again = [other for other in self._short(rgb_HWC, surroundings) if iou(other.box, face.box) > 0.3]
+        return again[0] if again else face
 
     @cached_property
     def _short(self) -> BlazeFace:

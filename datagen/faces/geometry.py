@@ -16,7 +16,6 @@ _LID_GAPS = np.array([[(160, 144), (159, 145), (158, 153)], [(387, 373), (386, 3
 # Points that move with the skull and not with the expression.
 _SIDES = np.array([(33, 263), (133, 362), (127, 356), (234, 454), (21, 251), (54, 284), (98, 327)])
 _UPPER, _LOWER = np.array([10, 151, 9, 168]), np.array([2, 98, 327])
-_PITCH_AT_REST = 0.0
 
 
 def face_box(landmarks: np.ndarray) -> np.ndarray:
@@ -38,7 +37,8 @@ def pose(landmarks: np.ndarray) -> np.ndarray:
 
     Yaw is positive when the nose points to the right of the picture, pitch when it points up, roll when the head is
     turned clockwise in the picture. The head is pitched first, then yawed, then rolled, so turning the picture
-    changes the roll alone. The camera is taken to be far away, as the mesh itself does.
+    changes the roll alone. The camera is taken to be far away, as the mesh itself does. Pitch has an error of some degrees
+    that stays the same for one person: it is taken from forehead to nose base, whose slope differs between people.
     """
     points = landmarks.astype(np.float64)
     across = _unit((points[..., _SIDES[:, 1], :] - points[..., _SIDES[:, 0], :]).sum(axis=-2))
@@ -48,9 +48,7 @@ def pose(landmarks: np.ndarray) -> np.ndarray:
     yaw = np.arcsin(np.clip(across[..., 2], -1, 1))
     pitch = np.arctan2(-down[..., 2], back[..., 2])
     roll = np.arctan2(across[..., 1], across[..., 0])
-    angles = np.degrees(np.stack([yaw, pitch, roll], axis=-1))
-    angles[..., 1] -= _PITCH_AT_REST
-    return angles.astype(np.float32)
+    return np.degrees(np.stack([yaw, pitch, roll], axis=-1)).astype(np.float32)
 
 
 def eye_distance(landmarks: np.ndarray) -> np.ndarray:

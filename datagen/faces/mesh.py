@@ -9,7 +9,11 @@ from datagen.faces.models import open_shipped, run
 from datagen.faces.topology import EYE_CORNERS
 from datagen.faces.types import Detection
 
+SEEN = 0.5
+"""Presence from which a face counts as there."""
+
 _MARGIN = 1.5  # side of the crop over side of the face, as the network was trained
+_LOOKS, _SETTLED = 4, 0.02  # looks at most; mean movement of the points in face widths that counts as none
 _IRIS_MARGIN = 2.3  # side of the crop over width of the eye
 
 
@@ -30,6 +34,22 @@ class FaceMesh:
         flat = landmarks_NC[:, :2]
         right, left = flat[EYE_CORNERS[0, 0]], flat[EYE_CORNERS[1, 0]]
         return self._look(rgb_HWC, flat.min(axis=0), flat.max(axis=0), left - right)
+
+    def settled(self, rgb_HWC: np.ndarray, detection: Detection) -> tuple[np.ndarray, float]:
+        """As `from_detection`, then looked at again from the points found until they stay where they are.
+
+        A detector's points can be far off, and the mesh is only right in a crop that is nearly so.
+        """
+        points, presence = self.from_detection(rgb_HWC, detection)
+        for _ in range(_LOOKS):
+            if presence < SEEN:
+                break  # chasing what is no face can end on something like one
+            before = points
+            points, presence = self.from_previous(rgb_HWC, before)
+            moved = np.linalg.norm(points[:, :2] - before[:, :2], axis=1).mean()
+            if moved < _SETTLED * np.ptp(points[:, 0]):
+                break
+        return points, presence
 
     def _look(
         self, rgb_HWC: np.ndarray, low: np.ndarray, high: np.ndarray, across: np.ndarray

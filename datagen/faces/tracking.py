@@ -9,10 +9,8 @@ import numpy as np
 
 from datagen.faces import geometry
 from datagen.faces.blazeface import iou
+from datagen.faces.mesh import SEEN
 from datagen.faces.types import Detection, Faces
-
-SEEN = 0.5
-"""Presence from which a face counts as there."""
 
 # Limits on the IoU of two face boxes.
 _STEADY = 0.9  # in successive frames: below it the mesh, which lags behind fast faces, is checked by the detector
@@ -93,8 +91,6 @@ class _Tracker:
         if choice is None:
             return None
         points, presence = self._backend.landmarks(frame, choice)
-        if presence >= SEEN:  # a second look, from the crop that following would take
-            points, presence = self._backend.follow(frame, points)
         return (points, presence) if presence >= SEEN else None
 
     @staticmethod
