@@ -40,7 +40,8 @@ class Store:
         if "://" not in uri:
             return cls(pafs.LocalFileSystem(), str(Path(uri).expanduser().absolute()), uri)
         try:
-            return cls(*pafs.FileSystem.from_uri(uri), uri)
+            native, root = pafs.FileSystem.from_uri(uri)
+            return cls(native, root, uri)
         except (pa.ArrowException, OSError):
             pass  # not one of pyarrow's own
         try:

@@ -123,7 +123,7 @@ class ShardWriter:
             digest.update(piece)
             self._write(piece)
         if self._position - offset != size:
-            raise ValueError(f"{content} changed while it was packed")
+            raise ValueError(f"the file of {name} changed while it was packed")
         self._write(bytes(-size % _BLOCK))
         return Member(name, offset, size, digest.hexdigest())
 

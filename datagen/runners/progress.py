@@ -1,0 +1,132 @@
+"""How far a run is: a bar on a terminal, a line every 10 s elsewhere, and `logs/status.json` for others."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from datagen.layout import Output
+from datagen.publish import replace
+from datagen.runners.tasks import Report, Task
+
+LINE_S = 10.0
+STATUS_S = 1.0
+
+
+class Progress:
+    """Sums reports and shows them; a context manager, and an `on_report` of the runners.
+
+    Attributes:
+        totals: sums of all reports: `clips`, `failed`, `frames`, `seconds` per operation ...
+        failures: tasks that could not be done, with their reports.
+    """
+
+    def __init__(self, output: Output, stage: str, total: int, *, unit: str = "unit", done: int = 0) -> None:
+        """Start counting.
+
+        Args:
+            output: its `logs/status.json` is kept up to date.
+            stage: `curate` or `synthesise`.
+            total: tasks of the whole run, finished ones of earlier runs included.
+            unit: what a task is called.
+            done: tasks finished by earlier runs.
+        """
+        self.totals: Report = {}
+        self.failures: list[tuple[Task, Report]] = []
+        self._output = output
+        self._stage = stage
+        self._unit = unit
+        self._total = total
+        self._before = self._done = done
+        self._began = time.monotonic()
+        self._line_at = self._began + LINE_S
+        self._status_at = 0.0
+        self._bar: tqdm[Any] | None = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, file=sys.stderr, smoothing=0.1)
+
+    def __enter__(self) -> Progress:
+        self._save("running")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._done > self._before:
+            self._print()
+        if kind is None:
+            self._save("finished")
+        else:
+            self._save("interrupted" if kind is KeyboardInterrupt else "failed")
+
+    def __call__(self, task: Task, report: Report) -> None:
+        """Count one task that is over."""
+        self._done += 1
+        if "reason" in report:
+            self.failures.append((task, report))
+        else:
+            add_up(self.totals, report)
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._counts(), refresh=False)
+            self._bar.update()
+        elif time.monotonic() >= self._line_at:
+            self._print()
+        if time.monotonic() >= self._status_at:
+            self._save("running")
+
+    def status(self, state: str) -> dict[str, Any]:
+        """What `status.json` holds."""
+        elapsed = time.monotonic() - self._began
+        new = self._done - self._before
+        frames = self.totals.get("frames", 0)
+        return {
+            "state": state,
+            "stage": self._stage,
+            "unit": self._unit,
+            "done": self._done,
+            "total": self._total,
+            "tasks_failed": len(self.failures),
+            **{key: value for key, value in sorted(self.totals.items())},
+            "elapsed_s": round(elapsed, 1),
+            "frames_per_s": round(frames / elapsed, 2) if elapsed else 0.0,
+            "eta_s": round(elapsed / new * (self._total - self._done)) if new else None,
+            "updated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+    def _save(self, state: str) -> None:
+        self._status_at = time.monotonic() + STATUS_S
+        self._output.logs.mkdir(parents=True, exist_ok=True)
+        data = json.dumps(self.status(state), indent=1).encode()
+        replace(data, self._output.status_json, self._output.tmp)
+
+    def _print(self) -> None:
+        self._line_at = time.monotonic() + LINE_S
+        status = self.status("running")
+        eta = "" if status["eta_s"] is None else f", {tqdm.format_interval(status['eta_s'])} left"
+        share = 100 * self._done / max(1, self._total)
+        text = (
+            f"{self._stage}: {self._done}/{self._total} {self._unit}s ({share:.0f} %){eta}; {self._counts()}"
+        )
+        print(text, file=sys.stderr, flush=True)
+
+    def _counts(self) -> str:
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        frames = self.totals.get("frames", 0)
+        clips, failed = self.totals.get("clips", 0), self.totals.get("failed", 0) + len(self.failures)
+        return f"{clips} clips, {failed} failed, {frames / elapsed:.1f} frames/s"
+
+
+def add_up(totals: Report, report: Report) -> None:
+    """Add the counters of `report` to `totals`, nested ones too; other values are left out."""
+    for key, value in report.items():
+        if isinstance(value, dict):
+            add_up(totals.setdefault(key, {}), value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            totals[key] = totals.get(key, 0) + value

@@ -1,0 +1,118 @@
+"""What runners hand out and get back, and what becomes of an attempt that fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Literal
+
+from datagen.errors import Refusal, UserError
+
+Report = dict[str, Any]
+"""Counters of a finished task (`clips`, `failed`, `frames`, `seconds: {operation: s}` ...), which add up.
+
+A task that could not be done has the keys `reason` (see `datagen.errors.REASONS`) and `message` instead.
+"""
+
+LOSSES_BEFORE_ISOLATION = 2  # once may be a node or a user's kill
+LOSSES_BEFORE_GIVING_UP = 4
+ATTEMPTS = 2  # an unexpected exception is tried once more
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work: a part to curate or a unit to synthesise.
+
+    Attributes:
+        kind: `curate` or `synthesise`.
+        name: the part or unit.
+        payload: what the worker needs to know; small and picklable, never frames.
+        isolate: the task killed its process more than once: do each clip in a process of its own
+            (`datagen.runners.isolate`), so that the one at fault costs only itself.
+    """
+
+    kind: str
+    name: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    isolate: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name that is unique over all kinds."""
+        return f"{self.kind}-{self.name}"
+
+
+Worker = Callable[[Task], Report]
+"""Does tasks. Made once per process, so that models are loaded once."""
+
+Factory = Callable[[], Worker]
+"""Makes a worker; picklable."""
+
+OnReport = Callable[[Task, Report], None]
+"""Called in the driver for every task that is over."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt ended: `done`, `stop` (the user must act) or `error` (unexpected)."""
+
+    kind: Literal["done", "stop", "error"]
+    report: Report
+    code: int = 1
+
+
+def attempt(worker: Worker, task: Task) -> Outcome:
+    """Run one task; nothing but interrupts escapes."""
+    try:
+        return Outcome("done", worker(task))
+    except UserError as error:
+        return Outcome("stop", {"message": str(error)}, error.code)
+    except Refusal as error:
+        return Outcome("done", given_up(error.reason, error.message))
+    except MemoryError:
+        return Outcome("error", given_up("out_of_memory", "the task does not fit into memory"))
+    except Exception as error:  # whatever stage code raises must cost its task only, not the run
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(where.filename)}:{where.lineno}"
+        message = " ".join(f"{type(error).__name__}: {error} ({place})".split())
+        return Outcome("error", given_up("internal", message))
+
+
+def given_up(reason: str, message: str) -> Report:
+    """Report of a task that could not be done."""
+    return {"reason": reason, "message": message}
+
+
+def single_threaded() -> None:
+    """Keep numeric libraries to one thread: workers are the parallelism, and the bytes depend on it."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = "1"
+    import cv2  # after the variables are set
+
+    cv2.setNumThreads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that what was started is shut down."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
