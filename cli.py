@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from enum import StrEnum
@@ -10,11 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
+DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
 app = typer.Typer(
     name="megactor-datagen",
     help="Turn talking-head video into training data for MegActor, look into it, and train from it.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -198,6 +201,11 @@ def main() -> None:
         _say("interrupted; run the same command again to go on")
         sys.exit(130)
     except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:  # a bug: still one line, the traceback only for those who ask
+        if os.environ.get("MEGACTOR_DATAGEN_DEBUG"):
+            raise
+        _say(f"internal error: {type(error).__name__}: {' '.join(str(error).split())}; please report it ({DEBUG})")
         sys.exit(1)
 
 

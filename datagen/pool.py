@@ -237,4 +237,4 @@ def _checked(
             raise Refusal("same_person", f"{min(distances):.2f} from a donor already in the pool")
     except Refusal as refusal:
         return row | {"reason": refusal.reason, "message": refusal.message}
-    return row | {"score": donor.score, "embedding": donor.embedding.tolist(), "image": portrait.image}
+    return row | {"score": donor.score, "embedding": donor.embedding.tolist(), "image": portrait.image, "reason": None}

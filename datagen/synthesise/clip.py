@@ -24,7 +24,7 @@ from datagen.operations.stylise import Style
 from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.seeding import rng, seed_of
-from datagen.synthesise.measure import gate_style, gate_swap, identity_distances, motion_columns
+from datagen.synthesise.measure import gate_style, gate_swap, identity_columns, motion_columns
 from datagen.synthesise.tools import Stylist, Tools
 
 BATCH = 8  # source frames decoded at once: 50 MB at 1080p
@@ -161,7 +161,9 @@ def _swap(
         with made.timed("measure"):
             again = tools.analyser.track(swapped)
             quality = motion_columns("swapped", streams["video"], faces, swapped, again)
-            quality |= identity_distances(streams["video"], faces, swapped, donor, tools.analyser, recipe)
+            quality |= identity_columns(
+                streams["video"], faces, swapped, again, donor, tools.analyser, recipe.swap.identity_frames
+            )
         gate_swap(quality, recipe.gates)
     except Refusal as refusal:
         made.left_out["swapped"] = refusal
@@ -232,7 +234,7 @@ def _encode_streams(
                     recipe.augment.high,
                 )
                 driving, boxes = drawn.apply(frames, faces.box)
-                landmarks = drawn.points(faces.landmarks, frames.shape[1:3]) if recipe.mask.mode == "hull" else None
+                landmarks = drawn.points(faces.landmarks, frames.shape[1:3])
             with made.timed("mask"):
                 driving = mask_driving(driving, boxes, recipe.mask.mode, landmarks)
             with made.timed("encode"):
