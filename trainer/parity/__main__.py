@@ -1,0 +1,25 @@
+"""`python -m trainer.parity DIR`: exit 1 when a case does not hold, 2 when there is nothing to run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+import sys
+
+from trainer.parity.run import run_folder
+
+
+def main() -> int:
+    """Run a parity folder."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.parity", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a folder laid out like spec/parity")
+    folder = parser.parse_args().folder
+    try:
+        return 0 if run_folder(folder) else 1
+    except (OSError, ValueError, KeyError) as error:
+        print(f"cannot run {folder}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The small models the cases run on, built once a run at the sizes the folder states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from diffusers import AutoencoderKL
+from transformers import CLIPVisionConfig
+
+from trainer.config import PUBLISHED, ModelConfig
+from trainer.model.image_encoder import ImageEncoder
+from trainer.model.megactor import MegActor
+from trainer.parity.weights import fill
+
+
+class Models:
+    """Everything built from `tiny_layout.json`, weights drawn by the rule."""
+
+    def __init__(self, layout: Mapping[str, Any]):
+        self.layout = layout
+        self._sizes = layout["tiny_configs"]
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """The published behaviour at the folder's sizes."""
+        unet = self._sizes["unet_and_appearance_encoder"]
+        motion = self._sizes["unet_additional_kwargs"]["motion_module_kwargs"]
+        latent = unet["in_channels"]
+        return replace(
+            PUBLISHED.model,
+            latent_channels=latent,
+            driven_channels=self._sizes["unet_conv_in_channels"] - 2 * latent - 1,
+            block_out_channels=tuple(unet["block_out_channels"]),
+            layers_per_block=unet["layers_per_block"],
+            attention_heads=unet["attention_head_dim"],
+            cross_attention_dim=unet["cross_attention_dim"],
+            norm_num_groups=unet["norm_num_groups"],
+            max_frames=motion["temporal_position_encoding_max_len"],
+        )
+
+    @cached_property
+    def megactor(self) -> MegActor:
+        """Denoiser and ReferenceNet."""
+        model = MegActor(self.config)
+        fill(model)
+        return model
+
+    @cached_property
+    def vae(self) -> AutoencoderKL:
+        """The VAE of the folder's size."""
+        return self.build_vae(self._sizes["vae"])
+
+    @cached_property
+    def image_encoder(self) -> ImageEncoder:
+        """The CLIP branch of the folder's size."""
+        return self.build_image_encoder(self._sizes["image_encoder"])
+
+    @staticmethod
+    def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
+        """A VAE of a case's own size."""
+        vae = AutoencoderKL(**config)
+        fill(vae, "vae")
+        return vae.requires_grad_(False)
+
+    @staticmethod
+    def build_image_encoder(config: Mapping[str, Any]) -> ImageEncoder:
+        """A CLIP branch of a case's own size."""
+        encoder = ImageEncoder(CLIPVisionConfig(**config))
+        fill(encoder, "image_encoder")
+        return encoder.requires_grad_(False)

@@ -1,0 +1,157 @@
+"""Find the cases of a folder, run each, print a line for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from safetensors import SafetensorError
+import torch
+
+from trainer.config import PUBLISHED, PUBLISHED_DIFFUSION, WindowConfig
+from trainer.diffusion.schedule import TrainingSchedule, build_scheduler
+from trainer.diffusion.windows import cover
+from trainer.model.layout import component_layout
+from trainer.parity import cases, pixel_cases
+from trainer.parity.case import TOLERANCE, Case, SpoiledCase, load_case
+from trainer.parity.models import Models
+from trainer.parity.weights import draw_weight
+
+KINDS: dict[str, Callable[[Case, Models], None]] = {
+    "a_driven": cases.driven_encoder,
+    "b_appearance": cases.reference_net,
+    "c_unet": cases.denoiser,
+    "d_train": cases.training_forward,
+    "e_sampler": cases.sampler,
+    "f_temporal": cases.temporal,
+    "g_clip": cases.image_encoder,
+    "h_apply": pixel_cases.warps,
+    "h_crops": pixel_cases.crops,
+    "h_random": pixel_cases.random_parameters,
+    "n_add": cases.add_noise,
+    "p_preprocess": cases.preprocess,
+    "v_vae": cases.vae,
+}
+"""A case's kind is the first two words of its name (a trailing number aside)."""
+_ATTACHMENT = "_grad_norms"
+
+
+def run_folder(folder: Path, report: Callable[[str], None] = print) -> bool:
+    """Run everything in a parity folder (or its `golden` folder itself); whether all held.
+
+    Raises:
+        FileNotFoundError: the folder has no cases or no `tiny_layout.json`.
+    """
+    golden = folder / "golden" if (folder / "golden").is_dir() else folder
+    base = next((d for d in (folder, folder.parent) if (d / "tiny_layout.json").is_file()), None)
+    if base is None:
+        raise FileNotFoundError(f"{folder} has no tiny_layout.json; give a folder laid out like spec/parity")
+    names = sorted({path.stem for path in golden.iterdir() if path.suffix in (".json", ".safetensors")})
+    names = [name for name in names if not name.endswith(_ATTACHMENT) or name.removesuffix(_ATTACHMENT) not in names]
+    if golden == base:
+        names = [name for name in names if not (golden / f"{name}.json").is_file() or _kind(name)]
+    if not names:
+        raise FileNotFoundError(f"{golden} holds no cases")
+
+    models = Models(json.loads((base / "tiny_layout.json").read_text()))
+    held = [_run_check(name, check, report) for name, check in _folder_checks(base, models)]
+    held += [_run_check(name, lambda name=name: _run_case(golden / f"{name}.json", models), report) for name in names]
+    report(f"{sum(held)} of {len(held)} hold")
+    return all(held)
+
+
+def _kind(name: str) -> Callable[[Case, Models], None] | None:
+    words = name.split("_")
+    return KINDS.get("_".join([words[0], re.sub(r"\d+$", "", words[1])])) if len(words) > 1 else None
+
+
+def _run_case(description: Path, models: Models) -> Case:
+    run = _kind(description.stem)
+    if run is None:
+        raise SpoiledCase("a case of unknown kind")
+    if not description.is_file():
+        raise SpoiledCase("the description is missing")
+    case = load_case(description)
+    run(case, models)
+    case.finish()
+    return case
+
+
+def _run_check(name: str, check: Callable[[], Case], report: Callable[[str], None]) -> bool:
+    try:
+        case = check()
+    except (SpoiledCase, SafetensorError, OSError) as error:
+        report(f"FAIL  {name:32} {error}")
+        return False
+    except Exception as error:  # A spoiled file can break the computation anywhere; that fails the case, not the run.
+        report(f"FAIL  {name:32} {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        return False
+    share, where = case.worst
+    summary = f"largest error {case.largest:.2e}, {share:.1%} of the tolerance at {where}"
+    lines = [summary, *case.notes, *case.faults[:5]]
+    report(f"{'FAIL' if case.faults else 'ok  '}  {name:32} " + "; ".join(lines))
+    return not case.faults
+
+
+def _folder_checks(base: Path, models: Models) -> Iterator[tuple[str, Callable[[], Case]]]:
+    yield "weights_rule", lambda: _check_weights(models)
+    for stem, check in (("scheduler_and_context", _check_schedules), ("megactor_checkpoint_layout", _check_layout)):
+        path = base / f"{stem}.json"
+        if path.is_file():
+            yield stem, lambda path=path, check=check: check(Case(path.stem, json.loads(path.read_text()), {}))
+
+
+def _check_weights(models: Models) -> Case:
+    """The weights rule against its spot checks."""
+    case = Case("weights_rule", models.layout["rule_checks"], {})
+    shapes = models.layout["shapes"]
+    for name, entry in case.info.items():
+        if "first4" in entry:
+            got = torch.from_numpy(draw_weight(name, tuple(entry["shape"]))).flatten()[:4]
+            case.compare(name, got, torch.tensor(entry["first4"]))
+    built = {"unet": models.megactor.unet, "appearance_encoder": models.megactor.appearance_encoder}
+    built |= {"vae": models.vae, "image_encoder": models.image_encoder}
+    for component, module in built.items():
+        if {name: list(t.shape) for name, t in module.state_dict().items()} != shapes[component]:
+            case.faults.append(f"names or shapes of {component} differ from tiny_layout.json")
+        total = sum(p.detach().double().abs().sum().item() for p in module.parameters())
+        wanted = case.info[component]["sum_abs_all_parameters_float64"]
+        case.close(component, total, wanted, 1e-8 * wanted)
+    return case
+
+
+def _check_schedules(case: Case) -> Case:
+    """Both published schedules, the sampler's timesteps, and the windows."""
+    training = TrainingSchedule(PUBLISHED_DIFFUSION).alphas_cumprod
+    schedule = PUBLISHED_DIFFUSION.sample_schedule
+    inference = build_scheduler(schedule, PUBLISHED_DIFFUSION.prediction)
+    for part, alphas in (("train", training), ("inference", inference.alphas_cumprod)):
+        for step, want in case.scalar(part)["alphas_cumprod_at"].items():
+            case.close(f"{part} {step}", alphas[int(step)].item(), want, TOLERANCE)
+    for name, want in case.scalar("inference").items():
+        if name.startswith("timesteps_"):
+            inference.set_timesteps(int(name.removeprefix("timesteps_")))
+            if inference.timesteps.tolist() != want:
+                case.faults.append(f"{name} differ")
+    pattern = re.compile(r"context_windows_context(\d+)_stride1_overlap(\d+)")
+    for field, lists in case.info.items():
+        stated = pattern.fullmatch(field)
+        for frames, want in lists.items() if stated else ():
+            if cover(int(frames), WindowConfig(int(stated[1]), int(stated[2]), closed=True)) != want:
+                case.faults.append(f"windows of {frames} frames differ")
+    return case
+
+
+def _check_layout(case: Case) -> Case:
+    """Names and shapes of the full-size model."""
+    for component in ("unet", "appearance_encoder"):
+        want: dict[str, Any] = case.scalar(component)
+        got = {name: list(shape) for name, shape in component_layout(PUBLISHED.model, component).items()}
+        if got != want:
+            odd = sorted(name for name in got.keys() | want.keys() if got.get(name) != want.get(name))
+            case.faults.append(f"{component} differs in {len(odd)} tensors: {', '.join(odd[:5])}")
+        case.notes.append(f"{len(want)} tensors of {component}")
+    return case
