@@ -26,14 +26,8 @@ from datagen.media.probe import Container
 
 decord.logging.set_level(decord.logging.QUIET)
 
-DECORD_ERRORS = (
-    decord.DECORDError,
-    decord.DECORDLimitReachedError,
-    RuntimeError,
-    AssertionError,
-    UnicodeError,
-)
-"""What decord raises: its own errors, plain ones from its Python layer, and for names that are not UTF-8."""
+DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
+"""What decord raises: its own errors, and plain ones from its Python layer."""
 
 AHEAD_BYTES = 256_000_000
 """Videos whose frames take less in all are left to decord's unbounded decoding ahead."""

@@ -138,7 +138,10 @@ def _command(
         out_range=value_range,
         out_color_matrix="bt709",
         flags="bicubic+accurate_rnd+full_chroma_int+bitexact",
-    ).filter("format", "yuv420p")
+    )
+    stream = stream.filter("format", "yuv420p").filter(
+        "setparams", color_primaries="bt709", color_trc="bt709"
+    )
     options: dict[str, Any] = {
         "format": "mp4",
         "c:v": "libx264",
@@ -146,10 +149,6 @@ def _command(
         "g": gop,
         "threads": 1,
         "x264-params": "cpu-independent=1:scenecut=0:open-gop=0",
-        "color_primaries": "bt709",
-        "color_trc": "bt709",
-        "colorspace": "bt709",
-        "color_range": value_range,
         "flags": "+bitexact",
         "fflags": "+bitexact",
         "movflags": "+faststart",

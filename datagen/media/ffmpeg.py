@@ -22,7 +22,9 @@ import imageio_ffmpeg
 from datagen.errors import UserError
 
 PROTOCOLS = "file,pipe"
-CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,nut,ivf,mxf,rm,dv,h264,hevc,m4v,mjpeg"
+CONTAINERS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,nut,ivf,mxf,rm,dv,h264,hevc,m4v,mjpeg"
+)
 """Demuxers an input may use: single-file media. Playlists (hls, concat, dash), devices and text are left out."""
 
 

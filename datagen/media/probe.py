@@ -83,6 +83,10 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
 def inspect(path: str | os.PathLike[str]) -> Container:
     """As `probe`, with what `VideoReader` needs."""
     try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise Refusal("unreadable", "the file's name is not UTF-8", "rename it") from error
+    try:
         with open(path, "rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 raise Refusal("empty_file", "the file has no bytes", "fetch it again")
