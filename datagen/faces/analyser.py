@@ -15,12 +15,15 @@ from datagen.faces.blazeface import BlazeFace, around, iou, merge, tiles, whole
 from datagen.faces.crops import Crop
 from datagen.faces.identity import INFO as IDENTITY_INFO
 from datagen.faces.identity import DlibIdentity
-from datagen.faces.mesh import SEEN, FaceMesh, Iris
+from datagen.faces.mesh import FaceMesh, Iris
 from datagen.faces.models import ModelInfo, shipped
 from datagen.faces.segmentation import SelfieSegmentation
 from datagen.faces.types import Detection, Faces
 
 _SURROUNDINGS = 4.0  # side of the square searched near a face, over the face's side
+_CONFIRMED = (
+    0.8  # presence from which a detection is believed; on what is none, 0.6 occurs, on faces mostly 1.0
+)
 _CLOSER_LOOK_FROM = 640  # longer side of a frame; in a smaller one what a closer look finds is of no use
 
 
@@ -86,12 +89,14 @@ class FaceAnalyser:
         """Probability (H, W) float32 0..1 that a pixel belongs to a person."""
         return self._selfie(rgb_HWC)
 
-    def _confirmed(self, rgb_HWC: np.ndarray, detector: BlazeFace, regions: list[Crop]) -> list[list[Detection]]:
+    def _confirmed(
+        self, rgb_HWC: np.ndarray, detector: BlazeFace, regions: list[Crop]
+    ) -> list[list[Detection]]:
         """The faces one detector sees in each region, without those in which the mesh sees none; no empty looks."""
         looks = []
         for region in regions:
             faces = [self._closer(rgb_HWC, face, region) for face in detector(rgb_HWC, region)]
-            looks.append([face for face in faces if self._mesh.from_detection(rgb_HWC, face)[1] >= SEEN])
+            looks.append([face for face in faces if self.landmarks(rgb_HWC, face)[1] >= _CONFIRMED])
         return [look for look in looks if look]
 
     def _closer(self, rgb_HWC: np.ndarray, face: Detection, region: Crop) -> Detection:

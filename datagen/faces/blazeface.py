@@ -37,7 +37,9 @@ class BlazeFace:
         for index in likely:
             numbers, anchor = values[index].reshape(8, 2), self._anchors[index]
             centre, half = numbers[0] + anchor, numbers[1] / 2
-            points = region.to_frame(np.vstack([centre - half, centre + half, numbers[2:] + anchor]), self._side)
+            points = region.to_frame(
+                np.vstack([centre - half, centre + half, numbers[2:] + anchor]), self._side
+            )
             found.append(Detection(points[:2].reshape(4), points[2:], float(scores[index])))
         return _blend(found)
 
@@ -92,7 +94,9 @@ def _blend(candidates: list[Detection]) -> list[Detection]:
     faces = []
     while rest:
         best = rest[0]
-        same = [candidate for candidate in rest if candidate is best or iou(candidate.box, best.box) > _OVERLAP]
+        same = [
+            candidate for candidate in rest if candidate is best or iou(candidate.box, best.box) > _OVERLAP
+        ]
         rest = [candidate for candidate in rest if not any(candidate is other for other in same)]
         weights = np.array([candidate.score for candidate in same])
         box = np.average([candidate.box for candidate in same], axis=0, weights=weights)

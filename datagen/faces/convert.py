@@ -167,7 +167,9 @@ def _read(source: Path, path: str) -> bytes:
         with zipfile.ZipFile(source) as wheel:
             return wheel.read(path)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"cannot read {path} from {source}: is it a MediaPipe 0.10.21 wheel? ({error})") from error
+        raise UserError(
+            f"cannot read {path} from {source}: is it a MediaPipe 0.10.21 wheel? ({error})"
+        ) from error
 
 
 def _sha256(data: bytes) -> str:
@@ -197,8 +199,12 @@ def _compare(interpreter: Any, converted: bytes) -> Difference:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m datagen.faces.convert", description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, metavar="WHEEL_OR_FOLDER", help="mediapipe 0.10.21 wheel, or unpacked")
+    parser = argparse.ArgumentParser(
+        prog="python -m datagen.faces.convert", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "source", type=Path, metavar="WHEEL_OR_FOLDER", help="mediapipe 0.10.21 wheel, or unpacked"
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
     options = parser.parse_args(arguments)
     try:

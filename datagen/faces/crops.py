@@ -37,9 +37,9 @@ class Crop:
         """The region as (side, side, 3) float32 0..255, black outside the frame, without aliasing when reduced."""
         shrink = max(1, int(self.size / side))
         reach = self.size * (abs(np.cos(self.angle)) + abs(np.sin(self.angle))) / 2 + 2 * shrink
-        height, width = rgb_HWC.shape[:2]
-        x0, y0 = (int(np.clip(np.floor(c - reach), 0, limit)) for c, limit in zip(self.centre, (width, height)))
-        x1, y1 = (int(np.clip(np.ceil(c + reach), 0, limit)) for c, limit in zip(self.centre, (width, height)))
+        limits = rgb_HWC.shape[1], rgb_HWC.shape[0]
+        x0, y0 = np.clip(np.floor(np.subtract(self.centre, reach)), 0, limits).astype(int)
+        x1, y1 = np.clip(np.ceil(np.add(self.centre, reach)), 0, limits).astype(int)
         columns, rows = (x1 - x0) // shrink, (y1 - y0) // shrink
         if columns < 1 or rows < 1:
             return np.zeros((side, side, 3), np.float32)

@@ -37,8 +37,8 @@ def pose(landmarks: np.ndarray) -> np.ndarray:
 
     Yaw is positive when the nose points to the right of the picture, pitch when it points up, roll when the head is
     turned clockwise in the picture. The head is pitched first, then yawed, then rolled, so turning the picture
-    changes the roll alone. The camera is taken to be far away, as the mesh itself does. Pitch has an error of some degrees
-    that stays the same for one person: it is taken from forehead to nose base, whose slope differs between people.
+    changes the roll alone. The camera is taken to be far away, as the mesh itself does. Pitch is taken from forehead
+    to nose base, whose slope differs between people: it has an error of some degrees that is constant per person.
     """
     points = landmarks.astype(np.float64)
     across = _unit((points[..., _SIDES[:, 1], :] - points[..., _SIDES[:, 0], :]).sum(axis=-2))

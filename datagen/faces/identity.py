@@ -53,5 +53,7 @@ def _weights() -> Path:
     """The weights inside the installed package, found without importing it (it needs the removed `pkg_resources`)."""
     package = importlib.util.find_spec("face_recognition_models")
     if package is None or package.origin is None:
-        raise UserError("identity needs dlib's weights, which are not installed: pip install face_recognition_models")
+        raise UserError(
+            "identity needs dlib's weights, which are not installed: pip install face_recognition_models"
+        )
     return Path(package.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"

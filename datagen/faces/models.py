@@ -57,7 +57,9 @@ def checked(path: Path, sha256: str) -> Path:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"model file {path} cannot be read ({error.strerror}); install the package again") from error
+        raise UserError(
+            f"model file {path} cannot be read ({error.strerror}); install the package again"
+        ) from error
     if found != sha256:
         raise UserError(
             f"model file {path} has sha256 {found[:16]}..., expected {sha256[:16]}...; install the package again"

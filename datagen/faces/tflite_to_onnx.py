@@ -24,14 +24,16 @@ from datagen.errors import UserError
 OPSET = 17
 _NHWC_TO_NCHW = (0, 3, 1, 2)
 _NCHW_TO_NHWC = (0, 2, 3, 1)
-_OPERATOR_NAMES = {
-    code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)
-}
+_OPERATOR_NAMES = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
 
 
 def open_interpreter(path: Path) -> Interpreter:
     """The plain reference interpreter of a model: no delegates, every tensor kept readable."""
-    options: dict[str, Any] = {"model_path": str(path), "num_threads": 1, "experimental_preserve_all_tensors": True}
+    options: dict[str, Any] = {
+        "model_path": str(path),
+        "num_threads": 1,
+        "experimental_preserve_all_tensors": True,
+    }
     try:
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         interpreter = Interpreter(**options, experimental_op_resolver_type=plain)
@@ -88,7 +90,8 @@ class _Translation:
         interpreter.invoke()
         constants: dict[int, np.ndarray] = {}
         stored = [
-            index for index in range(self._graph.TensorsLength())
+            index
+            for index in range(self._graph.TensorsLength())
             if self._model.Buffers(self._graph.Tensors(index).Buffer()).DataLength()
         ]
         sparse = {index for index in stored if self._graph.Tensors(index).Sparsity() is not None}
@@ -138,7 +141,9 @@ class _Translation:
         if tensor in self._names:
             return self._names[tensor]
         values = self._constants[tensor]
-        return self._constant(values.reshape((1,) * (4 - values.ndim) + values.shape).transpose(_NHWC_TO_NCHW))
+        return self._constant(
+            values.reshape((1,) * (4 - values.ndim) + values.shape).transpose(_NHWC_TO_NCHW)
+        )
 
     def _nhwc(self, tensor: int) -> str:
         if len(self._shape(tensor)) != 4:
@@ -152,7 +157,8 @@ class _Translation:
         if activation == kinds.RELU:
             return self._emit("Relu", [name])
         if activation == kinds.RELU6:
-            return self._emit("Clip", [name, self._constant(np.float32(0)), self._constant(np.float32(6))])
+            limits = (self._constant(np.array(limit, np.float32)) for limit in (0, 6))
+            return self._emit("Clip", [name, *limits])
         raise UserError(f"fused activation {activation} is not known to the converter")
 
     def _operator(self, operator: tflite.Operator) -> None:
@@ -223,7 +229,10 @@ class _Translation:
 
     def _pool(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:
         options = _options(operator, tflite.Pool2DOptions)
-        kernel, strides = (options.FilterHeight(), options.FilterWidth()), (options.StrideH(), options.StrideW())
+        kernel, strides = (
+            (options.FilterHeight(), options.FilterWidth()),
+            (options.StrideH(), options.StrideW()),
+        )
         name = self._emit(
             "MaxPool" if self._kind(operator) == "MAX_POOL_2D" else "AveragePool",
             [self._value(inputs[0])],
@@ -234,7 +243,12 @@ class _Translation:
         return self._activated(name, options.FusedActivationFunction())
 
     def _padding(
-        self, padding: int, tensor: int, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+        self,
+        padding: int,
+        tensor: int,
+        kernel: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
     ) -> list[int]:
         """Explicit ONNX pads (top, left, bottom, right); SAME puts the odd pixel after, as TensorFlow does."""
         if padding == tflite.Padding.VALID:
@@ -248,7 +262,7 @@ class _Translation:
         return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
     def _prelu(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:
-        """slope x + (1 - slope) relu(x) by two depthwise convolutions: onnxruntime's own PRelu is 3 times slower."""
+        """As slope x + (1 - slope) relu(x), two depthwise convolutions: onnxruntime's PRelu is 3 times slower."""
         slope = self._constants[inputs[1]].reshape(-1, 1, 1, 1)
         value = self._value(inputs[0])
         attributes = {"kernel_shape": (1, 1), "group": len(slope)}
@@ -273,7 +287,10 @@ class _Translation:
         batch, height, width, channels = self._shape(output)
         size = self._constant(np.array([batch, channels, height, width], np.int64))
         return self._emit(
-            "Resize", [self._value(inputs[0]), "", "", size], mode="linear", coordinate_transformation_mode=grid
+            "Resize",
+            [self._value(inputs[0]), "", "", size],
+            mode="linear",
+            coordinate_transformation_mode=grid,
         )
 
     def _depth_to_space(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:

@@ -13,7 +13,9 @@ from datagen.faces.mesh import SEEN
 from datagen.faces.types import Detection, Faces
 
 # Limits on the IoU of two face boxes.
-_STEADY = 0.9  # in successive frames: below it the mesh, which lags behind fast faces, is checked by the detector
+_STEADY = (
+    0.9  # in successive frames: below it the mesh, which lags behind fast faces, is checked by the detector
+)
 _AGREED = 0.8  # mesh and detector in one frame: below it the detector is believed
 _LOST = 0.3  # in successive frames: below it the mesh has jumped elsewhere
 _REACH = 1.25  # how far away, in face sides, a face that overlaps no more is looked for
@@ -62,7 +64,7 @@ class _Tracker:
         """Landmarks and presence in the next frame; NaN and 0 when the face is not seen."""
         followed = found = self._follow(frame)
         self._unchecked += 1
-        if followed is None or self._unchecked >= _RECHECK or _overlap(followed[0], self._points) < _STEADY:
+        if followed is None or self._unchecked >= _RECHECK or not self._steady(followed[0]):
             self._unchecked = 0
             searched = self._search(frame)
             if searched is not None and (followed is None or _overlap(followed[0], searched[0]) < _AGREED):
@@ -80,6 +82,9 @@ class _Tracker:
         points, presence = self._backend.follow(frame, self._points)
         jumped = _overlap(points, self._points) < _LOST
         return None if jumped or presence < SEEN else (points, presence)
+
+    def _steady(self, points_NC: np.ndarray) -> bool:
+        return self._points is not None and _overlap(points_NC, self._points) >= _STEADY
 
     def _search(self, frame: np.ndarray) -> tuple[np.ndarray, float] | None:
         start, self._start = self._start, None
