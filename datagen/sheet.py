@@ -1,0 +1,216 @@
+"""Contact sheet: per clip source | swapped | styled | driving, for judging a data set at a glance."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw, ImageFont
+
+from datagen.errors import UserError
+from datagen.publish import disk_errors
+from datagen.shards.reader import Dataset
+
+TIMES = (0.15, 0.5, 0.85)  # of the clip
+TILE = 152
+GAP = 2
+COLUMN_GAP = 18
+MARGIN = 24
+PANEL = 330
+HEADER = 72
+ROW_GAP = 18
+THUMBNAIL = 84
+
+PAPER, INK, FAINT, EMPTY = (250, 250, 248), (28, 30, 34), (116, 120, 128), (232, 232, 228)
+STREAMS = ("source", "swapped", "styled", "driving")
+DRIVING = ("driving_swapped", "driving_styled", "driving_video")  # the first that is there is shown
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """Where to draw, and the fonts."""
+
+    draw: ImageDraw.ImageDraw
+    title: Any
+    strong: Any
+    plain: Any
+
+    @classmethod
+    def of(cls, picture: Image.Image) -> _Pen:
+        sizes = (22, 15, 13)
+        return cls(ImageDraw.Draw(picture), *(ImageFont.load_default(size) for size in sizes))
+
+    def text(self, place: tuple[int, int], text: str, font: Any, width: int, colour: Any = INK) -> int:
+        """Write `text` wrapped to `width` pixels; returns the y below it."""
+        x, y = place
+        for line in self._wrap(text, font, width):
+            self.draw.text((x, y), line, font=font, fill=colour)
+            y += int(font.size * 1.3)
+        return y
+
+    def _wrap(self, text: str, font: Any, width: int) -> list[str]:
+        lines = [""]
+        for word in text.replace("\n", " ").split(" "):
+            longer = f"{lines[-1]} {word}".strip()
+            if not lines[-1] or font.getlength(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        return [_shorten(line, font, width) for line in lines]
+
+
+def save_sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
+    """Write a PNG with one row per clip and a few moments of each stream; streams a clip lacks say why.
+
+    Raises:
+        UserError: there is no clip to show, a clip is unknown, or the file cannot be written.
+    """
+    if not clip_ids:
+        raise UserError("no clip to show; widen --where")
+    rows = [dataset.clip(clip_id) for clip_id in clip_ids]
+    portraits = _portraits(dataset, {row["donor_sha256"] for row in rows if row["donor_sha256"]})
+    picture = Image.new(
+        "RGB", (_column(len(STREAMS)) - COLUMN_GAP + MARGIN, _top(len(rows)) - ROW_GAP + MARGIN), PAPER
+    )
+    pen = _Pen.of(picture)
+    _heading(pen, dataset, len(rows))
+    for number, row in enumerate(rows):
+        top = _top(number)
+        lines = _numbers(row, _stored(dataset, row, "driving"))
+        _panel(picture, pen, top, row, lines, portraits.get(row["donor_sha256"]))
+        for column, stream in enumerate(STREAMS):
+            _strip(picture, pen, (_column(column), top), dataset, row, stream)
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG", optimize=True)
+    try:
+        with disk_errors(path.absolute().parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded.getvalue())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _heading(pen: _Pen, dataset: Dataset, shown: int) -> None:
+    name = Path(dataset.store.uri).name or dataset.store.uri
+    pen.text((MARGIN, MARGIN - 6), name, pen.title, PANEL)
+    pen.text((MARGIN, MARGIN + 22), f"{shown} of {len(dataset)} clips", pen.plain, PANEL, FAINT)
+    for column, stream in enumerate(STREAMS):
+        pen.text((_column(column), MARGIN + 16), stream, pen.strong, 3 * TILE)
+
+
+def _panel(
+    picture: Image.Image, pen: _Pen, top: int, row: Row, lines: Iterable[str], portrait: Image.Image | None
+) -> None:
+    """Left of the frames: what the clip is, who lent the face, which style, the key numbers."""
+    y = pen.text((MARGIN, top), row["clip_id"], pen.strong, PANEL - 12)
+    y = pen.text((MARGIN, y), _facts(row), pen.plain, PANEL - 12, FAINT) + 4
+    left = MARGIN
+    if portrait is not None:
+        picture.paste(portrait, (MARGIN, y + 2))
+        left += THUMBNAIL + 10
+    for line in filter(None, lines):
+        y = pen.text((left, y), line, pen.plain, MARGIN + PANEL - 12 - left)
+
+
+def _strip(
+    picture: Image.Image, pen: _Pen, place: tuple[int, int], dataset: Dataset, row: Row, stream: str
+) -> None:
+    """A few moments of one stream, or an empty field that says why there is none."""
+    x, y = place
+    width = len(TIMES) * TILE + (len(TIMES) - 1) * GAP
+    name = _stored(dataset, row, stream)
+    if name is None:
+        pen.draw.rectangle((x, y, x + width - 1, y + TILE - 1), fill=EMPTY)
+        pen.text((x + 12, y + 12), _why_absent(row, stream), pen.plain, width - 24, FAINT)
+        return
+    indices = [round(time * (row["frames"] - 1)) for time in TIMES]
+    for number, frame in enumerate(dataset.frames(row, name, indices)):
+        picture.paste(_tile(frame, TILE), (x + number * (TILE + GAP), y))
+
+
+def _facts(row: Row) -> str:
+    facts = [f"{row['frames']} frames", f"{row['fps']:g} fps"] if row["fps"] else [f"{row['frames']} frames"]
+    if row["upscale"] is not None and row["upscale"] > 1:
+        facts.append(f"enlarged {row['upscale']:.2f}")
+    return ", ".join([*facts, row["split"] or ""]).strip(", ")
+
+
+def _numbers(row: Row, driving: str | None) -> Iterable[str]:
+    if row["donor"]:
+        source, donor = row["identity_to_source"], row["identity_to_donor"]
+        yield f"face of {row['donor']}"
+        yield _joined("identity:", ("from source", source, ".2f"), ("from donor", donor, ".2f"))
+        yield _joined(
+            "", ("pose", row["swapped_pose_rms"], ".1f"), ("flicker", row["swapped_flicker"], ".2f")
+        )
+    if row["style"]:
+        error, flicker = row["styled_landmark_error"], row["styled_flicker"]
+        yield f"style: {row['style']}"
+        yield _joined("", ("landmarks", error, ".3f"), ("flicker", flicker, ".2f"))
+    if driving:
+        yield f"driving: {driving.removeprefix('driving_').replace('video', 'source')}"
+
+
+def _joined(start: str, *values: tuple[str, float | None, str]) -> str:
+    parts = [f"{name} {value:{form}}" for name, value, form in values if value is not None]
+    return f"{start} {', '.join(parts)}".strip()
+
+
+def _stored(dataset: Dataset, row: Row, stream: str) -> str | None:
+    """Name under which the clip holds what the sheet calls `stream`."""
+    names = {"source": ("video",), "driving": DRIVING}.get(stream, (stream,))
+    present = set(dataset.suffixes(row))
+    return next((name for name in names if f"{name}.mp4" in present), None)
+
+
+def _why_absent(row: Row, stream: str) -> str:
+    reason = {"swapped": row["swap_refused"], "styled": row["style_refused"]}.get(stream)
+    return f"no {stream} stream: {reason}" if reason else f"no {stream} stream in this recipe"
+
+
+def _portraits(dataset: Dataset, wanted: set[str]) -> dict[str, Image.Image]:
+    """Thumbnails of donors, by the sha256 of their image, from the frozen pools where they are at hand."""
+    found: dict[str, Image.Image] = {}
+    for name in dataset.store.names("plan/donors"):
+        if wanted <= found.keys():
+            break
+        data = pa.BufferReader(dataset.store.read("plan", "donors", name))
+        table = pq.read_table(data, columns=["sha256", "image"])
+        for sha256, image in zip(table["sha256"].to_pylist(), table["image"].to_pylist(), strict=True):
+            if sha256 in wanted and image:
+                with Image.open(io.BytesIO(image)) as opened:
+                    found[sha256] = _tile(np.asarray(opened.convert("RGB")), THUMBNAIL)
+    return found
+
+
+def _tile(frame: np.ndarray, side: int) -> Image.Image:
+    """The middle square of a frame (H, W, 3), shrunk."""
+    height, width = frame.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = np.ascontiguousarray(frame[top : top + edge, left : left + edge])
+    return Image.fromarray(square).resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _shorten(line: str, font: Any, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + "...") > width:
+        line = line[:-1]
+    return line + "..."
+
+
+def _column(number: int) -> int:
+    return MARGIN + PANEL + number * (len(TIMES) * (TILE + GAP) - GAP + COLUMN_GAP)
+
+
+def _top(number: int) -> int:
+    return MARGIN + HEADER - 16 + number * (TILE + ROW_GAP)
