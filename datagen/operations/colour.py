@@ -16,7 +16,11 @@ from datagen.operations.shape import size_of
 
 _SHRINK = 4  # shading is found on a picture this much smaller: it has no detail to lose
 _SHADING_REACH = 0.13  # standard deviation of the shading's blur, as a share of the face's size
-_DARKER, _OTHER_COLOUR = 20.0, 12.0  # Lab differences from which a pixel near the outline is hair or background
+_DARKER = (18.0, 32.0)  # how much darker (Lab) than the middle of the face hair begins, and surely is hair
+_BEARD = 14.0  # how much darker still it must be below the mouth
+_OTHER_COLOUR = (22.0, 34.0)  # difference in colour (Lab) where background begins, and surely is background
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_MOST_TINT = 1.08  # local light may change a channel against the others by this much; more shows as stains
 _BLURS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)  # pixels
 
 
@@ -28,9 +32,12 @@ class Tone:
     spread: np.ndarray
 
     @classmethod
-    def of(cls, image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> Tone:
-        """Tone of one face."""
-        pixels = _lab(image_HWC)[regions.skin(landmarks_NC, image_HWC.shape[:2]) > 0]
+    def of(cls, image_HWC: np.ndarray, landmarks_NC: np.ndarray, where: np.ndarray | None = None) -> Tone:
+        """Tone of one face's skin, or of the part of it where `where` (H, W) is above 0."""
+        inside = regions.skin(landmarks_NC, image_HWC.shape[:2]) > 0
+        if where is not None:
+            inside &= where > 0
+        pixels = _lab(image_HWC)[inside]
         if len(pixels) == 0:
             return cls(np.array([60.0, 10.0, 15.0]), np.ones(3))
         median = np.median(pixels, axis=0)
@@ -78,31 +85,51 @@ def usable_skin(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
     """How far each donor pixel may be used, (H, W) uint8: 0 on hair over the face and on background beside it.
 
     Brows, eyes, nose and mouth are always used. Around them a pixel counts as hair when it is much darker than the
-    skin, as background when its colour is far from the skin's; a beard is allowed.
+    middle of the face, as background when its colour is far from the skin's; below the mouth it may be darker, as
+    beards are.
     """
     size, shape = size_of(landmarks_NC), image_HWC.shape[:2]
-    lab, tone = _lab(cv2.GaussianBlur(image_HWC, (0, 0), max(0.5, 0.005 * size))), Tone.of(image_HWC, landmarks_NC)
-    darker = tone.median[0] - lab[..., 0] > max(_DARKER, 3.5 * tone.spread[0])
-    colour = np.linalg.norm((lab - tone.median)[..., 1:] / np.maximum(tone.spread[1:], 2.5), axis=2) > 5
-    mouth = landmarks_NC[[61, 291], :2]
-    down = landmarks_NC[152, :2] - landmarks_NC[9, :2]
-    rows, columns = np.indices(shape, sparse=True)
-    below_mouth = (columns - mouth[:, 0].mean()) * down[0] + (rows - mouth[:, 1].mean()) * down[1] > 0
-    foreign = ((darker & ~below_mouth) | colour).astype(np.uint8)
-    foreign[regions.fill([regions.inner_face(landmarks_NC)], shape) > 0] = 0
+    middle = regions.fill(regions.inner_face(landmarks_NC), shape)
+    tone = Tone.of(image_HWC, landmarks_NC, middle)
+    lab = _lab(cv2.GaussianBlur(image_HWC, (0, 0), max(0.5, 0.006 * size)))
+    darker = tone.median[0] - lab[..., 0] - _BEARD * _below_mouth(landmarks_NC, shape)
+    foreign = np.maximum(
+        _step(darker, _DARKER), _step(np.linalg.norm((lab - tone.median)[..., 1:], axis=2), _OTHER_COLOUR)
+    )
+    foreign[middle > 0] = 0
     width = max(1, int(0.02 * size))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     foreign = cv2.dilate(cv2.morphologyEx(foreign, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), disc)
-    return 255 - cv2.GaussianBlur(foreign * np.uint8(255), (0, 0), width)
+    return _bytes(1 - cv2.GaussianBlur(foreign, (0, 0), width))
+
+
+def _below_mouth(landmarks_NC: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Pixels (H, W) bool on the chin's side of the line through the corners of the mouth."""
+    mouth = landmarks_NC[[61, 291], :2].mean(axis=0)
+    down = landmarks_NC[152, :2] - landmarks_NC[9, :2]
+    rows, columns = np.indices(shape, sparse=True)
+    return (columns - mouth[0]) * down[0] + (rows - mouth[1]) * down[1] > 0
+
+
+def _step(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """0 below the first limit, 1 above the second, smooth between; float32."""
+    share = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1)
+    return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
 def relit(
-    skin_HWC: np.ndarray, target_HWC: np.ndarray, landmarks_NC: np.ndarray, size: float, strength: float
+    skin_HWC: np.ndarray,
+    usable_HW: np.ndarray,
+    target_HWC: np.ndarray,
+    landmarks_NC: np.ndarray,
+    size: float,
+    strength: float,
 ) -> np.ndarray:
     """Donor skin under the target's shading: each channel multiplied by a smooth ratio of the two pictures.
 
     Args:
         skin_HWC: warped donor.
+        usable_HW: uint8, 0 where it is hair or background.
         target_HWC: the frame it goes onto, same shape.
         landmarks_NC: of the face in both.
         size: of the face, pixels.
@@ -110,14 +137,17 @@ def relit(
     """
     height, width = skin_HWC.shape[:2]
     small = (max(1, width // _SHRINK), max(1, height // _SHRINK))
-    weight = regions.skin(landmarks_NC, small[::-1], _SHRINK).astype(np.float32)[..., None] / 255
+    usable = np.sqrt(cv2.resize(usable_HW, small, interpolation=cv2.INTER_AREA).astype(np.float32))
+    weight = (regions.skin(landmarks_NC, small[::-1], _SHRINK) * usable)[..., None] / 255**1.5
 
     def shading(image: np.ndarray) -> np.ndarray:
         reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA).astype(np.float32)
         return cv2.GaussianBlur(reduced * weight, (0, 0), _SHADING_REACH * size / _SHRINK)
 
     ratio = (shading(target_HWC) + 1e-3) / (shading(skin_HWC) + 1e-3)
-    gain = cv2.resize(np.clip(ratio, 0.5, 2.0) ** np.float32(strength), (width, height))
+    light = ratio @ _LUMA
+    tint = np.clip(ratio / light[..., None], 1 / _MOST_TINT, _MOST_TINT)
+    gain = cv2.resize(np.clip(light, 0.5, 2.0)[..., None] ** np.float32(strength) * tint, (width, height))
     return cv2.multiply(skin_HWC, gain, dtype=cv2.CV_8U)
 
 
@@ -133,4 +163,9 @@ def _lab(image_HWC: np.ndarray) -> np.ndarray:
 
 
 def _rgb(lab_HWC: np.ndarray) -> np.ndarray:
-    return (np.clip(cv2.cvtColor(lab_HWC, cv2.COLOR_LAB2RGB), 0, 1) * 255 + 0.5).astype(np.uint8)
+    return _bytes(cv2.cvtColor(lab_HWC, cv2.COLOR_LAB2RGB))
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """0..1 to uint8, rounded."""
+    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)

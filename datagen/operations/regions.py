@@ -14,6 +14,7 @@ FEATURES = (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, OUTER_LIPS)
 _BROW_TOP = np.array([127, 162, 70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300, 389, 356])
 _CENTRE = np.array([46, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 261, 291, 321, 17, 91, 61, 31])
 _GLABELLA, _FOREHEAD = 9, 151
+_ROOM = 1.15
 
 
 def lower_face(landmarks_NC: np.ndarray, lift: float = 0.45) -> np.ndarray:
@@ -27,9 +28,14 @@ def lower_face(landmarks_NC: np.ndarray, lift: float = 0.45) -> np.ndarray:
     return hull(np.vstack([landmarks_NC[JAW, :2], landmarks_NC[_BROW_TOP, :2] + up]))
 
 
-def inner_face(landmarks_NC: np.ndarray) -> np.ndarray:
-    """Convex outline (K, 2) of brows, eyes, nose and mouth."""
-    return hull(landmarks_NC[_CENTRE, :2])
+def inner_face(landmarks_NC: np.ndarray) -> list[np.ndarray]:
+    """Outlines (K, 2) that together hold brows, eyes, nose and mouth, with some room around each."""
+    outlines = [hull(landmarks_NC[_CENTRE, :2])]
+    for part in FEATURES:
+        outline = hull(landmarks_NC[part, :2])
+        centre = outline.mean(axis=0)
+        outlines.append(centre + _ROOM * (outline - centre))
+    return outlines
 
 
 def hull(points: np.ndarray) -> np.ndarray:

@@ -123,7 +123,7 @@ class MeshSwap:
             window, warp.to_pixels(onto_target, height, width), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         donor_skin, usable = np.ascontiguousarray(skin[..., :3]), skin[..., 3]
-        lit = colour.relit(donor_skin, base, moved_NC, clip.size, self.light)
+        lit = colour.relit(donor_skin, usable, base, moved_NC, clip.size, self.light)
         alpha = self._alpha(triangle >= 0, moved_NC, clip.size, (height, width)) * (usable * np.float32(1 / 255))
         frame_HWC[y0:y1, x0:x1] = cv2.blendLinear(lit, base, alpha, 1 - alpha)
 

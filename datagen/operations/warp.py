@@ -52,15 +52,20 @@ def triangle_affines(target_NC: np.ndarray, source_NC: np.ndarray, triangles_T3:
 
 
 def spread_outwards(field_hwC: np.ndarray, inside_hw: np.ndarray, reach: float) -> np.ndarray:
-    """Continue a field smoothly beyond the nodes where it is known, fading to 0 over about `reach` nodes."""
+    """Continue a field smoothly beyond the nodes where it is known, fading to 0 over about `reach` nodes.
+
+    Deep inside the field is exact; from there to the rim it turns into its own smooth continuation, so that there
+    is no step between the two.
+    """
     height, width = inside_hw.shape
     half = (max(1, width // 2), max(1, height // 2))
     known = np.dstack([field_hwC * inside_hw[..., None], inside_hw]).astype(np.float32)
     known = cv2.GaussianBlur(cv2.resize(known, half, interpolation=cv2.INTER_AREA), (0, 0), reach / 2)
+    known = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)
     weight = known[..., -1:]
     beyond = known[..., :-1] / np.maximum(weight, 0.02) * np.minimum(2 * weight, 1)
-    beyond = cv2.resize(beyond, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.where(inside_hw[..., None], field_hwC, beyond)
+    deep = np.clip(4 * weight - 2.6, 0, 1) * inside_hw[..., None]  # about half of the rim's nodes count as known
+    return deep * field_hwC + (1 - deep) * beyond
 
 
 def to_pixels(field: np.ndarray, height: int, width: int) -> np.ndarray:
