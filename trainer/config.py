@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Prediction = Literal["epsilon", "v_prediction"]
 Spacing = Literal["leading", "trailing"]
@@ -119,7 +119,9 @@ class WindowConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.frames:
-            raise ValueError(f"overlap is {self.overlap}; it must lie in 0..{self.frames - 1} (window frames - 1)")
+            raise ValueError(
+                f"overlap is {self.overlap}; it must lie in 0..{self.frames - 1} (window frames - 1)"
+            )
 
 
 @dataclass(frozen=True)
@@ -231,12 +233,11 @@ def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     built: dict[str, Any] = {}
     for name, value in values.items():
         kind = types[name]
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             value = _build(kind, value, f"{where}.{name}")
         elif isinstance(value, list):
             value = tuple(value)
-        elif get_args(kind) and all(isinstance(choice, str) for choice in get_args(kind)):
-            if value not in get_args(kind):
-                raise ValueError(f"{where}.{name} is {value!r}; choose one of {list(get_args(kind))}")
+        elif get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{where}.{name} is {value!r}; choose one of {list(get_args(kind))}")
         built[name] = value
     return cls(**built)

@@ -44,7 +44,8 @@ def draw(
     config: DiffusionConfig, shape_FCHW: Sequence[int], *, seed: int, step: int, slots: Sequence[int]
 ) -> Draws:
     """The draws of the samples in `slots` of the global batch of `step`."""
-    return Draws(*map(torch.stack, zip(*(_one(config, tuple(shape_FCHW), (seed, step, s)) for s in slots), strict=True)))
+    samples = [_one(config, tuple(shape_FCHW), (seed, step, slot)) for slot in slots]
+    return Draws(*(torch.stack(column) for column in zip(*samples, strict=True)))
 
 
 def offset_noise(noise_BFCHW: Tensor, offset_BC: Tensor, strength: float) -> Tensor:
@@ -52,7 +53,9 @@ def offset_noise(noise_BFCHW: Tensor, offset_BC: Tensor, strength: float) -> Ten
     return noise_BFCHW + strength * offset_BC[:, None, :, None, None]
 
 
-def _one(config: DiffusionConfig, shape_FCHW: tuple[int, ...], key: tuple[int, int, int]) -> tuple[Tensor, ...]:
+def _one(
+    config: DiffusionConfig, shape_FCHW: tuple[int, ...], key: tuple[int, int, int]
+) -> tuple[Tensor, ...]:
     rng = np.random.default_rng(key)
 
     def normal(*shape: int) -> Tensor:

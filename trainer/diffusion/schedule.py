@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from diffusers import DDIMScheduler
 import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
 from trainer.config import DiffusionConfig, ScheduleConfig
@@ -12,7 +12,7 @@ TRAIN_TIMESTEPS = 1000
 
 
 def build_scheduler(schedule: ScheduleConfig, prediction: str) -> DDIMScheduler:
-    """diffusers' DDIM scheduler for one schedule."""
+    """The DDIM scheduler of diffusers for one schedule."""
     return DDIMScheduler(
         num_train_timesteps=TRAIN_TIMESTEPS,
         beta_schedule=schedule.beta_schedule,

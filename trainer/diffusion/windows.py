@@ -18,7 +18,9 @@ def cover(frames: int, config: WindowConfig) -> list[list[int]]:
     if frames <= size:
         return [list(range(frames))]
     if config.closed:
-        return [[index % frames for index in range(start, start + size)] for start in range(0, frames, stride)]
+        return [
+            [index % frames for index in range(start, start + size)] for start in range(0, frames, stride)
+        ]
     starts = [*range(0, frames - size, stride), frames - size]
     return [list(range(start, start + size)) for start in starts]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.upsampling import Upsample2D
-import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -133,7 +133,12 @@ class UpBlock(_Level):
     """A level of the decoder; each layer takes one skip, and all but the last level double the image."""
 
     def __init__(
-        self, config: ModelConfig, shape: LevelShape, channels_in: int, skip_channels: Sequence[int], upsample: bool
+        self,
+        config: ModelConfig,
+        shape: LevelShape,
+        channels_in: int,
+        skip_channels: Sequence[int],
+        upsample: bool,
     ):
         inputs = [channels_in] + [shape.channels] * (len(skip_channels) - 1)
         super().__init__(config, shape, [c + skip for c, skip in zip(inputs, skip_channels, strict=True)])

@@ -5,8 +5,8 @@ Legend as in `layers`.
 
 from __future__ import annotations
 
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 import torch
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -5,8 +5,8 @@ Legend as in `layers`.
 
 from __future__ import annotations
 
-from itertools import pairwise
 import math
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -55,8 +55,8 @@ class DrivenEncoder(nn.Module):
                 fan = module.kernel_size[0] * module.kernel_size[1] * module.in_channels
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan))
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        nn.init.zeros_(self.refer_linears_out[0].weight)
-        nn.init.zeros_(self.refer_linears_out[0].bias)
+        for parameter in self.refer_linears_out.parameters():
+            nn.init.zeros_(parameter)
 
     def modulation(self, reference_B3HW: Tensor) -> Tensor:
         """Scale and shift (B, 2 * 128) from reference images in [0, 1]."""

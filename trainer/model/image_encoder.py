@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
-from PIL import Image
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -20,7 +20,7 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ImageEncoder(CLIPVisionModelWithProjection):
-    """transformers' CLIP vision model, which gives all tokens instead of the class token alone."""
+    """The CLIP vision model of transformers, giving all tokens instead of the class token alone."""
 
     def __init__(self, config: ImageEncoderConfig | CLIPVisionConfig):
         if isinstance(config, ImageEncoderConfig):

@@ -9,10 +9,10 @@ initialisation come from diffusers' modules; `forward` is written here where cli
 
 from __future__ import annotations
 
+import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,11 +30,15 @@ def norm_over_clip(norm: nn.GroupNorm, x_NCHW: Tensor, frames: int) -> Tensor:
 
 
 class ResnetBlock(ResnetBlock2D):
-    """diffusers' ResNet block for clips: its norms may pool over a clip's frames."""
+    """The ResNet block of diffusers for clips: its norms may pool over a clip's frames."""
 
     def __init__(self, channels_in: int, channels_out: int, time_channels: int, groups: int):
         super().__init__(
-            in_channels=channels_in, out_channels=channels_out, temb_channels=time_channels, groups=groups, eps=1e-5
+            in_channels=channels_in,
+            out_channels=channels_out,
+            temb_channels=time_channels,
+            groups=groups,
+            eps=1e-5,
         )
 
     def forward(self, x_NCHW: Tensor, time_BE: Tensor, frames: int = 1, norm_frames: int = 1) -> Tensor:  # type: ignore[override]
@@ -124,7 +128,11 @@ class SpatialTransformer(nn.Module):
         dropped_B: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The new images, and the block's feature (N L C) after its first norm."""
-        h_NLC = self.proj_in(self.norm(x_NCHW)).flatten(2).transpose(1, 2)
+        h_NLC = self.embed(x_NCHW)
         h_NLC, feature_NLC = self.transformer_blocks[0](h_NLC, tokens_BTD, reference_BLC, dropped_B)
         h_NCHW = h_NLC.transpose(1, 2).unflatten(2, x_NCHW.shape[2:])
         return x_NCHW + self.proj_out(h_NCHW), feature_NLC
+
+    def embed(self, x_NCHW: Tensor) -> Tensor:
+        """The block's input: normed and projected pixels as tokens (N L C)."""
+        return self.proj_in(self.norm(x_NCHW)).flatten(2).transpose(1, 2)

@@ -15,8 +15,8 @@ that hold a formula; they are saved as the published file has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 import re
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import torch
@@ -32,7 +32,10 @@ REFERENCE_TAIL = (
     "conv_norm_out.",
     "conv_out.",
     "up_blocks.3.attentions.2.proj_out.",
-    *(f"up_blocks.3.attentions.2.transformer_blocks.0.{part}." for part in ("attn1", "attn2", "norm2", "norm3", "ff")),
+    *(
+        f"up_blocks.3.attentions.2.transformer_blocks.0.{part}."
+        for part in ("attn1", "attn2", "norm2", "norm3", "ff")
+    ),
 )
 """Prefixes of Stable Diffusion's tensors that the ReferenceNet has not."""
 

@@ -156,4 +156,4 @@ class MegActor(nn.Module):
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
         for module in self.modules():
             if isinstance(module, ResnetBlock | SpatialTransformer | MotionModule):
-                module.compile(**{"dynamic": False} | options)  # type: ignore[arg-type]
+                module.compile(**{"dynamic": False} | options)

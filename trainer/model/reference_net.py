@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 import torch
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 
 from trainer.config import ModelConfig
@@ -46,17 +46,15 @@ class _HeadlessTransformer(SpatialTransformer):
 
     def __init__(self, channels: int, heads: int, token_width: int, groups: int):
         super().__init__(channels, heads, token_width, groups)
-        block = self.transformer_blocks[0]
         for name in ("attn1", "attn2", "norm2", "norm3", "ff"):
-            delattr(block, name)
+            delattr(self.transformer_blocks[0], name)
         del self.proj_out
 
     def forward(  # type: ignore[override]
         self, x_NCHW: Tensor, tokens_BTD: Tensor, reference_BLC: None = None, dropped_B: None = None
     ) -> tuple[Tensor, Tensor]:
         """The unchanged images, and the feature."""
-        h_NLC = self.proj_in(self.norm(x_NCHW)).flatten(2).transpose(1, 2)
-        return x_NCHW, self.transformer_blocks[0].norm1(h_NLC)
+        return x_NCHW, self.transformer_blocks[0].get_submodule("norm1")(self.embed(x_NCHW))
 
 
 class ReferenceNet(nn.Module):
@@ -70,10 +68,17 @@ class ReferenceNet(nn.Module):
         self.time_embedding = TimestepEmbedding(widths[0], time_channels)
         self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
         self.down_blocks, self.mid_block, self.up_blocks = build_levels(config, motion=False)
-        last: UpBlock = self.up_blocks[-1]  # type: ignore[assignment]
-        last.attentions[-1] = _HeadlessTransformer(
+        last = _HeadlessTransformer(
             widths[0], config.attention_heads, config.cross_attention_dim, config.norm_num_groups
         )
+        self.last_level.attentions[-1] = last
+
+    @property
+    def last_level(self) -> UpBlock:
+        """The decoder's largest level."""
+        level = self.up_blocks[-1]
+        assert isinstance(level, UpBlock)
+        return level
 
     def forward(
         self, latents_BCHW: Tensor, timesteps_B: Tensor, tokens_BTD: Tensor, recompute: bool = False

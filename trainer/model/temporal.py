@@ -28,7 +28,9 @@ class TemporalBlock(nn.Module):
 
     def __init__(self, channels: int, heads: int, max_frames: int):
         super().__init__()
-        self.attention_blocks = nn.ModuleList(TemporalAttention(channels, heads, max_frames) for _ in range(2))
+        self.attention_blocks = nn.ModuleList(
+            TemporalAttention(channels, heads, max_frames) for _ in range(2)
+        )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
         self.ff = FeedForward(channels)
         self.ff_norm = nn.LayerNorm(channels)
@@ -70,5 +72,7 @@ class MotionModule(nn.Module):
     def forward(self, x_NCHW: Tensor, frames: int) -> Tensor:
         """Mix `frames` consecutive images of each clip."""
         if frames > self.max_frames:
-            raise ValueError(f"a clip of {frames} frames is longer than the {self.max_frames} learned positions")
+            raise ValueError(
+                f"a clip of {frames} frames is longer than the {self.max_frames} learned positions"
+            )
         return self.temporal_transformer(x_NCHW, frames)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from diffusers import AutoencoderKL
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from trainer.config import VAEConfig

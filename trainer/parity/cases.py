@@ -14,10 +14,11 @@ from trainer.diffusion.sampler import Step, predict, sample
 from trainer.diffusion.schedule import TRAIN_TIMESTEPS, TrainingSchedule, build_scheduler
 from trainer.diffusion.windows import cover
 from trainer.model.image_encoder import clip_pixels
+from trainer.model.layers import SpatialTransformer
 from trainer.model.megactor import Conditions, MegActor
 from trainer.model.reference_net import ReferenceFeatures, half_rounded
 from trainer.model.vae import decode, encode
-from trainer.parity.case import GRADIENT_TOLERANCE, TOLERANCE, Case, SpoiledCase, video
+from trainer.parity.case import GRADIENT_TOLERANCE, TOLERANCE, Case, CaseError, video
 from trainer.parity.models import Models
 
 
@@ -46,7 +47,8 @@ def reference_net(case: Case, models: Models) -> None:
     """`b`: the features of the ReferenceNet, and what its unused tail would return."""
     net = models.megactor.appearance_encoder
     latents, tokens = case.input("ref_latents"), case.input("image_tokens")
-    last = net.up_blocks[-1].attentions[-1]
+    last = net.last_level.attentions[-1]
+    assert isinstance(last, SpatialTransformer)
     seen: list[Tensor] = []
     watch = last.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     features = net(latents, case.input("timesteps"), tokens)
@@ -54,19 +56,18 @@ def reference_net(case: Case, models: Models) -> None:
     named = features.named()
     stored = sorted(name for name in case.tensors if name.startswith("bank."))
     if len(stored) != len(named):
-        raise SpoiledCase(f"{len(stored)} features are stored, the model has {len(named)}")
+        raise CaseError(f"{len(stored)} features are stored, the model has {len(named)}")
     for name, feature in zip(stored, named.values(), strict=True):
         case.check(name, feature)
     _check_sums(case, "bank_order", features)
     case.check("final_hidden", _tail(last, seen[0], features.up[-1][-1], models.config.attention_heads))
 
 
-def _tail(transformer: torch.nn.Module, x_NCHW: Tensor, feature_NLC: Tensor, heads: int) -> Tensor:
+def _tail(transformer: SpatialTransformer, x_NCHW: Tensor, feature_NLC: Tensor, heads: int) -> Tensor:
     """What the published net returns: its stripped last block attends without projections and doubles the result."""
     tokens = feature_NLC.unflatten(-1, (heads, -1)).transpose(1, 2)
     attended = F.scaled_dot_product_attention(tokens, tokens, tokens).transpose(1, 2).flatten(2)
-    before_norm = transformer.proj_in(transformer.norm(x_NCHW)).flatten(2).transpose(1, 2)
-    h_NLC = 2 * (before_norm + attended)
+    h_NLC = 2 * (transformer.embed(x_NCHW) + attended)
     return x_NCHW + h_NLC.transpose(1, 2).unflatten(2, x_NCHW.shape[2:])
 
 
@@ -74,7 +75,9 @@ def _tail(transformer: torch.nn.Module, x_NCHW: Tensor, feature_NLC: Tensor, hea
 def denoiser(case: Case, models: Models) -> None:
     """`c`: the denoiser without reference features, with and without motion modules."""
     unet = models.megactor.unet
-    driven = unet.condition_input_layer(video(case.pixels("driving_u8")), case.pixels("ref_img_conditions_u8"))
+    driven = unet.condition_input_layer(
+        video(case.pixels("driving_u8")), case.pixels("ref_img_conditions_u8")
+    )
     inputs = torch.cat([video(case.input("noisy_latents")), driven], dim=2)
     timesteps, tokens = case.input("timesteps"), case.input("image_tokens")
     case.check("noise_pred", video(unet(inputs, timesteps, tokens)))
@@ -101,7 +104,7 @@ def training_forward(case: Case, models: Models) -> None:
     if case.has("noise_pred_official_fp16_bank"):
         with torch.no_grad():
             rounded = model.unet(inputs, timesteps, tokens, half_rounded(features))
-        case.check("noise_pred_official_fp16_bank", video(rounded))
+        case.check_rounded("noise_pred_official_fp16_bank", video(rounded), "noise_pred")
     if case.gradients is not None:
         _check_gradients(case, model, loss)
 
@@ -112,15 +115,21 @@ def _check_gradients(case: Case, model: MegActor, loss: Tensor) -> None:
     case.close("gradients' loss", loss.item(), case.gradients["loss"], TOLERANCE)
     model.zero_grad(set_to_none=True)
     loss.backward()
-    norms = {name: p.grad.double().norm().item() for name, p in model.named_parameters() if p.grad is not None}
+    norms = {
+        name: p.grad.double().norm().item() for name, p in model.named_parameters() if p.grad is not None
+    }
     model.zero_grad(set_to_none=True)
     if norms.keys() != wanted.keys():
         odd = sorted(norms.keys() ^ wanted.keys())
         case.faults.append(f"gradients differ in {len(odd)} names: {', '.join(odd[:5])}")
         return
-    relative = {name: abs(norm - wanted[name]) / max(abs(wanted[name]), 1e-12) for name, norm in norms.items()}
+    relative = {
+        name: abs(norm - wanted[name]) / max(abs(wanted[name]), 1e-12) for name, norm in norms.items()
+    }
     bad = [name for name, error in relative.items() if not error <= GRADIENT_TOLERANCE]
-    case.faults += [f"gradient norm of {name} is {norms[name]:.6g}, wanted {wanted[name]:.6g}" for name in bad[:5]]
+    case.faults += [
+        f"gradient norm of {name} is {norms[name]:.6g}, wanted {wanted[name]:.6g}" for name in bad[:5]
+    ]
     case.notes.append(f"{len(norms)} gradient norms within {max(relative.values()):.1e} relative")
 
 
@@ -159,7 +168,8 @@ def sampler(case: Case, models: Models) -> None:
         # Same weights, with the published rounding of the features.
         rounding = MegActor(replace(models.config, half_reference=True)).eval()
         rounding.load_state_dict(models.megactor.state_dict())
-        case.check("latents_final_official_fp16_bank", video(sample(rounding, config, conditions, noise)))
+        rounded = video(sample(rounding, config, conditions, noise))
+        case.check_rounded("latents_final_official_fp16_bank", rounded, f"latents_after.{len(steps) - 1}")
 
 
 def _sampler_config(case: Case) -> DiffusionConfig:
@@ -204,8 +214,8 @@ def temporal(case: Case, models: Models) -> None:
         if name.startswith("x"):
             x = video(case.input(name))
             case.check(f"y{name[1:]}", video(module(x.flatten(0, 1), x.shape[1]).unflatten(0, x.shape[:2])))
-    for attention in module.temporal_transformer.transformer_blocks[0].attention_blocks:
-        case.check("pe", attention.pos_encoder.pe)
+    for buffer in module.buffers():
+        case.check("pe", buffer)
 
 
 @torch.no_grad()
@@ -241,7 +251,7 @@ def preprocess(case: Case, models: Models) -> None:
     clips, frames = video_BFCHW.shape[:2]
     timesteps = case.input("out.timesteps")
     if not ((timesteps >= 0) & (timesteps < TRAIN_TIMESTEPS)).all():
-        raise SpoiledCase(f"out.timesteps {timesteps.tolist()} leave 0..{TRAIN_TIMESTEPS - 1}")
+        raise CaseError(f"out.timesteps {timesteps.tolist()} leave 0..{TRAIN_TIMESTEPS - 1}")
     eps = case.input("rand.vae_eps_video")
     latents = encode(models.vae, video_BFCHW.flatten(0, 1), eps).unflatten(0, (clips, frames))
     concatenated = case.input("in.concat_poses_u8")[:, 0].float() / 127.5 - 1
@@ -296,4 +306,6 @@ def _check_sums(case: Case, field: str, features: ReferenceFeatures) -> None:
             continue
         count = feature.numel()
         for statistic, total in (("sum", feature.double().sum()), ("abs_sum", feature.double().abs().sum())):
-            case.close(f"{entry['block']} {statistic}", total.item() / count, entry[statistic] / count, TOLERANCE)
+            case.close(
+                f"{entry['block']} {statistic}", total.item() / count, entry[statistic] / count, TOLERANCE
+            )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.parity import pixels
-from trainer.parity.case import Case, SpoiledCase
+from trainer.parity.case import Case, CaseError
 from trainer.parity.models import Models
 
 _WARP = re.compile(r"aspect_ratio=([\d.]+), (?:affine\.)?scale=([\d.]+)")
@@ -35,7 +35,7 @@ def warps(case: Case, models: Models) -> None:
     if case.has("out_nonsquare"):
         stated = _WARP.search(case.info["tensors"]["out_nonsquare"]["meaning"])
         if stated is None:
-            raise SpoiledCase("out_nonsquare does not state its aspect_ratio and scale")
+            raise CaseError("out_nonsquare does not state its aspect_ratio and scale")
         image = case.input("img_nonsquare_u8").float()
         case.check("out_nonsquare", pixels.warp(image, float(stated[1]), float(stated[2])), nearest=True)
 
@@ -60,7 +60,9 @@ def crops(case: Case, models: Models) -> None:
     case.equal("gap_bbox", crop.box)
     case.close("gap_min_face_size", crop.min_face_size, case.scalar("gap_min_face_size"), 1e-6)
     late = pixels.rectangles_by_frame(frames, [i + 1 for i in ids], rectangles)
-    case.equal("first_frame_missing_returns", [late is None] * len(case.scalar("first_frame_missing_returns")))
+    case.equal(
+        "first_frame_missing_returns", [late is None] * len(case.scalar("first_frame_missing_returns"))
+    )
 
     crop = pixels.crop_faces(height, width)
     case.check("center_crop_out", crop.apply(video, _size(case, "center_crop_out")))
@@ -68,7 +70,9 @@ def crops(case: Case, models: Models) -> None:
 
     case.check("move_face_out", pixels.keep_faces(video, every, _size(case, "move_face_out")))
     square = case.input("sq_u8").float()
-    kept_square = pixels.keep_faces(square, list(case.input("sq_rects").numpy()), _size(case, "sq_move_face_out"))
+    kept_square = pixels.keep_faces(
+        square, list(case.input("sq_rects").numpy()), _size(case, "sq_move_face_out")
+    )
     case.check("sq_move_face_out", kept_square)
     case.check("sq_gray", pixels.grey(kept_square))
 
@@ -90,13 +94,13 @@ def _numbers(value: object) -> list[float]:
         return [number for item in value for number in _numbers(item)]
     if isinstance(value, int | float):
         return [float(value)]
-    raise SpoiledCase(f"{value!r} is no number")
+    raise CaseError(f"{value!r} is no number")
 
 
 def _rectangles(frames: int, ids: list[int], rectangles: np.ndarray) -> list[np.ndarray]:
     found = pixels.rectangles_by_frame(frames, ids, rectangles)
     if found is None:
-        raise SpoiledCase("the first frame has no rectangle")
+        raise CaseError("the first frame has no rectangle")
     return found
 
 

@@ -7,9 +7,9 @@ stays in float32, since truncation to whole pixels follows.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import random
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 GREY = (0.2989, 0.5870, 0.1140)
 TOP, BOTTOM = 0.4, 0.1
 TALL = 1 + TOP + BOTTOM
+
 
 def squeeze_aspect(video_FCHW: Tensor, ratio: float) -> Tensor:
     """Narrow the picture for a ratio below 1, lower it for one above: bilinear with antialiasing."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 import json
-from pathlib import Path
 import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 import torch
+from safetensors import SafetensorError
+from torch import nn
 
 from trainer.config import PUBLISHED, PUBLISHED_DIFFUSION, WindowConfig
 from trainer.diffusion.schedule import TrainingSchedule, build_scheduler
 from trainer.diffusion.windows import cover
 from trainer.model.layout import component_layout
 from trainer.parity import cases, pixel_cases
-from trainer.parity.case import TOLERANCE, Case, SpoiledCase, load_case
+from trainer.parity.case import TOLERANCE, Case, CaseError, load_case
 from trainer.parity.models import Models
 from trainer.parity.weights import draw_weight
 
@@ -37,6 +39,7 @@ KINDS: dict[str, Callable[[Case, Models], None]] = {
 }
 """A case's kind is the first two words of its name (a trailing number aside)."""
 _ATTACHMENT = "_grad_norms"
+_COMPANIONS = {"manifest", "tiny_layout", "scheduler_and_context", "megactor_checkpoint_layout"}
 
 
 def run_folder(folder: Path, report: Callable[[str], None] = print) -> bool:
@@ -46,19 +49,20 @@ def run_folder(folder: Path, report: Callable[[str], None] = print) -> bool:
         FileNotFoundError: the folder has no cases or no `tiny_layout.json`.
     """
     golden = folder / "golden" if (folder / "golden").is_dir() else folder
-    base = next((d for d in (folder, folder.parent) if (d / "tiny_layout.json").is_file()), None)
+    base = next((d for d in (folder, golden.resolve().parent) if (d / "tiny_layout.json").is_file()), None)
     if base is None:
         raise FileNotFoundError(f"{folder} has no tiny_layout.json; give a folder laid out like spec/parity")
-    names = sorted({path.stem for path in golden.iterdir() if path.suffix in (".json", ".safetensors")})
-    names = [name for name in names if not name.endswith(_ATTACHMENT) or name.removesuffix(_ATTACHMENT) not in names]
-    if golden == base:
-        names = [name for name in names if not (golden / f"{name}.json").is_file() or _kind(name)]
+    found = {path.stem for path in golden.iterdir() if path.suffix in (".json", ".safetensors")} - _COMPANIONS
+    names = sorted(
+        name for name in found if not (name.endswith(_ATTACHMENT) and name.removesuffix(_ATTACHMENT) in found)
+    )
     if not names:
         raise FileNotFoundError(f"{golden} holds no cases")
 
     models = Models(json.loads((base / "tiny_layout.json").read_text()))
-    held = [_run_check(name, check, report) for name, check in _folder_checks(base, models)]
-    held += [_run_check(name, lambda name=name: _run_case(golden / f"{name}.json", models), report) for name in names]
+    held = [_run_check(name, check, report) for name, check in _folder_checks(base, models).items()]
+    for name in names:
+        held.append(_run_check(name, partial(_run_case, golden / f"{name}.json", models), report))
     report(f"{sum(held)} of {len(held)} hold")
     return all(held)
 
@@ -71,9 +75,9 @@ def _kind(name: str) -> Callable[[Case, Models], None] | None:
 def _run_case(description: Path, models: Models) -> Case:
     run = _kind(description.stem)
     if run is None:
-        raise SpoiledCase("a case of unknown kind")
+        raise CaseError("a case of unknown kind")
     if not description.is_file():
-        raise SpoiledCase("the description is missing")
+        raise CaseError("the description is missing")
     case = load_case(description)
     run(case, models)
     case.finish()
@@ -83,10 +87,12 @@ def _run_case(description: Path, models: Models) -> Case:
 def _run_check(name: str, check: Callable[[], Case], report: Callable[[str], None]) -> bool:
     try:
         case = check()
-    except (SpoiledCase, SafetensorError, OSError) as error:
+    except (CaseError, SafetensorError, OSError) as error:
         report(f"FAIL  {name:32} {error}")
         return False
-    except Exception as error:  # A spoiled file can break the computation anywhere; that fails the case, not the run.
+    except (
+        Exception
+    ) as error:  # a spoiled file can break the computation anywhere: the case fails, not the run
         report(f"FAIL  {name:32} {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         return False
     share, where = case.worst
@@ -96,12 +102,16 @@ def _run_check(name: str, check: Callable[[], Case], report: Callable[[str], Non
     return not case.faults
 
 
-def _folder_checks(base: Path, models: Models) -> Iterator[tuple[str, Callable[[], Case]]]:
-    yield "weights_rule", lambda: _check_weights(models)
-    for stem, check in (("scheduler_and_context", _check_schedules), ("megactor_checkpoint_layout", _check_layout)):
-        path = base / f"{stem}.json"
-        if path.is_file():
-            yield stem, lambda path=path, check=check: check(Case(path.stem, json.loads(path.read_text()), {}))
+def _folder_checks(base: Path, models: Models) -> dict[str, Callable[[], Case]]:
+    """Checks of what the folder states beside its cases, as far as it does."""
+    checks: dict[str, Callable[[], Case]] = {"weights_rule": partial(_check_weights, models)}
+    for stem, check in (
+        ("scheduler_and_context", _check_schedules),
+        ("megactor_checkpoint_layout", _check_layout),
+    ):
+        if (base / f"{stem}.json").is_file():
+            checks[stem] = partial(check, base / f"{stem}.json")
+    return checks
 
 
 def _check_weights(models: Models) -> Case:
@@ -112,8 +122,12 @@ def _check_weights(models: Models) -> Case:
         if "first4" in entry:
             got = torch.from_numpy(draw_weight(name, tuple(entry["shape"]))).flatten()[:4]
             case.compare(name, got, torch.tensor(entry["first4"]))
-    built = {"unet": models.megactor.unet, "appearance_encoder": models.megactor.appearance_encoder}
-    built |= {"vae": models.vae, "image_encoder": models.image_encoder}
+    built: dict[str, nn.Module] = {
+        "unet": models.megactor.unet,
+        "appearance_encoder": models.megactor.appearance_encoder,
+        "vae": models.vae,
+        "image_encoder": models.image_encoder,
+    }
     for component, module in built.items():
         if {name: list(t.shape) for name, t in module.state_dict().items()} != shapes[component]:
             case.faults.append(f"names or shapes of {component} differ from tiny_layout.json")
@@ -123,8 +137,9 @@ def _check_weights(models: Models) -> Case:
     return case
 
 
-def _check_schedules(case: Case) -> Case:
+def _check_schedules(path: Path) -> Case:
     """Both published schedules, the sampler's timesteps, and the windows."""
+    case = Case(path.stem, json.loads(path.read_text()), {})
     training = TrainingSchedule(PUBLISHED_DIFFUSION).alphas_cumprod
     schedule = PUBLISHED_DIFFUSION.sample_schedule
     inference = build_scheduler(schedule, PUBLISHED_DIFFUSION.prediction)
@@ -139,14 +154,18 @@ def _check_schedules(case: Case) -> Case:
     pattern = re.compile(r"context_windows_context(\d+)_stride1_overlap(\d+)")
     for field, lists in case.info.items():
         stated = pattern.fullmatch(field)
-        for frames, want in lists.items() if stated else ():
-            if cover(int(frames), WindowConfig(int(stated[1]), int(stated[2]), closed=True)) != want:
-                case.faults.append(f"windows of {frames} frames differ")
+        if stated is None:
+            continue
+        config = WindowConfig(int(stated[1]), int(stated[2]), closed=True)
+        case.faults += [
+            f"windows of {n} frames differ" for n, want in lists.items() if cover(int(n), config) != want
+        ]
     return case
 
 
-def _check_layout(case: Case) -> Case:
+def _check_layout(path: Path) -> Case:
     """Names and shapes of the full-size model."""
+    case = Case(path.stem, json.loads(path.read_text()), {})
     for component in ("unet", "appearance_encoder"):
         want: dict[str, Any] = case.scalar(component)
         got = {name: list(shape) for name, shape in component_layout(PUBLISHED.model, component).items()}
