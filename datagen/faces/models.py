@@ -75,7 +75,9 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options.use_deterministic_compute = True
     options.log_severity_level = 3  # errors only: warnings about CUDA's memory copies are of no use to a user
     cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
-    offered = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    offered = cuda[0] in onnxruntime.get_available_providers()
+    if offered:
+        onnxruntime.preload_dlls()  # finds CUDA and cuDNN in the wheels that torch brings
     return onnxruntime.InferenceSession(
         str(path), options, providers=[*([cuda] if offered else []), "CPUExecutionProvider"]
     )
