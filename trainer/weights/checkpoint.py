@@ -11,25 +11,24 @@ A component above `SHARD_BYTES` is split as the hub's tools do it (`model-00001-
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-import json
-import os
 from pathlib import Path
-import shutil
 
+import torch
 from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-import torch
 from torch import Tensor
 
 from datagen.errors import UserError
 from trainer.config import MegActorConfig
 from trainer.model.layout import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
 from trainer.model.megactor import MegActor
-from trainer.weights.tensor_files import read_json, read_tensors
+from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 from trainer.weights.vae import VAEWeights, write_vae
 
 FORMAT = "megactor-datagen checkpoint"
@@ -80,7 +79,12 @@ def save_checkpoint(
             _write_component(staging / component, strip_prefix(state, f"{component}."), dtype, shard_bytes)
         if vae is not None:
             write_vae(staging / "vae", vae)
-        document = {"format": FORMAT, "version": VERSION, "origins": dict(origins), "config": config.to_dict()}
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "origins": dict(origins),
+            "config": config.to_dict(),
+        }
         (staging / "config.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -94,7 +98,9 @@ def load_info(folder: Path) -> CheckpointInfo:
     if document.get("format") != FORMAT:
         raise UserError(f"{folder} is no {FORMAT}; make one with: megactor-datagen weights import")
     if document.get("version") != VERSION:
-        raise UserError(f"{folder} has format version {document.get('version')!r}, this program reads {VERSION}")
+        raise UserError(
+            f"{folder} has format version {document.get('version')!r}, this program reads {VERSION}"
+        )
     config, origins = document.get("config"), document.get("origins")
     if not isinstance(config, dict) or not isinstance(origins, dict):
         raise UserError(f"{folder / 'config.json'} lacks its config or origins")
@@ -120,7 +126,9 @@ def load_state(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def load_model(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> MegActor:
+def load_model(
+    folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> MegActor:
     """Build the model of a checkpoint with its weights, without ever holding them twice.
 
     Args:
@@ -182,8 +190,10 @@ def _write_component(
         max_shard_size=shard_bytes,
     )
     for name, members in plan.filename_to_tensors.items():
-        shard = {member: state[member].to(dtype or state[member].dtype).contiguous() for member in members}
-        save_file(shard, folder / name, metadata={"format": "pt"})
+        shard = {member: state[member].to(dtype or state[member].dtype) for member in members}
+        write_safetensors(folder / name, shard)
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps(index, indent=1) + "\n", encoding="utf-8"
+        )

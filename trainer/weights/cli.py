@@ -31,15 +31,12 @@ CacheOption = Annotated[
 ]
 
 
-@app.command("list")
+@app.command("list", epilog="Example:  megactor-datagen weights list --json")
 def list_weights(
     cache: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
 ) -> None:
-    """Every external weight: source, size, licence, what uses it, whether it is here.
-
-    Example: megactor-datagen weights list --json
-    """
+    """Every external weight: source, size, licence, what uses it, whether it is here."""
     from trainer.weights.describe import rows
 
     found = rows(cache)
@@ -52,7 +49,11 @@ def list_weights(
     Console().print(table)
 
 
-@app.command()
+@app.command(
+    epilog="Examples:  megactor-datagen weights fetch sd15 animatediff-v3   |   "
+    "megactor-datagen weights fetch inswapper --allow-noncommercial   |   "
+    "megactor-datagen weights fetch clip-vit-l14 --from /media/usb/weights"
+)
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Names from `weights list`.")],
     cache: CacheOption = None,
@@ -73,12 +74,7 @@ def fetch(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch again, even when it is here.")] = False,
 ) -> None:
-    """Fetch weights, checked by size and sha256; an interrupted download resumes.
-
-    Examples: megactor-datagen weights fetch sd15 animatediff-v3 --
-    megactor-datagen weights fetch inswapper --allow-noncommercial --
-    megactor-datagen weights fetch clip-vit-l14 --from /media/usb/weights
-    """
+    """Fetch weights, checked by size and sha256; an interrupted download resumes."""
     from trainer.weights.fetch import check_terms
     from trainer.weights.fetch import fetch as fetch_one
     from trainer.weights.registry import weight
@@ -97,15 +93,12 @@ def fetch(
         typer.echo(f"{name}: {path}")
 
 
-@app.command()
+@app.command(epilog="Example:  megactor-datagen weights verify sd15")
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names; default all that were fetched.")] = None,
     cache: CacheOption = None,
 ) -> None:
-    """Hash fetched weights again, against the registry or, where it names no sha256, against the first fetch.
-
-    Example: megactor-datagen weights verify sd15
-    """
+    """Hash fetched weights again, against the registry or, where it names no sha256, against the first fetch."""
     from trainer.weights.cache import cache_folder, read_receipt
     from trainer.weights.cache import verify as verify_one
     from trainer.weights.registry import WEIGHTS
@@ -132,38 +125,42 @@ DtypeOption = Annotated[
 ]
 
 
-@app.command("import")
+@app.command(
+    "import",
+    epilog="Examples:  megactor-datagen weights import sd15 --output start   |   "
+    "megactor-datagen weights import animatediff-v3 v3_sd15_mm.ckpt --base start --output start-motion   |   "
+    "megactor-datagen weights import checkpoint-steps9000.ckpt --output megactor-v1",
+)
 def import_command(
     kind_and_source: Annotated[
         list[str],
         typer.Argument(
             metavar="[KIND] SOURCE",
-            help="KIND is sd15, animatediff-v3, appearance-encoder or megactor; found out when left away.",
+            help="KIND is sd15, animatediff-v3, appearance-encoder or megactor, found out when left away; "
+            "SOURCE is a file, a folder, or the name of a fetched weight.",
         ),
     ],
     output: OutputOption,
     base: Annotated[
-        Path | None, typer.Option(help="Checkpoint that all else comes from; default is a fresh initialisation.")
+        Path | None,
+        typer.Option(help="Checkpoint that all else comes from; default is a fresh initialisation."),
     ] = None,
     config: Annotated[
-        str | None, typer.Option(help="Preset (published, default, tiny) or JSON file; default fits the source.")
+        str | None,
+        typer.Option(help="Preset (published, default, tiny) or JSON file; default fits the source."),
     ] = None,
     dtype: DtypeOption = None,
     seed: Annotated[int, typer.Option(help="Of what is initialised.")] = 0,
+    cache: CacheOption = None,
 ) -> None:
-    """Turn others' weights into a checkpoint folder (safetensors and JSON).
-
-    Examples: megactor-datagen weights import sd15 stable-diffusion-v1-5 --output start --
-    megactor-datagen weights import animatediff-v3 v3_sd15_mm.ckpt --base start --output start-motion --
-    megactor-datagen weights import checkpoint-steps9000.ckpt --output megactor-v1
-    """
+    """Turn others' weights into a checkpoint folder (safetensors and JSON)."""
     from trainer.weights.importers import KINDS, import_weights
 
     *kinds, source = kind_and_source
     if len(kinds) > 1 or any(kind not in KINDS for kind in kinds):
         raise UserError(f"give [KIND] SOURCE, where KIND is one of {', '.join(KINDS)}", code=2)
     origins = import_weights(
-        Path(source),
+        _source(source, cache),
         output,
         kind=next((kind for kind in KINDS if kind in kinds), None),
         base=base,
@@ -176,23 +173,28 @@ def import_command(
     typer.echo(f"checkpoint: {output}")
 
 
-@app.command()
+@app.command(epilog="Example:  megactor-datagen weights export run/last --layout megactor --output ours.ckpt")
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
     output: OutputOption,
     layout: Annotated[str, typer.Option(help="Whose layout: megactor.")] = "megactor",
     dtype: DtypeOption = None,
 ) -> None:
-    """Write a checkpoint as one file in the published layout (.ckpt or .safetensors).
-
-    Example: megactor-datagen weights export run/last --layout megactor --output ours.ckpt
-    """
+    """Write a checkpoint as one file in the published layout (.ckpt or .safetensors)."""
     from trainer.weights.exporter import export_megactor
 
     if layout != "megactor":
         raise UserError(f"--layout {layout!r}: known is megactor", code=2)
     export_megactor(checkpoint, output, dtype=_dtype(dtype))
     typer.echo(f"exported: {output}")
+
+
+def _source(text: str, cache: Path | None) -> Path:
+    from trainer.weights.cache import local_path
+    from trainer.weights.registry import WEIGHTS
+
+    fetched = not Path(text).exists() and any(entry.name == text for entry in WEIGHTS)
+    return local_path(text, cache) if fetched else Path(text)
 
 
 def _dtype(name: str | None) -> torch.dtype | None:

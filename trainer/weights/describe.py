@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from trainer.weights import registry
 from trainer.weights.cache import cache_folder, is_complete
-from trainer.weights.registry import WEIGHTS, Weight
+from trainer.weights.registry import Weight, WeightFile
 
 
 def rows(cache: Path | None = None) -> list[dict[str, object]]:
     """One dict per weight, shipped ones at the end, with its state in the cache."""
     root = cache_folder(cache)
-    return [_row(entry, _state(entry, root)) for entry in WEIGHTS] + _shipped()
+    return [_row(entry, _state(entry, root)) for entry in registry.WEIGHTS] + _shipped()
 
 
 def markdown() -> str:
@@ -21,7 +22,7 @@ def markdown() -> str:
         "| name | what | used by | source | size | sha256 | licence | commercial use |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in (_row(entry, "") for entry in WEIGHTS):
+    for row in (_row(entry, "") for entry in registry.WEIGHTS):
         keys = ("name", "title", "used_by", "source", "size", "pinned", "licence", "commercial")
         lines.append("| " + " | ".join(str(row[key]) for key in keys) + " |")
     return "\n".join(lines)
@@ -33,7 +34,7 @@ def _row(entry: Weight, state: str) -> dict[str, object]:
         "name": entry.name,
         "title": entry.title,
         "used_by": entry.used_by,
-        "source": entry.source,
+        "source": entry.source if entry.repo or entry.files[0].url else "",
         "size": _size(entry.bytes),
         "pinned": f"{pinned} of {len(entry.files)} files",
         "licence": entry.licence,
@@ -52,29 +53,29 @@ def _state(entry: Weight, root: Path) -> str:
 
 
 def _shipped() -> list[dict[str, object]]:
-    """Networks that the package itself holds, from the `models.json` beside them."""
+    """Networks that come with the package or its dependencies."""
+    from datagen.faces.identity import INFO as DLIB
+
     package = Path(__file__).parents[2] / "datagen"
-    found: list[dict[str, object]] = []
+    found = []
     for manifest in sorted(package.glob("*/weights/models.json")):
+        used_by = f"datagen.{manifest.parent.parent.name}"
         for model in json.loads(manifest.read_text(encoding="utf-8")):
-            path = manifest.parent / model["file"]
-            size = path.stat().st_size if path.is_file() else 0
+            size = (manifest.parent / model["file"]).stat().st_size
             found.append(
-                {
-                    "name": model["name"],
-                    "title": "embedded network",
-                    "used_by": f"datagen.{manifest.parent.parent.name}",
-                    "source": "shipped with the package",
-                    "size": _size(size),
-                    "pinned": "1 of 1 files",
-                    "licence": model["licence"],
-                    "commercial": "yes",
-                    "note": "",
-                    "state": "shipped",
-                    "files": [{"path": path.name, "size": size, "sha256": model["sha256"]}],
-                }
+                _shipped_row(model["name"], used_by, "the package", size, model["sha256"], model["licence"])
             )
+    name, sha256, licence = DLIB.name, DLIB.sha256, DLIB.licence
+    found.append(_shipped_row(name, "datagen.faces", DLIB.version, 22_466_066, sha256, licence))
     return found
+
+
+def _shipped_row(
+    name: str, used_by: str, where: str, size: int, sha256: str, licence: str
+) -> dict[str, object]:
+    file = WeightFile(name, size, sha256)
+    entry = Weight(name, "embedded network", used_by, licence, "yes", (file,))
+    return _row(entry, "shipped") | {"source": f"shipped with {where}"}
 
 
 def _size(count: int) -> str:
@@ -82,3 +83,7 @@ def _size(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count} B"
+
+
+if __name__ == "__main__":
+    print(markdown())

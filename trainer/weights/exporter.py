@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 import torch
+from safetensors import SafetensorError
 
 from datagen.errors import UserError
 from trainer.model.layout import to_published
 from trainer.weights.checkpoint import load_state
+from trainer.weights.tensor_files import write_safetensors
 
 
 def export_megactor(checkpoint: Path, output: Path, *, dtype: torch.dtype | None = None) -> None:
@@ -41,7 +41,7 @@ def export_megactor(checkpoint: Path, output: Path, *, dtype: torch.dtype | None
         if output.suffix == ".ckpt":
             torch.save({"epoch": 0, "global_step": 0, "state_dict": state}, staging)
         else:
-            save_file(state, staging, metadata={"format": "pt"})
+            write_safetensors(staging, state)
         os.replace(staging, output)
     except (OSError, SafetensorError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise UserError(f"cannot write {output}: {str(error).splitlines()[0]}") from error

@@ -106,9 +106,7 @@ def import_weights(
         rest = initial_state(config.model, expected.keys() - state.keys(), seed)
         origins |= {group_of(name): f"initialised, seed {seed}" for name in rest}
     merged = {**rest, **state}
-    save_checkpoint(
-        output, config, {name: merged[name] for name in expected}, origins, vae=vae, dtype=dtype
-    )
+    save_checkpoint(output, config, {name: merged[name] for name in expected}, origins, vae=vae, dtype=dtype)
     return origins
 
 
@@ -126,7 +124,8 @@ def open_source(path: Path, kind: Kind | None = None) -> Source:
         return Source("sd15", path, read_tensors(path / "unet"), sizes, vae)
     if kind == "sd15":
         raise UserError(f"{path} is no diffusers folder of Stable Diffusion: it has no folder unet")
-    tensors = read_tensors(path)
+    inner = path / "appearance_encoder"
+    tensors = read_tensors(inner if inner.is_dir() and kind in (None, "appearance-encoder") else path)
     found = kind or _detect(tensors, path)
     if found == "megactor":
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FROZEN)}
@@ -156,7 +155,9 @@ def _detect(tensors: Mapping[str, Tensor], path: Path) -> Kind:
         return "animatediff-v3"
     if "conv_in.weight" in names and "conv_out.weight" not in names:
         return "appearance-encoder"
-    raise UserError(f"{path}: cannot tell what it is from its names ({sorted(names)[0]}, ...); give one of {KINDS}")
+    raise UserError(
+        f"{path}: cannot tell what it is from its names ({sorted(names)[0]}, ...); give one of {KINDS}"
+    )
 
 
 def _from_sd15(source: Source, expected: Shapes) -> dict[str, Tensor]:
@@ -210,4 +211,3 @@ def _is_spatial(name: str) -> bool:
 
 def _prefixed(component: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{component}.{name}": tensor for name, tensor in tensors.items()}
-

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-import re
 from typing import Any
 
 from datagen.errors import UserError
@@ -44,7 +44,8 @@ def tensor_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
     widths = {}
     for name, shape in shapes.items():
         match = re.fullmatch(
-            r"down_blocks\.(\d+)\.(?:resnets\.0\.conv2|motion_modules\.0\.temporal_transformer\.norm)\.weight", name
+            r"down_blocks\.(\d+)\.(?:resnets\.0\.conv2|motion_modules\.0\.temporal_transformer\.norm)\.weight",
+            name,
         )
         if match:
             widths[int(match[1])] = shape[0]
@@ -54,7 +55,11 @@ def tensor_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
             sizes["max_frames"] = shape[1]
     if widths:
         sizes["block_out_channels"] = tuple(widths[level] for level in sorted(widths))
-    layers = {m[1] for name in shapes if (m := re.match(r"down_blocks\.0\.(?:resnets|motion_modules)\.(\d+)\.", name))}
+    layers = {
+        m[1]
+        for name in shapes
+        if (m := re.match(r"down_blocks\.0\.(?:resnets|motion_modules)\.(\d+)\.", name))
+    }
     if layers:
         sizes["layers_per_block"] = len(layers)
     if "conv_out.weight" in shapes:
@@ -75,7 +80,11 @@ def with_sizes(base: MegActorConfig, model: Sizes, vae: Sizes, source: str) -> M
     try:
         sized = replace(base.model, **model)
         tiny = _same_size(sized, TINY.model)
-        encoder = TINY.image_encoder if tiny else replace(base.image_encoder, projection_dim=sized.cross_attention_dim)
+        encoder = (
+            TINY.image_encoder
+            if tiny
+            else replace(base.image_encoder, projection_dim=sized.cross_attention_dim)
+        )
         start = TINY.vae if tiny else replace(base.vae, latent_channels=sized.latent_channels)
         return replace(base, model=sized, image_encoder=encoder, vae=replace(start, **vae))
     except (ValueError, TypeError) as error:

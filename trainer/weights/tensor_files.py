@@ -1,18 +1,19 @@
-"""Reading tensors from others' files: nothing in a file is ever run, and nothing is copied before it is used.
+"""Tensors in files: nothing in a file is ever run, and nothing is copied before it is used.
 
-Tensors come as views of memory-mapped files, so a checkpoint of any size costs address space, not memory.
+What is read are views of memory-mapped files, so a checkpoint of any size costs address space, not memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 import json
-from pathlib import Path
 import pickle
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from datagen.errors import UserError
@@ -58,6 +59,16 @@ def read_json(path: Path) -> dict[str, object]:
     return data
 
 
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file with the permissions of any new file; the library makes them its owner's alone."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"}
+    )
+    path.chmod(mode)
+
+
 def _read_folder(folder: Path) -> dict[str, Tensor]:
     """The weights of a folder as diffusers and transformers lay them out, whole or in shards."""
     for stem in _STEMS:
@@ -71,8 +82,8 @@ def _read_folder(folder: Path) -> dict[str, Tensor]:
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict):
-        raise UserError(f"{index} has no weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise UserError(f"{index} has no weight_map of file names")
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
         if Path(name).name != name:
@@ -100,7 +111,16 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
             f"{path} was refused: it is damaged or holds more than tensors, and code in it is never run "
             f"({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        IndexError,
+    ) as error:
         raise UserError(f"{path} cannot be read as a torch checkpoint: {_first_line(error)}") from error
     if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
         data = data["state_dict"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 import json
-from pathlib import Path
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
-from diffusers import AutoencoderKL
-from safetensors.torch import save_file
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from datagen.errors import UserError
 from trainer.model.layout import LayoutError, check_layout
-from trainer.weights.tensor_files import read_json, read_tensors
+from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -40,7 +38,9 @@ def read_vae(folder: Path) -> VAEWeights:
         with torch.device("meta"):
             expected = AutoencoderKL.from_config(config).state_dict()
         state = {name: _as_linear(tensor, expected.get(name)) for name, tensor in state.items()}
-        check_layout(state, {name: tuple(tensor.shape) for name, tensor in expected.items()}, f"{folder} (VAE)")
+        check_layout(
+            state, {name: tuple(tensor.shape) for name, tensor in expected.items()}, f"{folder} (VAE)"
+        )
     except LayoutError as error:
         raise UserError(str(error)) from error
     except (TypeError, ValueError) as error:
@@ -52,8 +52,7 @@ def write_vae(folder: Path, weights: VAEWeights) -> None:
     """Write a folder that `AutoencoderKL.from_pretrained` opens."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(weights.config, indent=1) + "\n", encoding="utf-8")
-    state: Mapping[str, Tensor] = {name: tensor.contiguous() for name, tensor in weights.state.items()}
-    save_file(dict(state), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    write_safetensors(folder / "diffusion_pytorch_model.safetensors", weights.state)
 
 
 def _current_name(name: str) -> str:

@@ -169,7 +169,7 @@ def test_absent_file_and_dead_server_are_one_line(hub: Any, register: Any, tmp_p
     register(entry())
     with pytest.raises(UserError, match=r"model.bin was not found \(404\)"):
         fetch("thing", cache=tmp_path, endpoint=hub.url)
-    with pytest.raises(UserError, match="127.0.0.1:9/"):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/"):
         fetch("thing", cache=tmp_path, endpoint="http://127.0.0.1:9")
     with pytest.raises(UserError, match="give an http"):
         fetch("thing", cache=tmp_path, endpoint="ftp://x")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 import pickle
+from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL
 import pytest
-from safetensors.torch import load_file, save_file
 import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -22,6 +22,7 @@ from trainer.weights.checkpoint import load_info, load_model, load_state, save_c
 from trainer.weights.cli import app
 from trainer.weights.exporter import export_megactor
 from trainer.weights.importers import import_weights, open_source
+from trainer.weights.initial import initial_state
 from trainer.weights.tensor_files import read_tensors
 
 SIZES = ModelConfig(block_out_channels=(32, 32, 64, 64), cross_attention_dim=24)
@@ -64,7 +65,20 @@ def sd15(tmp_path_factory: pytest.TempPathFactory, layout: dict[str, tuple[int, 
         "norm_num_groups": 32,
     }
     (folder / "unet" / "config.json").write_text(json.dumps(config))
-    build_vae(VAE).save_pretrained(folder / "vae")
+    vae = build_vae(VAE)
+    vae.save_pretrained(folder / "vae")
+    old = {
+        "to_q": "query",
+        "to_k": "key",
+        "to_v": "value",
+        "to_out.0": "proj_attn",
+    }  # as the real file has them
+    state = {}
+    for name, tensor in vae.state_dict().items():
+        for new, former in old.items():
+            name = name.replace(f"attentions.0.{new}.", f"attentions.0.{former}.")
+        state[name] = tensor
+    save_file(state, folder / "vae" / "diffusion_pytorch_model.safetensors")
     return folder
 
 
@@ -111,10 +125,15 @@ def test_sd15_gives_spatial_unet_and_reference_net(sd15: Path, tmp_path: Path) -
     assert torch.equal(state["unet.conv_in.bias"], theirs["conv_in.bias"])
     reference = strip_prefix(state, "appearance_encoder.")
     assert equal(reference, {n: t for n, t in theirs.items() if not n.startswith(REFERENCE_TAIL)})
-    zeros = [n for n, t in state.items() if n.endswith("temporal_transformer.proj_out.weight") and not t.any()]
+    zeros = [
+        n for n, t in state.items() if n.endswith("temporal_transformer.proj_out.weight") and not t.any()
+    ]
     assert len(zeros) == 20
     vae = AutoencoderKL.from_pretrained(tmp_path / "ours" / "vae")
-    assert equal(vae.state_dict(), AutoencoderKL.from_pretrained(sd15 / "vae").state_dict())
+    former = load_file(sd15 / "vae" / "diffusion_pytorch_model.safetensors")
+    key = "encoder.mid_block.attentions.0"
+    assert torch.equal(vae.state_dict()[f"{key}.to_k.weight"], former[f"{key}.key.weight"])
+    assert len(vae.state_dict()) == len(former)
 
 
 def test_composition_keeps_what_the_base_has(
@@ -147,13 +166,14 @@ def test_parts_alone_are_recognised(layout: dict[str, tuple[int, ...]], tmp_path
     assert equal(strip_prefix(load_state(tmp_path / "ours"), "appearance_encoder."), reference)
 
 
-def test_initialisation_depends_on_the_seed_alone(sd15: Path, tmp_path: Path) -> None:
-    torch.manual_seed(99)
+def test_initialisation_depends_on_the_seed_alone(layout: dict[str, tuple[int, ...]]) -> None:
+    names = [name for name in layout if is_driven(name) or is_motion(name)]
     before = torch.random.get_rng_state()
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        import_weights(sd15, tmp_path / name, seed=seed)
-    a, b, c = (load_state(tmp_path / name) for name in "abc")
-    assert equal(a, b) and not equal(a, c)
+    first = initial_state(SIZES, names, 1)
+    assert equal(first, initial_state(SIZES, names, 1)) and first.keys() == set(names)
+    alone = initial_state(SIZES, [name for name in names if is_motion(name)], 1)
+    assert equal(alone, {name: first[name] for name in alone})
+    assert not equal(first, initial_state(SIZES, names, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -221,11 +241,13 @@ def test_damaged_files_are_one_line(name: str, content: bytes, message: str, tmp
 def test_truncated_checkpoint_is_one_line(published: Path, tmp_path: Path) -> None:
     path = tmp_path / "torn.ckpt"
     path.write_bytes(published.read_bytes()[:100_000])
-    with pytest.raises(UserError, match="torn.ckpt"):
+    with pytest.raises(UserError, match=r"torn\.ckpt"):
         import_weights(path, tmp_path / "ours")
 
 
-def test_large_components_are_sharded_and_read_back(layout: dict[str, tuple[int, ...]], tmp_path: Path) -> None:
+def test_large_components_are_sharded_and_read_back(
+    layout: dict[str, tuple[int, ...]], tmp_path: Path
+) -> None:
     state = filled(layout)
     save_checkpoint(tmp_path / "ours", CONFIG, state, {"unet_spatial": "here"}, shard_bytes=20_000_000)
     names = sorted(path.name for path in (tmp_path / "ours" / "unet").iterdir())
@@ -240,15 +262,17 @@ def test_saving_is_atomic_and_never_overwrites(
     layout: dict[str, tuple[int, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = filled(layout)
-    with pytest.raises(UserError, match="1 missing: unet.conv_in.bias"):
-        save_checkpoint(tmp_path / "ours", CONFIG, {n: t for n, t in state.items() if n != "unet.conv_in.bias"}, {})
+    with pytest.raises(UserError, match=r"1 missing: unet\.conv_in\.bias"):
+        save_checkpoint(
+            tmp_path / "ours", CONFIG, {n: t for n, t in state.items() if n != "unet.conv_in.bias"}, {}
+        )
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.weights.checkpoint.save_file", full)
-        with pytest.raises(UserError, match="cannot write .*No space left"):
+        patch.setattr("trainer.weights.tensor_files.save_file", full)
+        with pytest.raises(UserError, match=r"cannot write .*No space left"):
             save_checkpoint(tmp_path / "ours", CONFIG, state, {})
     assert list(tmp_path.iterdir()) == []
     save_checkpoint(tmp_path / "ours", CONFIG, state, {})
@@ -262,13 +286,17 @@ def test_model_is_built_with_its_weights(layout: dict[str, tuple[int, ...]], tmp
     model = load_model(tmp_path / "ours")
     assert equal(dict(model.state_dict()), state)
     assert all(parameter.requires_grad for parameter in model.parameters())
-    assert {p.dtype for p in load_model(tmp_path / "ours", dtype=torch.bfloat16).parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in load_model(tmp_path / "ours", dtype=torch.bfloat16).parameters()} == {
+        torch.bfloat16
+    }
 
 
 def test_command_line_round_trip(published: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     first, second = str(tmp_path / "a"), str(tmp_path / "b")
-    assert runner.invoke(app, ["import", str(published), "--output", first, "--dtype", "float32"]).exit_code == 0
+    assert (
+        runner.invoke(app, ["import", str(published), "--output", first, "--dtype", "float32"]).exit_code == 0
+    )
     assert {t.dtype for t in load_state(tmp_path / "a").values()} == {torch.float32}
     exported = str(tmp_path / "out.ckpt")
     assert runner.invoke(app, ["export", first, "--layout", "megactor", "--output", exported]).exit_code == 0
@@ -277,6 +305,24 @@ def test_command_line_round_trip(published: Path, tmp_path: Path) -> None:
     for wrong in (["import", "flux", exported], ["import", exported, "--dtype", "int8"]):
         result = runner.invoke(app, [*wrong, "--output", str(tmp_path / "c")])
         assert isinstance(result.exception, UserError) and result.exception.code == 2
+
+
+def test_a_fetched_weight_is_named_instead_of_its_path(
+    layout: dict[str, tuple[int, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEGACTOR_DATAGEN_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "usb" / "appearance_encoder"
+    source.mkdir(parents=True)
+    save_file(
+        filled(strip_prefix(layout, "appearance_encoder.")), source / "diffusion_pytorch_model.safetensors"
+    )
+    (source / "config.json").write_text("{}")
+    runner = CliRunner()
+    fetch = ["fetch", "magicanimate-appearance", "--from", str(tmp_path / "usb"), "--allow-noncommercial"]
+    assert runner.invoke(app, fetch).exit_code == 0
+    command = ["import", "magicanimate-appearance", "--output", str(tmp_path / "ours")]
+    assert runner.invoke(app, command).exit_code == 0
+    assert load_info(tmp_path / "ours").origins["reference_net"].startswith("appearance-encoder")
 
 
 def test_published_tiny_layout_of_the_spec(tmp_path: Path) -> None:
