@@ -47,7 +47,9 @@ class Tone:
 def mean_tone(frames: list[np.ndarray], landmarks_FNC: np.ndarray) -> Tone:
     """Mean tone of a face over some frames: one for the whole clip, so that it cannot flicker."""
     tones = [Tone.of(frame, face) for frame, face in zip(frames, landmarks_FNC, strict=True)]
-    return Tone(np.mean([tone.median for tone in tones], axis=0), np.mean([tone.spread for tone in tones], axis=0))
+    return Tone(
+        np.mean([tone.median for tone in tones], axis=0), np.mean([tone.spread for tone in tones], axis=0)
+    )
 
 
 def with_tone(image_HWC: np.ndarray, landmarks_NC: np.ndarray, tone: Tone) -> np.ndarray:

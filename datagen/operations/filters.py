@@ -6,7 +6,7 @@ input moves a little, which is what keeps video calm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import cv2
@@ -132,7 +132,8 @@ def sepia(rgb_HWC: np.ndarray) -> np.ndarray:
 def duotone(rgb_HWC: np.ndarray) -> np.ndarray:
     """Shadows in blue, lights in warm yellow."""
     luma = _luma(rgb_HWC)[..., None]
-    return _bytes((1 - luma) * np.array([0.10, 0.08, 0.40], np.float32) + luma * np.array([1.0, 0.90, 0.62], np.float32))
+    dark, light = np.array([0.10, 0.08, 0.40], np.float32), np.array([1.0, 0.90, 0.62], np.float32)
+    return _bytes((1 - luma) * dark + luma * light)
 
 
 def night(rgb_HWC: np.ndarray) -> np.ndarray:
@@ -141,12 +142,22 @@ def night(rgb_HWC: np.ndarray) -> np.ndarray:
     return _bytes(cold**1.3 * np.array([0.62, 0.78, 1.05], np.float32))
 
 
-FILTERS: MappingProxyType[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
-    {
-        function.__name__: function
-        for function in (
-            cartoon, coloured_pencil, comic, duotone, glow, ink, night, pastel, pencil, poster, sepia, watercolour,
-        )  # fmt: skip
-    }
+_ALL = (
+    cartoon,
+    coloured_pencil,
+    comic,
+    duotone,
+    glow,
+    ink,
+    night,
+    pastel,
+    pencil,
+    poster,
+    sepia,
+    watercolour,
+)
+
+FILTERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
+    {each.__name__: each for each in _ALL}
 )
 """Every filter by the name recipes use."""

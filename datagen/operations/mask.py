@@ -117,7 +117,9 @@ def _smoothed(frames_FHWC: np.ndarray, analyser: Segmenter) -> Iterable[np.ndarr
 def _without_specks(inside: np.ndarray) -> np.ndarray:
     """0/1 mask without islands and holes below `_SPECK_SHARE` of the frame."""
     for value in (1, 0):
-        count, pieces, stats, _ = cv2.connectedComponentsWithStats((inside == value).astype(np.uint8), connectivity=4)
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+            (inside == value).astype(np.uint8), connectivity=4
+        )
         small = stats[:, cv2.CC_STAT_AREA] < _SPECK_SHARE * inside.size
         small[0] = False
         if count > 1 and small.any():

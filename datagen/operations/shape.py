@@ -14,7 +14,10 @@ from datagen.faces.topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, RIGHT_EYE
 _LIMIT = 0.06  # largest move of a landmark, as a share of the face's size
 _RIM = 0.12  # width of the zone at the face's outline where moves shrink, as a share of its size
 _OUTLINE = 0.55  # what is left of a move at the outline itself: beyond it the target's own head follows
-_OPENING_REACH = {"eye": 0.06, "mouth": 0.07}  # how far eyes and mouth move as one piece, as a share of the size
+_OPENING_REACH = {
+    "eye": 0.06,
+    "mouth": 0.07,
+}  # how far eyes and mouth move as one piece, as a share of the size
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ def size_of(points_NC: np.ndarray) -> float:
 def mean_shape(landmarks_FNC: np.ndarray, frames: int = 30) -> np.ndarray:
     """Median face of a clip after rigid alignment, (N, 3), posed like the clip's middle frame."""
     shape = landmarks_FNC[len(landmarks_FNC) // 2]
-    chosen = landmarks_FNC[np.linspace(0, len(landmarks_FNC) - 1, min(frames, len(landmarks_FNC))).astype(int)]
+    chosen = landmarks_FNC[
+        np.linspace(0, len(landmarks_FNC) - 1, min(frames, len(landmarks_FNC))).astype(int)
+    ]
     for _ in range(3):
         shape = np.median([Similarity.between(face, shape)(face) for face in chosen], axis=0)
     return shape.astype(np.float32)
@@ -75,7 +80,9 @@ def identity_moves(target_NC: np.ndarray, donor_NC: np.ndarray, strength: float)
         here, there = target_NC[ring].mean(axis=0), donor_NC[ring].mean(axis=0)
         growth = np.clip(Similarity.between(target_NC[ring], donor_NC[ring]).scale, 0.9, 1.12)
         whole = growth * (target_NC - here) + there - target_NC
-        near = np.exp(-np.square(_distance(target_NC, target_NC[ring]) / (_OPENING_REACH[part] * size)))[:, None]
+        near = np.exp(-np.square(_distance(target_NC, target_NC[ring]) / (_OPENING_REACH[part] * size)))[
+            :, None
+        ]
         moves = moves * (1 - near) + whole * near
     moves[:, 2] = 0
     length = np.maximum(np.linalg.norm(moves, axis=1, keepdims=True), 1e-6)

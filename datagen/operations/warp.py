@@ -18,6 +18,12 @@ def grid_size(height: int, width: int) -> tuple[int, int]:
     return -(-height // STEP), -(-width // STEP)
 
 
+def nodes(grid: tuple[int, ...]) -> np.ndarray:
+    """Pixel x, y of every node, (h, w, 2) float32."""
+    columns, rows = np.meshgrid(np.arange(grid[1], dtype=np.float32), np.arange(grid[0], dtype=np.float32))
+    return np.dstack([columns, rows]) * STEP
+
+
 def to_grid(points_NC: np.ndarray) -> np.ndarray:
     """Points in the fixed-point grid coordinates that OpenCV's drawing takes with `shift=_SUBPIXEL_BITS`."""
     return np.round(points_NC[..., :2] / STEP * (1 << _SUBPIXEL_BITS)).astype(np.int32)
@@ -60,11 +66,13 @@ def spread_outwards(field_hwC: np.ndarray, inside_hw: np.ndarray, reach: float) 
     height, width = inside_hw.shape
     half = (max(1, width // 2), max(1, height // 2))
     known = np.dstack([field_hwC * inside_hw[..., None], inside_hw]).astype(np.float32)
-    known = cv2.GaussianBlur(cv2.resize(known, half, interpolation=cv2.INTER_AREA), (0, 0), reach / 2)
-    known = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)
-    weight = known[..., -1:]
-    beyond = known[..., :-1] / np.maximum(weight, 0.02) * np.minimum(2 * weight, 1)
-    deep = np.clip(4 * weight - 2.6, 0, 1) * inside_hw[..., None]  # about half of the rim's nodes count as known
+    blurred = cv2.GaussianBlur(cv2.resize(known, half, interpolation=cv2.INTER_AREA), (0, 0), reach / 2)
+    total = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+    weight = total[..., -1:]
+    beyond = total[..., :-1] / np.maximum(weight, 0.02) * np.minimum(2 * weight, 1)
+    deep = (
+        np.clip(4 * weight - 2.6, 0, 1) * inside_hw[..., None]
+    )  # 0 at the rim, where about half counts as known
     return deep * field_hwC + (1 - deep) * beyond
 
 
@@ -73,3 +81,9 @@ def to_pixels(field: np.ndarray, height: int, width: int) -> np.ndarray:
     matrix = np.array([[1 / STEP, 0, 0], [0, 1 / STEP, 0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(field, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def sample(image: np.ndarray, places_HW2: np.ndarray) -> np.ndarray:
+    """The image at pixel places x, y; its border is repeated outwards."""
+    x, y = cv2.split(places_HW2.astype(np.float32, copy=False))
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
