@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,38 @@ from datagen.publish import write_table
 from datagen.recipe import Recipe
 from datagen.runners import Report, Task
 from datagen.schema import CLIPS, FAILURES, INDEX, schema_of
+from datagen.seeding import seed_of
+
+
+@dataclass(frozen=True)
+class Retry:
+    """One call of `retry`.
+
+    Attributes:
+        number: 1 for the first; names end in `-r1`.
+        parts: part -> source keys to curate again.
+        units: unit -> clip ids to make again.
+    """
+
+    number: int
+    parts: dict[str, list[str]]
+    units: dict[str, list[str]]
+
+    @property
+    def attempt(self) -> int:
+        """Attempt number in failure rows."""
+        return self.number + 1
+
+
+def read_retries(out: Output) -> list[Retry]:
+    """All retries asked for, in order."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.retries.glob("*.json"))]
+    return sorted((Retry(**item) for item in found), key=lambda retry: retry.number)
 
 
 def part_number(part: str) -> int:
-    """Number in a part's name; names do not sort by text beyond `p99999`."""
-    return int(part[1:])
+    """Number of a part or of a part curated again; names do not sort by text beyond `p99999`."""
+    return int(part[1:].partition("-")[0])
 
 
 def plan_parts(plan: pa.Table) -> list[str]:
@@ -39,7 +68,7 @@ def rows_by_part(plan: pa.Table, parts: set[str]) -> dict[str, list[dict[str, An
 
 
 def curate_tasks(out: Output, limit: int | None) -> tuple[list[Task], int]:
-    """Parts that are not curated yet, and how many there are in all.
+    """Parts that are not curated yet, those to be curated again, and how many there are in all.
 
     Args:
         limit: enough parts for this many sources, whole parts always.
@@ -48,80 +77,99 @@ def curate_tasks(out: Output, limit: int | None) -> tuple[list[Task], int]:
     done = names(out.clips)
     parts = plan_parts(plan)
     pending = [part for part in parts if part not in done]
-    rows = rows_by_part(plan, set(pending))
+    retries = [
+        (retry, part, f"{part}-r{retry.number}") for retry in read_retries(out) for part in sorted(retry.parts)
+    ]
+    rows = rows_by_part(plan, {*pending, *(part for _, part, _ in retries)})
     if limit is not None:
-        kept, sources = [], 0
-        for part in pending:
-            if sources >= limit:
-                break
-            kept.append(part)
-            sources += len(rows[part])
-        pending = kept
-    return [Task("curate", part, {"part": part, "rows": rows[part]}) for part in pending], len(parts)
+        pending = _enough(pending, rows, limit)
+    tasks = [Task("curate", part, {"part": part, "piece": part, "rows": rows[part], "attempt": 1}) for part in pending]
+    for retry, part, piece in retries:
+        if piece not in done:
+            wanted = set(retry.parts[part])
+            payload = {
+                "part": part,
+                "piece": piece,
+                "rows": [row for row in rows[part] if row["source_key"] in wanted],
+                "attempt": retry.attempt,
+                "known": sorted(_clip_ids(out, part)),
+            }
+            tasks.append(Task("curate", piece, payload))
+    return tasks, len(parts) + len(retries)
 
 
 def uncovered_parts(out: Output) -> list[str]:
     """Curated parts that no frozen donor pool serves yet."""
     newest = max((part_number(last) for _, last in pool_files(out).values()), default=-1)
-    return sorted((part for part in names(out.clips) if part_number(part) > newest), key=part_number)
+    fresh = (part for part in names(out.clips) if "-r" not in part and part_number(part) > newest)
+    return sorted(fresh, key=part_number)
 
 
 def synthesise_tasks(out: Output, recipe: Recipe) -> tuple[Iterator[Task], int, int]:
     """Units that are not published yet (made lazily, in order), how many they are, and how many units there are."""
-    pools = pool_files(out)
     done = names(out.index)
     size = recipe.plan.clips_per_unit
-    starts: dict[str, tuple[Path, int, int]] = {}  # part -> pool, rank of its first clip, number of clips
-    curated = sorted(names(out.clips), key=part_number)
-    for path, (first, last) in pools.items():
-        rank = 0
-        served = range(part_number(first), part_number(last) + 1)
-        for part in (name for name in curated if part_number(name) in served):
-            count = pq.read_metadata(out.clips / f"{part}.parquet").num_rows
-            starts[part] = (path, rank, count)
-            rank += count
+    served = _served_pieces(out)
     units = {
-        part: [f"{part}-u{number:02d}" for number in range(-(-count // size))]
-        for part, (_, _, count) in starts.items()
+        piece: [f"{piece}-u{number:02d}" for number in range(-(-place.count // size))]
+        for piece, place in served.items()
     }
-    pending = {part: [name for name in listed if name not in done] for part, listed in units.items()}
-    pending = {part: listed for part, listed in pending.items() if listed}
+    again = {
+        f"{unit}-r{retry.number}": (retry, unit, clips)
+        for retry in read_retries(out)
+        for unit, clips in sorted(retry.units.items())
+    }
+    pending = {piece: [name for name in listed if name not in done] for piece, listed in units.items()}
+    pending = {piece: listed for piece, listed in pending.items() if listed}
+    pending_again = {name: item for name, item in again.items() if name not in done}
 
     def make() -> Iterator[Task]:
-        rows = rows_by_part(read_plan(out), set(pending))
-        for part in sorted(pending, key=part_number):
-            path, rank, _ = starts[part]
-            clips = pq.read_table(out.clips / f"{part}.parquet", columns=["clip_id", "source_key"])
+        pieces = {*pending, *(unit.rpartition("-u")[0] for _, unit, _ in pending_again.values())}
+        rows = rows_by_part(read_plan(out), {f"p{piece[1:].partition('-')[0]}" for piece in pieces})
+        for piece in sorted(pieces, key=lambda name: (part_number(name), name)):
+            place = served[piece]
+            part = f"p{piece[1:].partition('-')[0]}"
+            clips = pq.read_table(out.clips / f"{piece}.parquet", columns=["clip_id", "source_key"])
             keys = dict(zip(clips["clip_id"].to_pylist(), clips["source_key"].to_pylist(), strict=True))
             ordered = sorted(keys)
             sources = {row["source_key"]: row for row in rows[part]}
-            for unit in pending[part]:
+            wanted = [(name, name, 1, None) for name in pending.get(piece, ())]
+            wanted += [
+                (name, unit, retry.attempt, chosen)
+                for name, (retry, unit, chosen) in pending_again.items()
+                if unit.rpartition("-u")[0] == piece
+            ]
+            for name, unit, attempt, chosen in wanted:
                 number = int(unit.rpartition("-u")[2])
                 members = ordered[number * size : (number + 1) * size]
                 payload = {
-                    "unit": unit,
+                    "unit": name,
                     "part": part,
-                    "clip_ids": members,
+                    "piece": piece,
+                    "clip_ids": members if chosen is None else chosen,
                     "order": members,
-                    "rank": rank + number * size,
+                    "rank": place.rank + number * size,
                     "sources": {keys[clip]: sources[keys[clip]] for clip in members},
-                    "pool": str(path),
-                    "attempt": 1,
+                    "pool": str(place.pool),
+                    "attempt": attempt,
                 }
-                yield Task("synthesise", unit, payload)
+                yield Task("synthesise", name, payload)
 
-    return make(), sum(map(len, pending.values())), sum(map(len, units.values()))
+    count = sum(map(len, pending.values())) + len(pending_again)
+    return make(), count, sum(map(len, units.values())) + len(again)
 
 
 def record_lost_task(out: Output, task: Task, report: Report) -> None:
     """Publish failure rows for everything in a task that could not be done, so that nothing is lost silently."""
     payload = task.payload
     curating = task.kind == "curate"
-    items = (
-        [(row["source"], None) for row in payload["rows"]]
-        if curating
-        else [(_source_of(out, payload, clip), clip) for clip in payload["clip_ids"]]
-    )
+    items: list[tuple[str, str | None]]
+    if curating:
+        items = [(row["source"], None) for row in payload["rows"]]
+    else:
+        table = pq.read_table(out.clips / f"{payload['piece']}.parquet", columns=["clip_id", "source"])
+        sources = dict(zip(table["clip_id"].to_pylist(), table["source"].to_pylist(), strict=True))
+        items = [(sources[clip], clip) for clip in payload["clip_ids"]]
     rows = [
         {
             "part": payload["part"],
@@ -132,18 +180,58 @@ def record_lost_task(out: Output, task: Task, report: Report) -> None:
             "stage": task.kind,
             "reason": report["reason"],
             "message": report["message"],
-            "hint": "retry",
-            "attempt": payload.get("attempt", 1),
+            "hint": "megactor-datagen retry",
+            "attempt": payload["attempt"],
         }
         for source, clip in items
     ]
-    table = pa.Table.from_pylist(rows, schema=schema_of(FAILURES))
-    write_table(table, out.failures / f"{task.name}.parquet", out.tmp)
+    failed = pa.Table.from_pylist(rows, schema=schema_of(FAILURES))
+    write_table(failed, out.failures / f"{task.name}.parquet", out.tmp)
     folder, columns = (out.clips, CLIPS) if curating else (out.index, INDEX)
     write_table(schema_of(columns).empty_table(), folder / f"{task.name}.parquet", out.tmp)
 
 
-def _source_of(out: Output, payload: dict[str, Any], clip_id: str) -> str:
-    table = pq.read_table(out.clips / f"{payload['part']}.parquet", columns=["clip_id", "source"])
-    found = dict(zip(table["clip_id"].to_pylist(), table["source"].to_pylist(), strict=True))
-    return str(found[clip_id])
+@dataclass(frozen=True)
+class _Place:
+    """Where a piece of the clip table stands: its donor pool, the rank of its first clip there, its clips."""
+
+    pool: Path
+    rank: int
+    count: int
+
+
+def _served_pieces(out: Output) -> dict[str, _Place]:
+    """Pieces of the clip table whose donor pool is frozen."""
+    pieces = sorted(names(out.clips), key=lambda name: (part_number(name), name))
+    served: dict[str, _Place] = {}
+    for pool, (first, last) in pool_files(out).items():
+        rank = 0
+        numbers = range(part_number(first), part_number(last) + 1)
+        for piece in (name for name in pieces if part_number(name) in numbers):
+            count = pq.read_metadata(out.clips / f"{piece}.parquet").num_rows
+            if "-r" in piece:  # must not move the ranks of others, whenever it comes
+                served[piece] = _Place(pool, seed_of(piece) % 2**31, count)
+            else:
+                served[piece] = _Place(pool, rank, count)
+                rank += count
+    return served
+
+
+def _enough(pending: list[str], rows: dict[str, list[dict[str, Any]]], limit: int) -> list[str]:
+    kept: list[str] = []
+    sources = 0
+    for part in pending:
+        if sources >= limit:
+            break
+        kept.append(part)
+        sources += len(rows[part])
+    return kept
+
+
+def _clip_ids(out: Output, part: str) -> set[str]:
+    """Clips of a part and of its retries so far."""
+    found: set[str] = set()
+    for path in [out.clips / f"{part}.parquet", *sorted(out.clips.glob(f"{part}-r*.parquet"))]:
+        if path.exists():
+            found.update(pq.read_table(path, columns=["clip_id"])["clip_id"].to_pylist())
+    return found

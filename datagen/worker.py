@@ -71,8 +71,8 @@ class Worker:
     def _curate(self, payload: dict[str, Any]) -> dict[str, Any]:
         clips: list[dict[str, Any]] = []
         failures: list[dict[str, Any]] = []
-        part = payload["part"]
-        scratch = temporary(self.out.tmp, part)
+        piece = payload["piece"]
+        scratch = temporary(self.out.tmp, piece)
         scratch.mkdir()
         try:
             for row in payload["rows"]:
@@ -83,12 +83,15 @@ class Worker:
                 failures.extend(failed)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        clips.sort(key=lambda clip: str(clip["clip_id"]))
+        known = set(payload.get("known", ()))
+        clips = sorted((clip for clip in clips if clip["clip_id"] not in known), key=lambda clip: str(clip["clip_id"]))
+        for row in failures:
+            row["attempt"] = payload["attempt"]
         if failures:
             failed_table = pa.Table.from_pylist(failures, schema=schema_of(FAILURES))
-            write_table(failed_table, self.out.failures / f"{part}.parquet", self.out.tmp)
+            write_table(failed_table, self.out.failures / f"{piece}.parquet", self.out.tmp)
         table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
-        write_table(table, self.out.clips / f"{part}.parquet", self.out.tmp)
+        write_table(table, self.out.clips / f"{piece}.parquet", self.out.tmp)
         return {
             "sources": len(payload["rows"]),
             "sources_failed": len({row["source"] for row in failures} - {clip["source"] for clip in clips}),

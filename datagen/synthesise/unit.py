@@ -25,10 +25,10 @@ Row = dict[str, Any]
 CARRIED = ("clip_id", "part", *(column.name for column in (*SOURCE, *CLIP)))
 
 
-def read_clips(out: Output, part: str, clip_ids: list[str]) -> list[Row]:
+def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
     """Rows of the clip table, in clip-id order."""
     columns = [*CARRIED, "source_frames", "embedding"]
-    table = pq.read_table(out.clips / f"{part}.parquet", columns=columns)
+    table = pq.read_table(out.clips / f"{piece}.parquet", columns=columns)
     wanted = set(clip_ids)
     return sorted((row for row in table.to_pylist() if row["clip_id"] in wanted), key=lambda row: str(row["clip_id"]))
 
@@ -42,7 +42,7 @@ def make_clips(
     """
     pool = tools.pool(Path(payload["pool"]))
     order = {clip_id: rank for rank, clip_id in enumerate(sorted(payload["order"]), payload["rank"])}
-    for clip in read_clips(out, payload["part"], payload["clip_ids"]):
+    for clip in read_clips(out, payload["piece"], payload["clip_ids"]):
         source = payload["sources"][clip["source_key"]]
         folder = scratch / "clip"
         folder.mkdir()
@@ -63,7 +63,7 @@ def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -
     """Make and publish one unit.
 
     Args:
-        payload: `unit`, `part`, `clip_ids`, `sources` (source key -> plan row), `pool` (file), `order` (all clip
+        payload: `unit`, `part`, `piece` (of the clip table), `clip_ids`, `sources` (source key -> plan row), `pool` (file), `order` (all clip
             ids of the planned unit) and `rank` of the first of them in the pool, `attempt`, and perhaps `crashed`
             (clip id -> how) of clips known to kill the process.
 
