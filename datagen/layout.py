@@ -15,8 +15,9 @@ from datagen.errors import UserError
 # Another host cannot be asked whether a process lives; its temporary files count as dead when idle this long.
 FOREIGN_AGE_S = 6 * 3600.0
 
-SHARD_NAME = re.compile(r"(?P<unit>p\d{5,}-u\d{2,}(?:-r\d+)?)-(?P<digest>[0-9a-f]{16})\.tar")
-UNIT_NAME = re.compile(r"p\d{5,}-u\d{2,}(?:-r\d+)?")
+# A part that was curated again is `p00000-r1`; a unit that was made again is `p00000-u00-r1`.
+UNIT_NAME = re.compile(r"p\d{5,}(?:-r\d+)?-u\d{2,}(?:-r\d+)?")
+SHARD_NAME = re.compile(rf"(?P<unit>{UNIT_NAME.pattern})-(?P<digest>[0-9a-f]{{16}})\.tar")
 
 
 def shard_name(unit: str, sha256: str) -> str:
@@ -39,6 +40,11 @@ class Output:
     def donors(self) -> Path:
         """Frozen donor pools, named by the first and last part they serve."""
         return self.plan / "donors"
+
+    @property
+    def retries(self) -> Path:
+        """What `retry` asked for, one JSON file per call."""
+        return self.plan / "retries"
 
     @property
     def clips(self) -> Path:
@@ -101,7 +107,16 @@ class Output:
         Raises:
             UserError: a folder cannot be made.
         """
-        folders = (self.plan, self.donors, self.clips, self.shards, self.index, self.failures, self.logs, self.tmp)
+        folders = (
+            self.plan,
+            self.donors,
+            self.clips,
+            self.shards,
+            self.index,
+            self.failures,
+            self.logs,
+            self.tmp,
+        )
         for folder in folders:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
