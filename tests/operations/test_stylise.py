@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import skimage.data
+
+from datagen.errors import UserError
+from datagen.operations.quality import flicker, motion
+from datagen.operations.stylise import FILTERS, ArbitraryStyle, ClassicFilter, Style
+
+
+@pytest.fixture(scope="module")
+def picture() -> Style:
+    return Style("retina", skimage.data.retina()[300:900, 300:900], "art")
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_every_filter_changes_the_look_and_keeps_the_expression(name, clip, analyser):
+    styled = ClassicFilter()(clip.frames[:3], clip.faces, Style(name, None, "filter"))
+    assert styled.shape == clip.frames[:3].shape
+    assert styled.dtype == np.uint8
+    assert np.abs(styled.astype(int) - clip.frames[:3]).mean() > 5
+    found = analyser.track(styled)
+    assert (found.presence > 0.5).all()
+    distance = np.linalg.norm(found.landmarks - clip.faces.landmarks[:3], axis=-1).mean()
+    assert distance < 0.06 * np.ptp(clip.faces.landmarks[0, :, 0])
+
+
+def test_an_unknown_filter_names_the_known_ones(clip):
+    with pytest.raises(UserError, match="cartoon"):
+        ClassicFilter()(clip.frames, clip.faces, Style("nope", None, "filter"))
+
+
+def test_arbitrary_style_keeps_the_expression_and_the_bytes(clip, picture, analyser):
+    styled = ArbitraryStyle()(clip.frames, clip.faces, picture)
+    assert styled.shape == clip.frames.shape
+    assert np.abs(styled.astype(int) - clip.frames).mean() > 15
+    assert motion(clip.faces, analyser.track(styled)).landmark_error < 0.08
+    assert np.array_equal(styled, ArbitraryStyle()(clip.frames, clip.faces, picture))
+
+
+def test_memory_calms_the_strokes(clip, picture):
+    shaky, calm = (ArbitraryStyle(memory=memory)(clip.frames, clip.faces, picture) for memory in (0.0, 0.6))
+    assert flicker(clip.frames, calm, clip.faces) < 0.8 * flicker(clip.frames, shaky, clip.faces)
+
+
+def test_strength_is_how_far_the_look_goes(clip, picture):
+    weak, strong = (ArbitraryStyle(strength=s)(clip.frames[:1], clip.faces, picture) for s in (0.1, 1.0))
+    assert (
+        np.abs(weak.astype(int) - clip.frames[:1]).mean()
+        < np.abs(strong.astype(int) - clip.frames[:1]).mean()
+    )
+
+
+def test_arbitrary_style_needs_a_picture(clip):
+    with pytest.raises(UserError, match="picture"):
+        ArbitraryStyle()(clip.frames, clip.faces, Style("sepia", None, "filter"))
