@@ -17,7 +17,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from huggingface_hub import split_state_dict_into_shards_factory
@@ -25,7 +27,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from datagen.errors import UserError
-from trainer.config import MegActorConfig
+from trainer.config import MegActorConfig, ModelConfig
 from trainer.model.layout import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
 from trainer.model.megactor import MegActor
 from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
@@ -74,6 +76,7 @@ def save_checkpoint(
         UserError: the folder exists, names or shapes are not the model's, disk full.
     """
     ensure_fits(state, config, "the state to save")
+    state = {name: state[name] for name in layout_of(config.model)}
     with staged(folder) as staging:
         for component in COMPONENTS:
             _write_component(staging / component, strip_prefix(state, f"{component}."), dtype, shard_bytes)
@@ -147,6 +150,12 @@ def load_model(
     return model
 
 
+@cache
+def layout_of(config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
+    """`model_layout`, read-only and made once a size: it builds the whole model on the meta device."""
+    return MappingProxyType(model_layout(config))
+
+
 def ensure_fits(state: Mapping[str, Tensor], config: MegActorConfig, source: str) -> None:
     """Check names and shapes against the model.
 
@@ -154,9 +163,19 @@ def ensure_fits(state: Mapping[str, Tensor], config: MegActorConfig, source: str
         UserError: listing missing, unexpected and misshapen names.
     """
     try:
-        check_layout(state, model_layout(config.model), source)
+        check_layout(state, layout_of(config.model), source)
     except LayoutError as error:
         raise UserError(str(error)) from error
+
+
+def refuse_existing(folder: Path) -> None:
+    """Checkpoints are never overwritten.
+
+    Raises:
+        UserError: something of that name is there.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists; checkpoints are never overwritten, give another --output")
 
 
 @contextmanager
@@ -166,8 +185,7 @@ def staged(folder: Path) -> Iterator[Path]:
     Raises:
         UserError: `folder` exists, or cannot be written.
     """
-    if folder.exists():
-        raise UserError(f"{folder} exists; checkpoints are never overwritten, give another --output")
+    refuse_existing(folder)
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         staging.mkdir(parents=True)

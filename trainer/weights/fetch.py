@@ -62,6 +62,8 @@ def fetch(
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise UserError(f"--endpoint {endpoint!r}: give an http(s) address", code=2)
     root = cache_folder(cache)
+    if not force and is_complete(entry, root / name):
+        return local_path(name, cache)  # works in a cache that is only for reading
     try:
         (root / ".partial").mkdir(parents=True, exist_ok=True)
         with FileLock(

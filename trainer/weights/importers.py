@@ -23,10 +23,15 @@ from trainer.model.layout import (
     check_layout,
     is_driven,
     is_motion,
-    model_layout,
     strip_prefix,
 )
-from trainer.weights.checkpoint import load_info, load_state, save_checkpoint
+from trainer.weights.checkpoint import (
+    layout_of,
+    load_info,
+    load_state,
+    refuse_existing,
+    save_checkpoint,
+)
 from trainer.weights.initial import initial_state
 from trainer.weights.sizes import Sizes, tensor_sizes, unet_sizes, vae_sizes, with_sizes
 from trainer.weights.tensor_files import read_tensors
@@ -86,6 +91,7 @@ def import_weights(
     Raises:
         UserError: unreadable or malicious source, names or shapes that do not fit, existing output.
     """
+    refuse_existing(output)
     read = open_source(source, kind)
     vae = read.vae
     if base is not None and vae is None and (base / "vae").is_dir():
@@ -95,7 +101,7 @@ def import_weights(
     elif config is None:
         behaviour = PUBLISHED if read.kind == "megactor" else DEFAULT
         config = with_sizes(behaviour, read.sizes, vae_sizes(vae.config) if vae else {}, str(source))
-    expected = model_layout(config.model)
+    expected = layout_of(config.model)
     state = _CONVERT[read.kind](read, expected)
     origins = {group_of(name): f"{read.kind} {source.name}" for name in state}
     if base is not None:
@@ -105,8 +111,7 @@ def import_weights(
     else:
         rest = initial_state(config.model, expected.keys() - state.keys(), seed)
         origins |= {group_of(name): f"initialised, seed {seed}" for name in rest}
-    merged = {**rest, **state}
-    save_checkpoint(output, config, {name: merged[name] for name in expected}, origins, vae=vae, dtype=dtype)
+    save_checkpoint(output, config, rest | state, origins, vae=vae, dtype=dtype)
     return origins
 
 

@@ -20,6 +20,7 @@ class Hub:
     files: dict[str, bytes] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)  # the next GET of a path ends after so many body bytes
     stall: dict[str, int] = field(default_factory=dict)  # a GET goes silent after so many body bytes
+    ranges_known: bool = True  # else Range headers are ignored, as plain servers do
     broken: set[str] = field(default_factory=set)  # paths whose GETs answer 503
     stated: dict[str, int] = field(default_factory=dict)  # size that HEAD states, where it lies
     etags: dict[str, str] = field(default_factory=dict)  # instead of the true sha256
@@ -64,7 +65,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            match = re.fullmatch(r"bytes=(\d+)-", asked)
+            match = re.fullmatch(r"bytes=(\d+)-", asked) if hub.ranges_known else None
             start = int(match[1]) if match else 0
             if match and start >= len(content):
                 self.send_response(416)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,22 @@ def test_a_dropped_line_is_tried_again_within_one_call(hub: Any, register: Any, 
     hub.cut[where] = 7
     assert fetch("thing", cache=tmp_path, endpoint=hub.url).read_bytes() == BODY
     assert hub.ranges(where) == ["", "bytes=7-"]
+
+
+def test_a_server_without_ranges_starts_over(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    hub.cut[where], hub.ranges_known = 1000, False
+    assert fetch("thing", cache=tmp_path, endpoint=hub.url).read_bytes() == BODY
+    assert hub.ranges(where) == ["", "bytes=1000-"]
+
+
+def test_several_who_want_the_same_download_it_once(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch("thing", cache=tmp_path, endpoint=hub.url), range(4)))
+    assert {path.read_bytes() for path in paths} == {BODY} and len(hub.ranges(where)) == 1
 
 
 def test_killed_download_resumes(hub: Any, register: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,15 @@ def test_initialisation_depends_on_the_seed_alone(layout: dict[str, tuple[int, .
     assert equal(alone, {name: first[name] for name in alone})
     assert not equal(first, initial_state(SIZES, names, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_config_that_does_not_fit_the_base_is_one_line(sd15: Path, tmp_path: Path) -> None:
+    import_weights(sd15, tmp_path / "start")
+    wide = MegActorConfig(replace(SIZES, layers_per_block=3), VAE, CONFIG.image_encoder)
+    with pytest.raises(UserError, match=r"does not fit the model: \d+ missing"):
+        import_weights(sd15, tmp_path / "wide", base=tmp_path / "start", config=wide)
+    with pytest.raises(UserError, match="never overwritten"):
+        import_weights(sd15, tmp_path / "start")
 
 
 @pytest.mark.parametrize("fault", ["missing", "unexpected", "shape"])
