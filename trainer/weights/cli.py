@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from datagen.errors import UserError
 
@@ -31,22 +29,26 @@ CacheOption = Annotated[
 ]
 
 
-@app.command("list", epilog="Example:  megactor-datagen weights list --json")
+@app.command(
+    "list", epilog="Examples:  megactor-datagen weights list   |   megactor-datagen weights list sd15 --json"
+)
 def list_weights(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Only these, with every file and its sha256.")
+    ] = None,
     cache: CacheOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
 ) -> None:
     """Every external weight: source, size, licence, what uses it, whether it is here."""
-    from trainer.weights.describe import rows
+    from trainer.weights.describe import rows, text
 
-    found = rows(cache)
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
-        return
-    table = Table("name", "what", "size", "licence", "commercial", "here")
-    for row in found:
-        table.add_row(*(str(row[key]) for key in ("name", "title", "size", "licence", "commercial", "state")))
-    Console().print(table)
+    found = [row for row in rows(cache) if not names or row["name"] in names]
+    unknown = set(names or []) - {row["name"] for row in found}
+    if unknown:
+        raise UserError(
+            f"{', '.join(sorted(unknown))}: not a known weight; see: megactor-datagen weights list", code=2
+        )
+    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(text(row, bool(names)) for row in found))
 
 
 @app.command(

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from trainer.weights import registry
 from trainer.weights.cache import cache_folder, is_complete
 from trainer.weights.registry import Weight, WeightFile
 
 
-def rows(cache: Path | None = None) -> list[dict[str, object]]:
+def rows(cache: Path | None = None) -> list[dict[str, Any]]:
     """One dict per weight, shipped ones at the end, with its state in the cache."""
     root = cache_folder(cache)
     return [_row(entry, _state(entry, root)) for entry in registry.WEIGHTS] + _shipped()
+
+
+def text(row: dict[str, Any], files: bool) -> str:
+    """A row of `rows` as a few lines: facts that are compared first, sentences below."""
+    lines = [
+        f"{row['name']:<26}{row['size']:>9}   commercial use: {row['commercial']:<8}here: {row['state']}",
+        f"    {row['title']}; for {row['used_by']}",
+        f"    from {row['source']}; sha256 known for {row['pinned']}; licence: {row['licence']}",
+    ]
+    lines += [f"    note: {row['note']}"] if row["note"] else []
+    if files:
+        lines += [
+            f"    {file['path']}  {file['size'] or '?'} bytes  {file['sha256'] or '-'}"
+            for file in row["files"]
+        ]
+    return "\n".join(lines)
 
 
 def markdown() -> str:
@@ -28,7 +45,7 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def _row(entry: Weight, state: str) -> dict[str, object]:
+def _row(entry: Weight, state: str) -> dict[str, Any]:
     pinned = sum(file.sha256 is not None for file in entry.files)
     return {
         "name": entry.name,
@@ -52,7 +69,7 @@ def _state(entry: Weight, root: Path) -> str:
     return "partly" if parts else "no"
 
 
-def _shipped() -> list[dict[str, object]]:
+def _shipped() -> list[dict[str, Any]]:
     """Networks that come with the package or its dependencies."""
     from datagen.faces.identity import INFO as DLIB
 
@@ -70,9 +87,7 @@ def _shipped() -> list[dict[str, object]]:
     return found
 
 
-def _shipped_row(
-    name: str, used_by: str, where: str, size: int, sha256: str, licence: str
-) -> dict[str, object]:
+def _shipped_row(name: str, used_by: str, where: str, size: int, sha256: str, licence: str) -> dict[str, Any]:
     file = WeightFile(name, size, sha256)
     entry = Weight(name, "embedded network", used_by, licence, "yes", (file,))
     return _row(entry, "shipped") | {"source": f"shipped with {where}"}

@@ -312,6 +312,7 @@ def test_command_line(hub: Any, register: Any, tmp_path: Path, monkeypatch: pyte
     assert runner.invoke(app, ["fetch", "thing", "--endpoint", hub.url]).exit_code == 0
     assert "ok, pinned sha256" in runner.invoke(app, ["verify"]).stdout
     assert '"state": "fetched"' in runner.invoke(app, ["list", "--json"]).stdout
+    assert DIGEST in runner.invoke(app, ["list", "thing"]).stdout
     (tmp_path / "thing/sub/model.bin").write_bytes(b"?" * len(BODY))
     found = runner.invoke(app, ["verify", "thing"])
     assert isinstance(found.exception, UserError) and f"expected {DIGEST}" in found.stdout
