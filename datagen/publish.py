@@ -84,10 +84,16 @@ def write_table(table: pa.Table, final: Path, tmp: Path) -> bool:
         return publish(path, final)
 
 
-def save_table(table: pa.Table, path: Path) -> None:
-    """Write Parquet at `path`: no metadata of pandas, no times, the same row groups whatever the chunks."""
-    plain = table.replace_schema_metadata(None).combine_chunks()
-    pq.write_table(plain, path, compression="zstd", row_group_size=65_536, version="2.6")
+def save_table(table: pa.Table, file: Path | pa.NativeFile) -> None:
+    """Write Parquet with checksums: no pandas metadata, no times, the same row groups whatever the chunks."""
+    pq.write_table(
+        table.replace_schema_metadata(None).combine_chunks(),
+        file,
+        compression="zstd",
+        row_group_size=65_536,
+        version="2.6",
+        write_page_checksum=True,
+    )
 
 
 def read_tables(

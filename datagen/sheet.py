@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from datagen.errors import UserError
@@ -182,8 +180,7 @@ def _portraits(dataset: Dataset, wanted: set[str]) -> dict[str, Image.Image]:
     for name in dataset.store.names("plan/donors"):
         if wanted <= found.keys():
             break
-        data = pa.BufferReader(dataset.store.read("plan", "donors", name))
-        table = pq.read_table(data, columns=["sha256", "image"])
+        table = dataset.store.table("plan/donors", name, ["sha256", "image"])
         for sha256, image in zip(table["sha256"].to_pylist(), table["image"].to_pylist(), strict=True):
             if sha256 in wanted and image:
                 with Image.open(io.BytesIO(image)) as opened:

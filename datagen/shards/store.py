@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 
 from datagen.errors import UserError
 
@@ -86,3 +88,16 @@ class Store:
         if size is not None and len(data) != size:
             raise UserError(f"{'/'.join(parts)} of {self.uri} is cut short; `verify` lists all faults")
         return data
+
+    def table(self, folder: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A Parquet file as a table.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        try:
+            data = pa.BufferReader(self.read(folder, name))
+            return pq.read_table(data, columns=columns and list(columns), page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{folder}/{name} of {self.uri} cannot be read: {reason}") from error

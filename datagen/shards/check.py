@@ -1,0 +1,182 @@
+"""Compare one shard with its index rows, byte by byte, in one pass and with one member in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from typing import Any
+
+import decord
+import numpy as np
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from datagen.errors import Refusal
+from datagen.layout import SHARD_NAME
+from datagen.media import decode_bytes
+from datagen.shards.store import Store
+from datagen.shards.writer import row_json
+
+Row = dict[str, Any]
+
+BATCH = 32  # frames decoded at once by the deep check
+FACE_SHAPES: dict[str, tuple[int, ...]] = {
+    "landmarks": (468, 3),
+    "irises": (2, 5, 2),
+    "box": (4,),
+    "pose": (3,),
+    "presence": (),
+}
+
+
+def check_shard(store: Store, shard: str, rows: list[Row], *, deep: bool) -> Iterator[str]:
+    """Faults of a shard and of the rows that point to it, each one line.
+
+    Args:
+        store: the data set.
+        shard: file name under `shards/`.
+        rows: all index rows of the unit.
+        deep: decode every frame of every stream.
+    """
+    match = SHARD_NAME.fullmatch(shard)
+    if match is None:
+        yield f"shards/{shard}: not the name of a shard"
+        return
+    expected = {member["name"]: (row, member) for row in rows for member in row["members"]}
+    try:
+        with store.filesystem.open_input_file(store.path("shards", shard)) as file:
+            hashed = _Hashed(file)
+            seen: set[str] = set()
+            yield from _members(hashed, shard, expected, seen, deep)
+            hashed.drain()
+    except FileNotFoundError:
+        yield f"shards/{shard}: missing, but the index has {len(rows)} clips in it"
+        return
+    except (OSError, pa.ArrowException) as error:
+        yield f"shards/{shard}: cannot be read: {error}"
+        return
+    if hashed.digest.hexdigest()[:16] != match["digest"]:
+        yield f"shards/{shard}: its sha256 begins with {hashed.digest.hexdigest()[:16]}, not as its name says"
+    for name in sorted(expected.keys() - seen):
+        yield f"shards/{shard}: {name} is missing, but the index lists it"
+
+
+class _Hashed(io.RawIOBase):
+    """A file read once from front to end, its hash taken on the way."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._file.read(size)
+        self.digest.update(data)
+        return data
+
+    def drain(self) -> None:
+        while self.read(1 << 20):
+            pass
+
+
+def _members(
+    file: _Hashed, shard: str, expected: dict[str, tuple[Row, Row]], seen: set[str], deep: bool
+) -> Iterator[str]:
+    try:
+        with tarfile.open(fileobj=file, mode="r|") as tar:
+            for info in tar:
+                where = f"shards/{shard}: {info.name}"
+                content = tar.extractfile(info)
+                if content is None:
+                    yield f"{where} is not a plain file"
+                    continue
+                data = content.read()
+                if info.name in seen:
+                    yield f"{where} is there twice"
+                seen.add(info.name)
+                if info.name not in expected:
+                    yield f"{where} is not in the index"
+                    continue
+                row, member = expected[info.name]
+                faults = list(_place_and_hash(info, data, member))
+                faults = faults or list(_content(data, row, info.name, deep))
+                yield from (f"{where} {fault}" for fault in faults)
+    except (tarfile.TarError, EOFError) as error:
+        yield f"shards/{shard}: not a readable tar: {error}"
+
+
+def _place_and_hash(info: tarfile.TarInfo, data: bytes, member: Row) -> Iterator[str]:
+    if info.offset_data != member["offset"]:
+        yield f"lies at byte {info.offset_data}, the index says {member['offset']}"
+    if len(data) != member["size"]:
+        yield f"has {len(data)} bytes, the index says {member['size']}"
+    elif hashlib.sha256(data).hexdigest() != member["sha256"]:
+        yield "has another sha256 than the index says"
+
+
+def _content(data: bytes, row: Row, name: str, deep: bool) -> Iterator[str]:
+    suffix = name.removeprefix(row["clip_id"] + ".")
+    if suffix == "json":
+        if data != row_json(row):
+            yield "differs from the index row"
+    elif suffix == "face.safetensors":
+        yield from _faces(data, row["frames"])
+    elif suffix.endswith(".mp4"):
+        yield from (_decoded if deep else _counted)(data, row, suffix.removesuffix(".mp4"))
+
+
+def _faces(data: bytes, frames: int) -> Iterator[str]:
+    try:
+        arrays = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        yield f"is not readable: {error}"
+        return
+    for key, shape in FACE_SHAPES.items():
+        if key not in arrays:
+            yield f"has no {key}"
+        elif arrays[key].shape != (frames, *shape):
+            yield f"has {key} of shape {arrays[key].shape}, expected {(frames, *shape)}"
+        elif not np.isfinite(arrays[key]).all():
+            yield f"has {key} that are not finite"
+
+
+def _counted(data: bytes, row: Row, stream: str) -> Iterator[str]:
+    count = _frame_count(data)
+    if count != row["frames"]:
+        yield "cannot be opened" if count is None else f"has {count} frames, the clip {row['frames']}"
+
+
+def _decoded(data: bytes, row: Row, stream: str) -> Iterator[str]:
+    faults = list(_counted(data, row, stream))
+    yield from faults
+    if faults:
+        return
+    for start in range(0, row["frames"], BATCH):
+        try:
+            frames = decode_bytes(data, range(start, min(start + BATCH, row["frames"])))
+        except Refusal as error:
+            yield f"cannot be decoded from frame {start}: {error.message}"
+            return
+        if frames.shape[1:] != (row["size"], row["size"], 3):
+            yield f"has frames of {frames.shape[2]}x{frames.shape[1]}, the clip {row['size']}x{row['size']}"
+            return
+        if stream == "mask" and not np.isin(frames, (0, 255)).all():
+            yield f"holds values between 0 and 255 near frame {start}"
+            return
+        if stream.startswith("driving_") and (np.ptp(frames, axis=-1) > 0).any():
+            yield f"is not grey near frame {start}"
+            return
+
+
+def _frame_count(data: bytes) -> int | None:
+    if data[4:8] != b"ftyp":  # decord would print the bytes
+        return None
+    try:
+        return len(decord.VideoReader(io.BytesIO(data), num_threads=1))
+    except (decord.DECORDError, RuntimeError):
+        return None
