@@ -22,7 +22,7 @@ def text(row: dict[str, Any], files: bool) -> str:
     lines = [
         f"{row['name']:<26}{row['size']:>9}   commercial use: {row['commercial']:<8}here: {row['state']}",
         f"    {row['title']}; for {row['used_by']}",
-        f"    from {row['source']}; sha256 known for {row['pinned']}; licence: {row['licence']}",
+        f"    source: {row['source']}; sha256 known for {row['pinned']}; licence: {row['licence']}",
     ]
     lines += [f"    note: {row['note']}"] if row["note"] else []
     if files:
