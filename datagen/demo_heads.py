@@ -1,0 +1,357 @@
+"""Talking heads made by code: a portrait, its mesh, and a motion that is known exactly.
+
+The portrait is cut into triangles: the face mesh, and a coarse grid around it. For every frame the mesh is bent by the
+expression, turned in space as the motion says, and the portrait is drawn through the moved triangles; the grid carries
+hair and neck along and fades to a still background. It is a 2.5-D trick that holds for small angles, which is all that
+a demonstration and tests with a known truth need.
+
+Shapes: F frames, N = 468 landmarks, P = N + grid points, C = 2 or 3 coordinates. Lengths are pixels unless given in
+eye distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.spatial import Delaunay
+
+from datagen.faces import geometry
+from datagen.faces.topology import (
+    CLOSING_TRIANGLES,
+    FACE_OVAL,
+    INNER_LIPS,
+    LEFT_EYE,
+    OUTER_LIPS,
+    RIGHT_EYE,
+    TRIANGLES,
+)
+from datagen.operations.warp import draw_triangles, grid_size, triangle_affines
+from datagen.seeding import rng
+
+WIDE_OPEN = 0.27  # eye distances between the lips at mouth = 1
+GRID = 24  # pixels between the points around the face
+
+
+@dataclass(frozen=True, eq=False)
+class TalkingHead:
+    """The truth about a talking head, float32 (F,) each.
+
+    Attributes:
+        yaw, pitch, roll: degrees added to the portrait's own pose, signs as in `faces.geometry.pose`.
+        mouth: 0 closed, 1 wide open.
+        blink: 0 as in the portrait, 1 closed.
+        shift_x, shift_y: of the head, in picture widths.
+        scale: of the head, 1 as in the portrait.
+        fps: frames per second.
+    """
+
+    yaw: np.ndarray
+    pitch: np.ndarray
+    roll: np.ndarray
+    mouth: np.ndarray
+    blink: np.ndarray
+    shift_x: np.ndarray
+    shift_y: np.ndarray
+    scale: np.ndarray
+    fps: float
+
+    def __len__(self) -> int:
+        return len(self.yaw)
+
+    def save(self, path: Path) -> None:
+        """Write everything as `.npz`, the same bytes for the same motion."""
+        np.savez(path, **asdict(self))
+
+
+def talking_head(
+    portrait_HWC: np.ndarray,
+    landmarks_NC: np.ndarray,
+    frames: int,
+    fps: float,
+    seed: int,
+    *,
+    yaw: float = 13.0,
+) -> tuple[Iterator[np.ndarray], TalkingHead]:
+    """A portrait that moves its head, talks and blinks.
+
+    Args:
+        portrait_HWC: uint8 RGB, one frontal face with space around it.
+        landmarks_NC: its (468, 3) landmarks.
+        frames: how many.
+        fps: frames per second.
+        seed: of the motion.
+        yaw: largest turn to the side in degrees; beyond 15 the trick shows.
+
+    Returns:
+        The frames, made one by one, each of the portrait's size; and the truth.
+    """
+    truth = motion(frames, fps, seed, yaw=yaw)
+    return _Head(portrait_HWC, landmarks_NC).frames(truth), truth
+
+
+def motion(frames: int, fps: float, seed: int, *, yaw: float = 13.0) -> TalkingHead:
+    """Smooth head motion, syllables in bursts, and a blink every two seconds or so."""
+    random = rng(seed, "talking head", "motion")
+    time_F = np.arange(frames) / fps
+
+    def sway(size: float, slow: float, quick: float) -> np.ndarray:
+        """Two waves of random phase, rates in turns per second, within plus or minus `size`."""
+        waves = [np.sin(2 * np.pi * (rate * time_F + random.random())) for rate in (slow, quick)]
+        return (size * (0.75 * waves[0] + 0.25 * waves[1])).astype(np.float32)
+
+    syllables = np.sin(np.pi * (2.6 + 0.5 * sway(1, 0.3, 0.7)) * time_F + random.random()) ** 2
+    bursts = np.clip(0.62 + 0.9 * sway(1, 0.45, 0.2), 0, 1)
+    mouth = syllables * bursts * (0.8 + 0.2 * sway(1, 1.1, 0.6))
+    blink = np.zeros(frames)
+    start = 0.5 + 0.5 * random.random()
+    while start < time_F[-1] - 0.2:
+        blink = np.maximum(blink, np.clip(1.4 * np.exp(-(((time_F - start) / 0.11) ** 2)), 0, 1))
+        start += 1.4 + 1.2 * random.random()
+    return TalkingHead(
+        yaw=sway(yaw, 0.31, 0.62),
+        pitch=sway(0.45 * yaw, 0.37, 0.8),
+        roll=sway(0.35 * yaw, 0.23, 0.51),
+        mouth=mouth.astype(np.float32),
+        blink=blink.astype(np.float32),
+        shift_x=sway(0.016, 0.21, 0.4),
+        shift_y=sway(0.010, 0.33, 0.9),
+        scale=1 + sway(0.03, 0.17, 0.35),
+        fps=fps,
+    )
+
+
+class _Head:
+    """A portrait cut into triangles, ready to be moved."""
+
+    def __init__(self, portrait_HWC: np.ndarray, landmarks_NC: np.ndarray) -> None:
+        self.portrait_HWC = portrait_HWC
+        self.size = portrait_HWC.shape[1::-1]
+        self.face_NC = landmarks_NC.astype(np.float64)
+        self.unit = float(geometry.eye_distance(landmarks_NC))
+        oval_MC = self.face_NC[FACE_OVAL]
+        around_QC, near_Q, distance_Q = self._around(oval_MC)
+        self.points_PC = np.concatenate([self.face_NC, around_QC])
+        self.triangles = self._triangles(oval_MC, len(around_QC))
+        self.centre = np.array([*oval_MC[:, :2].mean(axis=0), oval_MC[:, 2].max()])
+        self.follows_P = np.concatenate([np.ones(len(self.face_NC)), self._follow(around_QC)])
+        self._near_Q, self._fade_Q = near_Q, np.exp(-distance_Q / (0.45 * self.unit))
+        self.own_gap = max(float(geometry.mouth_opening(landmarks_NC)) * self.unit, 0.5)
+        self.jaw_NC, self.shut_NC = self._jaw()
+        self.lids = [self._lids(ring) for ring in (RIGHT_EYE, LEFT_EYE)]
+        self.mouth = _Mouth(portrait_HWC, self.face_NC, self.unit)
+
+    def frames(self, truth: TalkingHead) -> Iterator[np.ndarray]:
+        for index in range(len(truth)):
+            moved_PC = self._moved(truth, index)
+            yield self.mouth.draw(self._drawn(moved_PC), moved_PC)
+
+    def _moved(self, truth: TalkingHead, index: int) -> np.ndarray:
+        gap = float(truth.mouth[index]) * WIDE_OPEN * self.unit
+        opening, closing = max(gap - self.own_gap, 0), max(1 - gap / self.own_gap, 0)
+        bend_NC = opening * self.jaw_NC + closing * self.shut_NC
+        for lid_NC in self.lids:
+            bend_NC = bend_NC + lid_NC * float(truth.blink[index])
+        bend_PC = np.concatenate([bend_NC, bend_NC[FACE_OVAL][self._near_Q] * self._fade_Q[:, None]])
+        turn = rotation(truth.yaw[index], truth.pitch[index], truth.roll[index]) * float(truth.scale[index])
+        shift = np.array([truth.shift_x[index], truth.shift_y[index], 0.0]) * self.size[0]
+        turned_PC = (self.points_PC + bend_PC - self.centre) @ turn.T + self.centre + shift
+        return self.points_PC + self.follows_P[:, None] * (turned_PC - self.points_PC)
+
+    def _drawn(self, moved_PC: np.ndarray) -> np.ndarray:
+        grid = grid_size(self.size[1], self.size[0])
+        front_T = np.sign(_areas(moved_PC, self.triangles)) == np.sign(_areas(self.points_PC, self.triangles))
+        front_T[-len(CLOSING_TRIANGLES) :] = False
+        # Behind lies what shows its back, and what is left of the eyeballs between the lids.
+        triangles = np.concatenate([self.triangles[front_T], self.triangles[~front_T]])
+        nearest = draw_triangles(moved_PC, triangles[: front_T.sum()], grid)
+        behind = draw_triangles(moved_PC, triangles[front_T.sum() :], grid)
+        nearest = np.where((nearest < 0) & (behind >= 0), behind + front_T.sum(), nearest)
+        affines = triangle_affines(moved_PC, self.points_PC, triangles)[np.maximum(nearest, 0)]
+        step_y, step_x = (np.arange(n) * (full / n) for n, full in zip(grid, self.size[::-1], strict=True))
+        source = affines[..., 0, :] * step_x[None, :, None] + affines[..., 1, :] * step_y[:, None, None]
+        source = source + affines[..., 2, :]
+        corners = self.points_PC[
+            triangles[np.maximum(nearest, 0)], :2
+        ]  # thin triangles must not reach beyond
+        source = np.clip(source, corners.min(axis=-2), corners.max(axis=-2))
+        source[nearest < 0] = np.stack(np.meshgrid(step_x, step_y), axis=-1)[nearest < 0]
+        # The map is known at pixels 0, 2, 4...; resizing puts nodes at cell centres, half a pixel further.
+        height, width = self.size[1], self.size[0]
+        x, y = np.meshgrid(np.arange(width, dtype=np.float32) / 2, np.arange(height, dtype=np.float32) / 2)
+        maps = cv2.remap(source.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.remap(
+            self.portrait_HWC, maps[..., 0], maps[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        )
+
+    def _around(self, oval_MC: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points of the grid outside the face, the nearest outline point of each, and the distance to it."""
+        width, height = self.size
+        x = np.append(np.arange(0, width - GRID // 2, GRID), width - 1)
+        y = np.append(np.arange(0, height - GRID // 2, GRID), height - 1)
+        grid_QC = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float64)
+        outline = oval_MC[:, :2].astype(np.float32)
+        inside = np.array(
+            [cv2.pointPolygonTest(outline, tuple(map(float, point)), True) for point in grid_QC]
+        )
+        grid_QC = grid_QC[inside < -GRID / 3]
+        apart_QM = np.linalg.norm(grid_QC[:, None] - oval_MC[None, :, :2], axis=-1)
+        near_Q = apart_QM.argmin(axis=1)
+        distance_Q = apart_QM.min(axis=1)
+        back = oval_MC[:, 2].max()
+        depth_Q = back + (oval_MC[near_Q, 2] - back) * np.exp(-distance_Q / (0.5 * self.unit))
+        return np.column_stack([grid_QC, depth_Q]), near_Q, distance_Q
+
+    def _triangles(self, oval_MC: np.ndarray, around: int) -> np.ndarray:
+        """The face's own triangles, and Delaunay's between its outline and the points around."""
+        rim = np.concatenate([FACE_OVAL, len(self.face_NC) + np.arange(around)])
+        found = rim[Delaunay(self.points_PC[rim, :2]).simplices]
+        centres = self.points_PC[found, :2].mean(axis=1).astype(np.float32)
+        outline = oval_MC[:, :2].astype(np.float32)
+        outside = [cv2.pointPolygonTest(outline, tuple(map(float, centre)), False) < 0 for centre in centres]
+        return np.concatenate([found[outside], TRIANGLES, CLOSING_TRIANGLES]).astype(np.int32)
+
+    def _follow(self, around_QC: np.ndarray) -> np.ndarray:
+        """How much a point moves with the head: 1 on hair and neck, 0 far away and at the picture's border."""
+        middle = self.centre[:2] - [0, 0.25 * self.unit]
+        apart_Q = np.linalg.norm((around_QC[:, :2] - middle) / [self.unit, 1.2 * self.unit], axis=1)
+        border_Q = np.minimum(around_QC[:, :2], np.array(self.size) - 1 - around_QC[:, :2]).min(axis=1)
+        return _step(apart_Q, 3.2, 1.5) * _step(border_Q, 0, 0.12 * self.size[0])
+
+    def _jaw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each landmark goes, (N, 3) each, as the jaw drops by one pixel and as the portrait's mouth closes."""
+        down, across, middle = self._mouth_axes()
+        offset_NC = self.face_NC - middle
+        below_N, aside_N = offset_NC @ down, offset_NC @ across
+        share_N = _step(below_N, 0.0, 0.35 * self.unit)
+        share_N[np.concatenate([INNER_LIPS[11:], OUTER_LIPS[11:]])] = 1
+        share_N[np.concatenate([INNER_LIPS[1:10], OUTER_LIPS[1:10]])] = 0
+        upper, lower = INNER_LIPS[1:10], INNER_LIPS[:10:-1]
+        gap_N = np.interp(aside_N, aside_N[upper], below_N[lower] - below_N[upper], left=0, right=0)
+        corners = np.concatenate([INNER_LIPS[[0, 10]], OUTER_LIPS[[0, 10]]])
+        share_N[corners] = 0.6
+        half = np.abs(aside_N[INNER_LIPS[[0, 10]]]).mean()
+        share_N *= np.cos(np.pi / 2 * np.clip(np.abs(aside_N) / (2.4 * half), 0, 1)) ** 2
+        # The lips close point by point, the chin comes up as a whole.
+        lips_N = _step(below_N, 0.4 * self.unit, 0.1 * self.unit)
+        shut_N = lips_N * (share_N > 0) * np.maximum(gap_N, 0) + (1 - lips_N) * share_N * self.own_gap
+        shut_N[corners] = 0
+        return share_N[:, None] * down, -shut_N[:, None] * down
+
+    def _mouth_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Down and across in the plane of the picture, and the middle of the gap between the lips."""
+        across = self.face_NC[INNER_LIPS[10]] - self.face_NC[INNER_LIPS[0]]
+        across[2] = 0
+        across /= np.linalg.norm(across)
+        return np.array([-across[1], across[0], 0]), across, self.face_NC[INNER_LIPS].mean(axis=0)
+
+    def _lids(self, ring: np.ndarray) -> np.ndarray:
+        """Displacement (N, 3) that closes one eye; the skin above the upper lid is drawn after it."""
+        one, other = ring[1:8], ring[15:8:-1]
+        upper, lower = (
+            (one, other) if self.face_NC[one, 1].mean() < self.face_NC[other, 1].mean() else (other, one)
+        )
+        gap_KC = self.face_NC[lower] - self.face_NC[upper]
+        bend_NC = np.zeros_like(self.face_NC)
+        apart_NK = np.linalg.norm(self.face_NC[:, None, :2] - self.face_NC[upper][None, :, :2], axis=-1)
+        width = np.linalg.norm(self.face_NC[ring[8], :2] - self.face_NC[ring[0], :2])
+        share_NK = np.exp(-((apart_NK / (0.22 * width)) ** 2))
+        above = self.face_NC[:, 1] < np.interp(self.face_NC[:, 0], *_sorted(self.face_NC[upper]))
+        drawn = share_NK @ gap_KC / np.maximum(share_NK.sum(axis=1, keepdims=True), 1e-6)
+        bend_NC[above] = 0.8 * (share_NK.max(axis=1, keepdims=True) * drawn)[above]
+        bend_NC[ring] = 0
+        bend_NC[upper] = 0.95 * gap_KC
+        bend_NC[lower] = -0.05 * gap_KC
+        return bend_NC
+
+
+class _Mouth:
+    """What is seen between the lips: the portrait's own teeth, or drawn ones, before a dark ground."""
+
+    def __init__(self, portrait_HWC: np.ndarray, face_NC: np.ndarray, unit: float) -> None:
+        self.portrait_HWC, self.face_NC, self.unit = portrait_HWC, face_NC, unit
+        self.has_teeth = float(geometry.mouth_opening(face_NC)) > 0.06
+        self.own_HW = _filled(face_NC[INNER_LIPS], portrait_HWC.shape[:2], 0.02 * unit)
+        skin = portrait_HWC[tuple(np.round(face_NC[[50, 280], 1::-1]).astype(int).T)].mean(axis=0)
+        self.light = float(skin.mean()) / 190
+        self.enamel = 0.6 * self.light * np.array([228, 214, 196]) + 0.4 * skin
+
+    def draw(self, image_HWC: np.ndarray, moved_PC: np.ndarray) -> np.ndarray:
+        """Paint the opening between the inner lips of `moved_PC` over the drawn frame."""
+        ring = moved_PC[INNER_LIPS]
+        x0, y0 = np.maximum(np.floor(ring[:, :2].min(axis=0)).astype(int) - 3, 0)
+        x1, y1 = np.ceil(ring[:, :2].max(axis=0)).astype(int) + 4
+        part_HWC = image_HWC[y0:y1, x0:x1].astype(np.float32)
+        ring = ring - [x0, y0, 0]
+        ring[11:, 1] = np.maximum(ring[11:, 1], ring[9:0:-1, 1])  # lips that meet leave no opening
+        opening_HW = _filled(ring, part_HWC.shape[:2], 0.012 * self.unit)[..., None]
+        inside_HWC = self._inside(part_HWC.shape[:2], moved_PC, np.array([x0, y0], np.float64))
+        blended = part_HWC + opening_HW * (inside_HWC - part_HWC)
+        image_HWC[y0:y1, x0:x1] = np.clip(np.round(blended), 0, 255).astype(np.uint8)
+        return image_HWC
+
+    def _inside(self, shape: tuple[int, int], moved_PC: np.ndarray, corner: np.ndarray) -> np.ndarray:
+        upper, lower = moved_PC[INNER_LIPS[1:10], :2] - corner, moved_PC[INNER_LIPS[11:], :2][::-1] - corner
+        height, width = shape
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        top = np.interp(x[0], *_sorted(upper))[None]
+        gap = np.maximum(np.interp(x[0], *_sorted(lower))[None] - top, 1)
+        depth = np.clip((y - top) / gap, 0, 1)[..., None]
+        dark, tongue = np.array([46, 18, 18], np.float32), np.array([128, 62, 60], np.float32)
+        ground = self.light * (dark + (tongue - dark) * np.clip(2.2 * depth - 1.35, 0, 1) * 0.8)
+        if not self.has_teeth:
+            reach = np.minimum(0.065 * self.unit, 0.45 * gap)
+            teeth = np.clip((reach - (y - top)) / (0.02 * self.unit) + 0.5, 0, 1)[..., None]
+            middle = (upper[0, 0] + upper[-1, 0]) / 2
+            span = max(upper[-1, 0] - upper[0, 0], 1)
+            shade = np.clip(1.15 - np.abs(x - middle)[..., None] / (0.62 * span), 0.15, 0.95)
+            return ground + teeth * shade * (self.enamel - ground)
+        # The portrait's teeth stay with the upper lip while the jaw drops away from them.
+        to_source, _ = cv2.estimateAffine2D(
+            moved_PC[INNER_LIPS[:11], :2] - corner, self.face_NC[INNER_LIPS[:11], :2]
+        )
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        teeth_HWC = cv2.warpAffine(self.portrait_HWC, to_source, (width, height), flags=flags).astype(
+            np.float32
+        )
+        own = cv2.warpAffine(
+            self.own_HW, to_source, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        return ground + own[..., None] * (teeth_HWC - ground)
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """(3, 3) rotation of points: pitched first, then yawed, then rolled; signs as in `faces.geometry.pose`."""
+    (sy, sp, sr), (cy, cp, cr) = (f(np.radians([yaw, pitch, roll])) for f in (np.sin, np.cos))
+    yawed = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    pitched = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    rolled = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return rolled @ yawed @ pitched
+
+
+def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Smooth step from 0 at `low` to 1 at `high` (which may be the smaller one)."""
+    x = np.clip((values - low) / (high - low), 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _areas(points_PC: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Twice the signed area of each triangle; the sign turns when its back is seen."""
+    (ax, ay), (bx, by) = ((points_PC[triangles[:, k], :2] - points_PC[triangles[:, 0], :2]).T for k in (1, 2))
+    return ax * by - ay * bx
+
+
+def _filled(ring_MC: np.ndarray, shape: tuple[int, int], blur: float) -> np.ndarray:
+    """Coverage (H, W) float32 in 0..1 of a polygon, edges soft by `blur` pixels."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(ring_MC[:, :2] * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
+    return cv2.GaussianBlur(mask, (0, 0), max(blur, 0.4)).astype(np.float32) / 255
+
+
+def _sorted(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """X and y of a curve, by ascending x as `np.interp` wants it."""
+    order = np.argsort(points[:, 0], kind="stable")
+    return points[order, 0], points[order, 1]
