@@ -1,0 +1,119 @@
+"""Write the reference page of the format, `docs/format.md`, from the schema: `python -m datagen.docs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+from datagen.errors import REASONS
+from datagen.schema import TABLES, Column
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "format.md"
+
+FOLDERS = {
+    "plan": ("plan/sources-*.parquet", "Source videos, in parts. Append-only: new sources make new parts."),
+    "clips": (
+        "clips/<part>.parquet",
+        "The clip table, one piece per curated part. Look at it before synthesis.",
+    ),
+    "index": (
+        "index/<unit>.parquet",
+        "The index, one piece per unit. A unit without a piece does not exist yet.",
+    ),
+    "failures": ("failures/<part or unit>.parquet", "What was left out and why; nothing is lost silently."),
+}
+
+INTRODUCTION = """\
+# The format
+
+*Made from `datagen/schema.py` by `python -m datagen.docs`; edit there.*
+
+```
+OUT/run.json                  recipe, hashes, software versions, codec and CPU fingerprint
+OUT/plan/  OUT/clips/         source videos in parts, and the clip table
+OUT/shards/<unit>-<hash>.tar  the clips; <hash> is the beginning of the tar's own sha256
+OUT/index/<unit>.parquet      their rows; the last file of a unit to appear
+OUT/failures/                 what was left out, and why
+OUT/withdrawn/                tombstones of withdrawn footage; readers leave its clips out
+OUT/compacted/index.parquet   the index in one file, where `compact` was run; only saves time
+OUT/logs/  OUT/tmp/           whatever may differ between runs; nothing else does
+```
+
+A unit appears whole or not at all: its shard, then its failures, and last of all its index piece are written under
+`tmp/`, synced and linked to their names without replacing anything. Two runs of one recipe give the same bytes.
+
+## Shards
+
+Plain tars in the WebDataset layout. Headers hold no times, users or hosts. The members of a clip follow each other,
+sorted by name, so that one range read fetches one file or the whole clip. All streams of a clip have the same number
+of frames, at the same times.
+
+| member | content |
+|---|---|
+| `<clip>.video.mp4` | the target: the clip itself |
+| `<clip>.swapped.mp4`, `<clip>.styled.mp4` | the clip with another identity, with another look |
+| `<clip>.driving_video.mp4`, `driving_swapped`, `driving_styled` | that stream augmented, masked to the face, grey |
+| `<clip>.mask.mp4` | foreground 255, background 0, lossless grey |
+| `<clip>.face.safetensors` | per frame, float16: `landmarks` (F, 468, 3), `irises` (F, 2, 5, 2), `box` (F, 4), \
+`pose` (F, 3), `presence` (F,); pixels of the clip, degrees |
+| `<clip>.json` | the index row without `shard` and `members` |
+
+A clip may lack `swapped` or `styled`; `swap_refused` and `style_refused` in its row say why.
+
+## Reading
+
+```python
+from datagen.shards import Dataset                     # folders, s3://, gs:// and whatever fsspec knows
+
+data = Dataset("out/demo", where="split = 'train' and face_area > 0.2")
+row = data.row(0)                                      # a dict; data.table is the whole index
+frames = data.frames(row, "swapped", [0, 5])           # uint8 (2, H, W, 3) RGB, one range read
+landmarks = data.faces(row)["landmarks"]
+
+import glob, webdataset
+samples = webdataset.WebDataset(sorted(glob.glob("out/demo/shards/*.tar")), shardshuffle=False)
+```
+
+```sql
+-- DuckDB; pyarrow and Polars read the same files
+select split, count(*), sum(frames / fps) / 3600 as hours from 'out/demo/index/*.parquet' group by split
+```
+
+DuckDB, webdataset and other readers of the bare files do not know of tombstones: run `compact --purge` after `remove`
+before handing shards on.
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    sections = [INTRODUCTION]
+    for name, columns in TABLES.items():
+        path, meaning = FOLDERS[name]
+        sections.append(f"## `{path}`\n\n{meaning}\n\n{_table(columns)}")
+    reasons = "\n".join(f"| `{reason}` | {meaning} |" for reason, meaning in REASONS.items())
+    sections.append(
+        f"## Reasons\n\nValues of `reason` in failures.\n\n| reason | meaning |\n|---|---|\n{reasons}\n"
+    )
+    return "\n".join(sections)
+
+
+def _table(columns: tuple[Column, ...]) -> str:
+    rows = "\n".join(f"| `{item.name}` | {_type(item.type)} | {item.meaning} |" for item in columns)
+    return f"| column | type | meaning |\n|---|---|---|\n{rows}\n"
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_struct(kind):
+        return "{" + ", ".join(f"{field.name} {_type(field.type)}" for field in kind) + "}"
+    if pa.types.is_fixed_size_list(kind):
+        return f"{kind.list_size} x {_type(kind.value_type)}"
+    if pa.types.is_list(kind):
+        return f"list of {_type(kind.value_type)}"
+    return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(f"wrote {PAGE}\n")

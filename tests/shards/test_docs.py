@@ -1,0 +1,9 @@
+"""The reference page says what the schema says."""
+
+from __future__ import annotations
+
+from datagen.docs import PAGE, page
+
+
+def test_the_format_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m datagen.docs"
