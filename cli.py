@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from trainer.weights.cli import app as weights
+
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
 app = typer.Typer(
     name="megactor-datagen",
@@ -186,6 +188,9 @@ def _plan(
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
+
+
+app.add_typer(weights, name="weights")
 
 
 def main() -> None:

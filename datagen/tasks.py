@@ -133,6 +133,7 @@ def synthesise_tasks(out: Output, recipe: Recipe) -> tuple[Iterator[Task], int, 
             keys = dict(zip(clips["clip_id"].to_pylist(), clips["source_key"].to_pylist(), strict=True))
             ordered = sorted(keys)
             sources = {row["source_key"]: row for row in rows[part]}
+            wanted: list[tuple[str, str, int, list[str] | None]]
             wanted = [(name, name, 1, None) for name in pending.get(piece, ())]
             wanted += [
                 (name, unit, retry.attempt, chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,27 +18,45 @@ from datagen.shards.store import Store
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """Sources and subjects nobody may read any more."""
+    """Footage nobody may read any more.
+
+    Attributes:
+        sources, subjects: withdrawn source videos and people.
+        donors: sha256 of portraits of those people; clips that wear their face go with them.
+    """
 
     sources: frozenset[str] = frozenset()
     subjects: frozenset[str] = frozenset()
+    donors: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.sources or self.subjects)
 
-    def covers(self, source: str | None, subject: str | None) -> bool:
-        """Whether a row of this source and subject is withdrawn."""
-        return source in self.sources or subject in self.subjects
+    def covers(self, source: str | None, subject: str | None, donor: str | None = None) -> bool:
+        """Whether a row of this source, subject and donor is withdrawn."""
+        return source in self.sources or subject in self.subjects or donor in self.donors
 
     def kept(self) -> pc.Expression:
         """Filter over index rows that leaves the withdrawn ones out."""
-        sources, subjects = (pa.array(sorted(names), pa.string()) for names in (self.sources, self.subjects))
-        return ~(pc.field("source").isin(sources) | pc.field("subject").isin(subjects))
+        sources, subjects, donors = (
+            pa.array(sorted(names), pa.string()) for names in (self.sources, self.subjects, self.donors)
+        )
+        return ~(
+            pc.field("source").isin(sources)
+            | pc.field("subject").isin(subjects)
+            | pc.field("donor_sha256").isin(donors)
+        )
 
 
-def withdraw(output: Output, *, source: str | None = None, subject: str | None = None) -> bool:
-    """Withdraw all footage of a source or of a subject; False when it was withdrawn before."""
-    tombstone = {"source": source, "subject": subject}
+def withdraw(
+    output: Output, *, source: str | None = None, subject: str | None = None, donors: Iterable[str] = ()
+) -> bool:
+    """Withdraw all footage of a source or of a subject; False when it was withdrawn before.
+
+    Args:
+        donors: sha256 of the portraits that came from it.
+    """
+    tombstone = {"source": source, "subject": subject, "donors": sorted(donors)}
     if (source is None) == (subject is None):
         raise UserError("name either a source or a subject to withdraw", code=2)
     data = json.dumps(tombstone, sort_keys=True, ensure_ascii=False).encode()
@@ -52,15 +71,18 @@ def read_withdrawn(store: Store) -> Withdrawn:
     Raises:
         UserError: one cannot be read; it is not skipped, since that would show withdrawn footage.
     """
-    sources, subjects = set(), set()
+    sources: set[str] = set()
+    subjects: set[str] = set()
+    donors: set[str] = set()
     for name in store.names("withdrawn"):
         try:
             tombstone = json.loads(store.read("withdrawn", name))
             source, subject = tombstone["source"], tombstone["subject"]
+            donors.update(tombstone["donors"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"withdrawn/{name} of {store.uri} is damaged; withdraw the footage again"
             ) from error
         sources |= {source} - {None}
         subjects |= {subject} - {None}
-    return Withdrawn(frozenset(sources), frozenset(subjects))
+    return Withdrawn(frozenset(sources), frozenset(subjects), frozenset(donors))
