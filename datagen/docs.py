@@ -16,11 +16,11 @@ FOLDERS = {
     "plan": ("plan/sources-*.parquet", "Source videos, in parts. Append-only: new sources make new parts."),
     "clips": (
         "clips/<part>.parquet",
-        "The clip table, one piece per curated part. Look at it before synthesis.",
+        "The clip table, one piece per curated part.",
     ),
     "index": (
         "index/<unit>.parquet",
-        "The index, one piece per unit. A unit without a piece does not exist yet.",
+        "The index, one piece per unit. No piece, no unit.",
     ),
     "failures": ("failures/<part or unit>.parquet", "What was left out and why; nothing is lost silently."),
 }
@@ -41,23 +41,24 @@ OUT/compacted/index.parquet   the index in one file, where `compact` was run; on
 OUT/logs/  OUT/tmp/           whatever may differ between runs; nothing else does
 ```
 
-A unit appears whole or not at all: its shard, then its failures, and last of all its index piece are written under
-`tmp/`, synced and linked to their names without replacing anything. Two runs of one recipe give the same bytes.
+A unit appears whole or not at all: its shard, then its failures, and last of all its index piece are written
+under `tmp/`, synced, and linked to their names without replacing anything. Two runs of one recipe give the
+same bytes.
 
 ## Shards
 
-Plain tars in the WebDataset layout. Headers hold no times, users or hosts. The members of a clip follow each other,
-sorted by name, so that one range read fetches one file or the whole clip. All streams of a clip have the same number
-of frames, at the same times.
+Plain tars in the WebDataset layout. Headers hold no times, users or hosts. The members of a clip follow each
+other, sorted by name, so that one range read fetches one file or the whole clip. All streams of a clip have
+the same number of frames, at the same times.
 
 | member | content |
 |---|---|
 | `<clip>.video.mp4` | the target: the clip itself |
 | `<clip>.swapped.mp4`, `<clip>.styled.mp4` | the clip with another identity, with another look |
-| `<clip>.driving_video.mp4`, `driving_swapped`, `driving_styled` | that stream augmented, masked to the face, grey |
+| `<clip>.driving_video.mp4`, `.driving_swapped.mp4` ... | that stream augmented, masked to the face, grey |
 | `<clip>.mask.mp4` | foreground 255, background 0, lossless grey |
-| `<clip>.face.safetensors` | per frame, float16: `landmarks` (F, 468, 3), `irises` (F, 2, 5, 2), `box` (F, 4), \
-`pose` (F, 3), `presence` (F,); pixels of the clip, degrees |
+| `<clip>.face.safetensors` | per frame, float16: `landmarks` (F, 468, 3), `irises` (F, 2, 5, 2), \
+`box` (F, 4), `pose` (F, 3), `presence` (F,); pixels of the clip, degrees |
 | `<clip>.json` | the index row without `shard` and `members` |
 
 A clip may lack `swapped` or `styled`; `swap_refused` and `style_refused` in its row say why.
@@ -81,8 +82,7 @@ samples = webdataset.WebDataset(sorted(glob.glob("out/demo/shards/*.tar")), shar
 select split, count(*), sum(frames / fps) / 3600 as hours from 'out/demo/index/*.parquet' group by split
 ```
 
-DuckDB, webdataset and other readers of the bare files do not know of tombstones: run `compact --purge` after `remove`
-before handing shards on.
+Readers of the bare files do not know of tombstones; `Dataset` leaves withdrawn clips out at once.
 """
 
 

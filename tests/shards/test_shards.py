@@ -26,6 +26,7 @@ from datagen.layout import Output
 from datagen.publish import write_table
 from datagen.schema import FAILURES, schema_of
 from datagen.shards import Dataset, ShardWriter
+from datagen.shards.compact import compact_index
 from datagen.shards.withdrawn import withdraw
 from datagen.shards.writer import publish_unit, row_json
 
@@ -237,3 +238,14 @@ def test_face_arrays_come_back(output: Output, tmp_path: Path) -> None:
     row["members"] = shard.add(row["clip_id"], {"face.safetensors": save(arrays)})
     publish_unit(output, "p00000-u00", shard, [row], [])
     np.testing.assert_array_equal(Dataset(output.root).faces(row["clip_id"])["pose"], arrays["pose"])
+
+
+def test_a_compacted_index_reads_like_its_pieces(dataset: Output) -> None:
+    before = Dataset(dataset.root).table
+    assert compact_index(dataset) == 5
+    assert Dataset(dataset.root).table == before
+    write_unit(dataset, "p00000-u03", clips=1)
+    assert len(Dataset(dataset.root)) == 6
+    assert len(Dataset(dataset.root, "unit = 'p00000-u03' or frames = 33")) == 3
+    assert compact_index(dataset) == 6 and len(Dataset(dataset.root)) == 6
+    assert not list(dataset.tmp.iterdir())

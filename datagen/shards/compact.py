@@ -1,0 +1,53 @@
+"""Merge the index into one file, so that a set of a million clips opens in seconds; nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datagen.errors import UserError
+from datagen.layout import Output, names
+from datagen.publish import scratch
+from datagen.schema import INDEX, schema_of
+from datagen.shards.reader import PIECES
+from datagen.shards.store import Store
+
+ROWS = 65_536  # per row group
+
+
+def compact_index(output: Output) -> int:
+    """Write `compacted/index.parquet` from all index pieces; readers use it and add pieces that came later.
+
+    Returns:
+        Number of clips in it.
+
+    Raises:
+        UserError: a piece is damaged, or the disk is full.
+    """
+    store = Store.open(output.root)
+    pieces = sorted(f"{name}.parquet" for name in names(output.index))
+    schema = schema_of(INDEX).with_metadata({PIECES: json.dumps(pieces).encode()})
+    output.compacted.mkdir(exist_ok=True)
+    clips, waiting = 0, [schema.empty_table()]
+    with scratch(output.tmp, "index.parquet") as path:
+        with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+            for name in pieces:
+                table = store.table("index", name)
+                if not table.schema.equals(schema_of(INDEX)):
+                    raise UserError(f"index/{name} has other columns than this version; `verify` says which")
+                waiting.append(table)
+                clips += table.num_rows
+                if sum(item.num_rows for item in waiting) >= ROWS:
+                    _write(writer, waiting, schema)
+            _write(writer, waiting, schema)
+        os.replace(path, output.compacted / "index.parquet")
+    return clips
+
+
+def _write(writer: pq.ParquetWriter, waiting: list[pa.Table], schema: pa.Schema) -> None:
+    tables = [item.cast(schema) for item in waiting]
+    writer.write_table(pa.concat_tables(tables).combine_chunks(), row_group_size=ROWS)
+    del waiting[1:]
