@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.errors import UserError
-from datagen.layout import SHARD_NAME, Output, shard_name, temporary
+from datagen.layout import SHARD_NAME, Output, names, shard_name, temporary
 from datagen.plan import read_plan
-from datagen.publish import disk_errors, publish, read_tables, save_table, scratch
+from datagen.publish import disk_errors, publish, save_table, scratch
 from datagen.schema import CLIPS, INDEX, schema_of
-from datagen.shards.reader import PIECES, Dataset
+from datagen.shards.compact import compact_index
+from datagen.shards.reader import Dataset
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import Withdrawn, read_withdrawn, withdraw
 from datagen.shards.writer import ShardWriter
@@ -55,21 +55,10 @@ def compact(out: Output, *, purge: bool = False) -> str:
     and loses the old one last.
     """
     deleted = _purge(out) if purge else 0
-    pieces = sorted(path.name for path in out.index.glob("*.parquet"))
+    pieces = names(out.index)
     if not pieces:
         raise UserError(f"{out.root} holds no finished unit: nothing to compact")
-    table = read_tables(out.index)
-    out.compacted.mkdir(exist_ok=True)
-    final = out.compacted / "index.parquet"
-    with scratch(out.tmp, "index") as path:
-        pq.write_table(
-            table.replace_schema_metadata({PIECES: json.dumps(pieces)}).combine_chunks(),
-            path,
-            compression="zstd",
-            row_group_size=65_536,
-        )
-        path.replace(final)
-    text = f"{table.num_rows} rows of {len(pieces)} units merged into {final}"
+    text = f"{compact_index(out)} rows of {len(pieces)} units merged into {out.compacted / 'index.parquet'}"
     return f"{text}; bytes of {deleted} withdrawn clips deleted" if purge else text
 
 
