@@ -126,9 +126,13 @@ def plan(out: Output, footage: Footage, inputs: Inputs, say: Say) -> Planned:
     return planned
 
 
-def curate(out: Output, inputs: Inputs, engine: Engine, limit: int | None) -> Progress:
-    """Curate the parts that are not curated yet."""
+def curate(
+    out: Output, inputs: Inputs, engine: Engine, limit: int | None, *, retries_only: bool = False
+) -> Progress:
+    """Curate the parts that are not curated yet, and those `retry` asked for."""
     tasks, total = curate_tasks(out, limit)
+    if retries_only:
+        tasks = [task for task in tasks if "known" in task.payload]
     return _work(out, inputs, engine, "curate", "part", tasks, total - len(tasks), len(tasks))
 
 
@@ -159,14 +163,19 @@ def resume(
     Raises:
         UserError: nothing was planned there, or something changed.
     """
-    if read_record(out) is None:
-        raise UserError(f"{out.root} holds no plan; begin with `megactor-datagen plan` or `run`", code=2)
+    require_plan(out)
     inputs = gather(out, {}, recipe_file, assignments, donors, styles)
     out.create()
     out.clear_stale_tmp()
     for warning in start(out, inputs):
         say(f"warning: {warning}")
     return inputs
+
+
+def require_plan(out: Output) -> None:
+    """Raise a `UserError` where nothing was planned."""
+    if read_record(out) is None:
+        raise UserError(f"{out.root} holds no data set; begin with `megactor-datagen run` or `plan`", code=2)
 
 
 def _work(

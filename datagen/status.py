@@ -1,0 +1,78 @@
+"""How far a run is, from what is published and the status file of the driver."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from datagen.inspecting import failures_by_reason
+from datagen.layout import Output, names
+from datagen.plan import read_plan
+from datagen.recipe import Recipe
+from datagen.record import read_record, recorded_recipe
+from datagen.run import require_plan
+from datagen.shards.store import Store
+from datagen.tasks import curate_tasks, synthesise_tasks
+
+WATCH_S = 2.0
+
+
+def describe(out: Output) -> str:
+    """Parts, units, clips, failures, and what the driver said last."""
+    require_plan(out)
+    record = read_record(out)
+    recipe = recorded_recipe(record) if record else Recipe()
+    pending, parts = curate_tasks(out, None)
+    _, units_pending, units = synthesise_tasks(out, recipe)
+    failed = failures_by_reason(Store.open(out.root))
+    lines = [
+        f"{out.root}",
+        f"  plan        {read_plan(out).num_rows} sources in {parts} parts",
+        f"  curate      {parts - len(pending)} of {parts} parts",
+        f"  synthesise  {units - units_pending} of {units} units"
+        + (" so far; more follow as parts are curated" if pending else ""),
+        f"  failures    {', '.join(f'{reason} {count}' for reason, count in failed.items()) or 'none'}",
+    ]
+    driver = _driver(out)
+    if driver:
+        eta = driver.get("eta_s")
+        left = f", {tqdm.format_interval(eta)} left" if eta and driver["state"] == "running" else ""
+        lines.append(
+            f"  driver      {driver['state']} {driver['stage']}: {driver['done']}/{driver['total']} {driver['unit']}s, "
+            f"{driver['frames_per_s']} frames/s{left} (said at {driver['updated']})"
+        )
+    if pending or units_pending:
+        lines.append("  next        run the same command again to go on")
+    return "\n".join(lines)
+
+
+def watch_status(out: Output, show: Callable[[str], object]) -> None:
+    """Show the status whenever it changes, until everything planned is done or the driver has stopped."""
+    last = ""
+    while True:
+        text = describe(out)
+        if text != last:
+            show(text)
+            last = text
+        if _finished(out):
+            return
+        time.sleep(WATCH_S)
+
+
+def _finished(out: Output) -> bool:
+    driver = _driver(out)
+    if driver is None or driver["state"] in ("failed", "interrupted"):
+        return True
+    return driver["state"] == "finished" and driver["stage"] == "synthesise" and bool(names(out.index))
+
+
+def _driver(out: Output) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(out.status_json.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found
