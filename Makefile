@@ -28,6 +28,7 @@ types: setup
 
 docs: setup
 	$(BIN)/python -m datagen.docs
+	$(BIN)/python -m datagen.recipe_page
 
 check: lint types test
 

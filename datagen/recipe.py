@@ -112,7 +112,9 @@ class Encode(Frozen):
     driving: tuple[Stream, ...] = Field(STREAMS, description="streams baked as augmented, masked, grey driving video")
     crf: int = Field(18, ge=0, le=51, description="x264 constant rate factor")
     gop: int = Field(12, ge=1, le=300, description="frames between key frames; 12 reads fastest")
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "veryfast"
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = Field(
+        "veryfast", description="x264 speed preset"
+    )
     ffmpeg: str | None = Field(None, description="another ffmpeg binary, hashed into the recipe")
 
     @field_validator("streams")
@@ -126,14 +128,14 @@ class Encode(Frozen):
 class Split(Frozen):
     """Share of subjects (sources where no subject is known) in each split."""
 
-    val: float = Field(0.05, ge=0, lt=1)
-    test: float = Field(0.05, ge=0, lt=1)
+    val: float = Field(0.05, ge=0, lt=1, description="share of validation clips")
+    test: float = Field(0.05, ge=0, lt=1, description="share of test clips")
 
 
 class Recipe(Frozen):
     """All of it. Its hash names the data set: same hash, same bytes."""
 
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of every random choice")
     plan: Plan = Plan()
     curate: Curate = Curate()
     gates: Gates = Gates()
