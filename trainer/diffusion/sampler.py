@@ -63,7 +63,7 @@ def sample(
             if guided:
                 part = guide(part, config.guidance_scale, config.guidance_rescale)
             prediction[:, window] += weight[window][:, None, None, None] * part
-        latents = scheduler.step(prediction, timestep, latents).prev_sample
+        latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
         observe(Step(timestep, prediction, latents))
     return latents
 

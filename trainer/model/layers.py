@@ -41,7 +41,7 @@ class ResnetBlock(ResnetBlock2D):
             eps=1e-5,
         )
 
-    def forward(self, x_NCHW: Tensor, time_BE: Tensor, frames: int = 1, norm_frames: int = 1) -> Tensor:  # type: ignore[override]
+    def forward(self, x_NCHW: Tensor, time_BE: Tensor, frames: int = 1, norm_frames: int = 1) -> Tensor:
         """`frames` images follow one another in a clip; norms pool over `norm_frames` of them (1 or `frames`)."""
         h = F.silu(norm_over_clip(self.norm1, x_NCHW, norm_frames))
         time_BC = self.time_emb_proj(F.silu(time_BE))

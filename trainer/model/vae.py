@@ -29,11 +29,11 @@ def encode(vae: AutoencoderKL, images_N3HW: Tensor, noise_NChw: Tensor | None = 
     """Scaled latents of images in [-1, 1]: a posterior sample made with `noise`, or the mean without."""
     posterior = vae.encode(images_N3HW).latent_dist
     latents = posterior.mean if noise_NChw is None else posterior.mean + posterior.std * noise_NChw
-    return latents * vae.config.scaling_factor
+    return latents * vae.config["scaling_factor"]
 
 
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents_NChw: Tensor) -> Tensor:
     """Images in [0, 1] of scaled latents."""
-    images = vae.decode(latents_NChw / vae.config.scaling_factor).sample
+    images = vae.decode(latents_NChw / vae.config["scaling_factor"]).sample
     return (images / 2 + 0.5).clamp(0, 1)

@@ -1,0 +1,224 @@
+"""What a pass costs, in FLOP (2 for each multiply-add of a convolution, linear layer or attention; norms and such: 0).
+
+A count has two parts because their gradients differ: `dense` work has weights and costs as much again for the gradient
+of its input and as much again for that of its weights; `attention` between activations costs twice as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.config import MegActorConfig, ModelConfig
+from trainer.model.image_encoder import ImageEncoder
+from trainer.model.megactor import STAGE_GROUPS, Stage
+from trainer.model.vae import build_vae, decode, encode
+
+_DRIVEN = (
+    (3, 3, 3, 1),
+    (3, 16, 4, 2),
+    (16, 16, 3, 1),
+    (16, 32, 4, 2),
+    (32, 32, 3, 1),
+    (32, 64, 4, 2),
+    (64, 64, 3, 1),
+)
+"""Convolutions of the DrivenEncoder on frames: channels in and out, kernel, stride."""
+
+
+@dataclass(frozen=True)
+class Flops:
+    """FLOP of a forward pass."""
+
+    dense: float = 0.0
+    attention: float = 0.0
+
+    def __add__(self, other: Flops) -> Flops:
+        return Flops(self.dense + other.dense, self.attention + other.attention)
+
+    def __mul__(self, times: float) -> Flops:
+        return Flops(self.dense * times, self.attention * times)
+
+    @property
+    def forward(self) -> float:
+        """The whole pass."""
+        return self.dense + self.attention
+
+    def backward(self, weights: bool) -> float:
+        """Gradients of the inputs and, if `weights`, of the weights."""
+        return self.dense * (1 + weights) + 2 * self.attention
+
+
+@dataclass(frozen=True)
+class ModelFlops:
+    """Forward FLOP of one clip, by parameter group; `reference_read` is the denoiser's reading of the features."""
+
+    unet_spatial: Flops
+    reference_read: Flops
+    motion_modules: Flops
+    driven_encoder: Flops
+    reference_net: Flops
+
+    @property
+    def forward(self) -> float:
+        """All parts."""
+        parts = (self.unet_spatial, self.reference_read, self.motion_modules, self.driven_encoder)
+        return sum(part.forward for part in parts) + self.reference_net.forward
+
+    def training_step(self, stage: Stage) -> float:
+        """Forward and backward of one clip in a stage.
+
+        The image stage leaves the motion modules out. Gradients pass through a frozen part only if something trained
+        lies before it; in the video stage that is all of the denoiser but its first layer, which is neglected.
+        """
+        trained = STAGE_GROUPS[stage]
+        spatial = "unet_spatial" in trained
+        total = self.unet_spatial + self.reference_read
+        step = total.forward + total.backward(spatial)
+        if stage != "image":
+            step += self.motion_modules.forward + self.motion_modules.backward("motion_modules" in trained)
+        for group, part in (("driven_encoder", self.driven_encoder), ("reference_net", self.reference_net)):
+            step += part.forward + (part.backward(True) if group in trained else 0)
+        return step
+
+
+def count(config: ModelConfig, frames: int, height: int, width: int, tokens: int) -> ModelFlops:
+    """FLOP of one clip of `frames` latents of the given size, with `tokens` condition tokens."""
+    spatial, read, motion = _unet(config, config.in_channels, frames, height, width, tokens)
+    spatial += _conv(config.block_out_channels[0], config.latent_channels, 3, height * width) * frames
+    net, _, _ = _unet(config, config.latent_channels, 1, height, width, tokens)
+    widest, pixels = config.block_out_channels[0], height * width
+    tail = _transformer(widest, config.cross_attention_dim, 1, pixels, tokens)
+    kept = Flops(_dense(widest, widest, pixels))  # the last transformer's first projection
+    return ModelFlops(
+        unet_spatial=spatial,
+        reference_read=read,
+        motion_modules=motion,
+        driven_encoder=_driven_encoder(config, frames, 8 * height, 8 * width),
+        reference_net=net + tail * -1 + kept,
+    )
+
+
+def measure(run: Callable[[], object]) -> float:
+    """FLOP that torch counts while `run` is called; on the meta device nothing is computed."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def measure_frozen(config: MegActorConfig, size: int) -> dict[str, float]:
+    """Measured FLOP of the frozen parts for one image of `size` pixels: VAE both ways, and the ImageEncoder."""
+    with torch.device("meta"):
+        vae, image_encoder = build_vae(config.vae), ImageEncoder(config.image_encoder)
+        image = torch.empty(1, 3, size, size)
+        clip_image = torch.empty(1, 3, *[config.image_encoder.image_size] * 2)
+        latents = encode(vae, image)
+        return {
+            "vae_encode": measure(lambda: encode(vae, image)),
+            "vae_decode": measure(lambda: decode(vae, latents)),
+            "image_encoder": measure(lambda: image_encoder.tokens(clip_image)),
+        }
+
+
+def _dense(channels_in: int, channels_out: int, positions: int) -> float:
+    return 2.0 * channels_in * channels_out * positions
+
+
+def _conv(channels_in: int, channels_out: int, kernel: int, pixels: int) -> Flops:
+    return Flops(_dense(channels_in, channels_out, pixels) * kernel**2)
+
+
+def _resnet(channels_in: int, channels_out: int, time_channels: int, frames: int, pixels: int) -> Flops:
+    convs = _conv(channels_in, channels_out, 3, pixels) + _conv(channels_out, channels_out, 3, pixels)
+    if channels_in != channels_out:
+        convs += _conv(channels_in, channels_out, 1, pixels)
+    return convs * frames + Flops(_dense(time_channels, channels_out, 1))
+
+
+def _transformer(channels: int, token_width: int, frames: int, pixels: int, tokens: int) -> Flops:
+    # Two projections, four and two matrices of the attentions, a feed-forward of 8 + 4 widths.
+    per_frame = Flops(_dense(channels, 20 * channels, pixels), 4.0 * pixels * (pixels + tokens) * channels)
+    return per_frame * frames + Flops(_dense(token_width, 2 * channels, tokens))
+
+
+def _read(channels: int, frames: int, pixels: int) -> Flops:
+    """Keys and values of the reference once a clip, attention to as many tokens again for each frame."""
+    return Flops(_dense(channels, 2 * channels, pixels), 4.0 * pixels * pixels * channels * frames)
+
+
+def _motion(channels: int, frames: int, pixels: int) -> Flops:
+    # Two projections, two attentions of four matrices, a feed-forward of 8 + 4 widths.
+    return Flops(
+        _dense(channels, 22 * channels, pixels * frames), 2 * 4.0 * frames * frames * channels * pixels
+    )
+
+
+def _unet(
+    config: ModelConfig, channels_in: int, frames: int, height: int, width: int, tokens: int
+) -> tuple[Flops, Flops, Flops]:
+    """A UNet up to its output convolution; its reading of a reference; its motion modules."""
+    widths, layers, last = (
+        config.block_out_channels,
+        config.layers_per_block,
+        len(config.block_out_channels) - 1,
+    )
+    time_channels = 4 * widths[0]
+    spatial = _conv(channels_in, widths[0], 3, height * width) * frames
+    spatial += Flops(_dense(widths[0], time_channels, 1) + _dense(time_channels, time_channels, 1))
+    read, motion = Flops(), Flops()
+    sizes = [(height, width)]
+    for _ in range(last):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    areas = [h * w for h, w in sizes]
+
+    def layer(level: int, width_in: int, decoder: bool) -> None:
+        nonlocal spatial, read, motion
+        channels, pixels = widths[level], areas[level]
+        spatial += _resnet(width_in, channels, time_channels, frames, pixels)
+        motion += _motion(channels, frames, pixels)
+        if level < last:
+            spatial += _transformer(channels, config.cross_attention_dim, frames, pixels, tokens)
+            read += _read(channels, frames, pixels) if decoder else Flops()
+
+    skips = [widths[0]]
+    for level, channels in enumerate(widths):
+        for index in range(layers):
+            layer(level, channels if index else widths[max(level - 1, 0)], decoder=False)
+            skips.append(channels)
+        if level < last:
+            spatial += _conv(channels, channels, 3, areas[level + 1]) * frames
+            skips.append(channels)
+
+    middle, pixels = widths[-1], areas[-1]
+    spatial += _resnet(middle, middle, time_channels, frames, pixels) * 2
+    spatial += _transformer(middle, config.cross_attention_dim, frames, pixels, tokens)
+    read += _read(middle, frames, pixels)
+
+    for level in reversed(range(len(widths))):
+        for index in range(layers + 1):
+            width_in = widths[level] if index else widths[min(level + 1, last)]
+            layer(level, width_in + skips.pop(), decoder=True)
+        if level:
+            spatial += _conv(widths[level], widths[level], 3, areas[level - 1]) * frames
+    return spatial, read, motion
+
+
+def _driven_encoder(config: ModelConfig, frames: int, height: int, width: int) -> Flops:
+    total, pixels = Flops(), height * width
+    for channels_in, channels_out, kernel, stride in _DRIVEN:
+        pixels //= stride**2
+        total += _conv(channels_in, channels_out, kernel, pixels)
+    total += _conv(64, 128, 3, pixels) + _conv(128, config.driven_channels, 1, pixels)
+    return total * frames + _reference_tower(config.reference_size or 512)
+
+
+def _reference_tower(size: int) -> Flops:
+    pixels, total, narrow = size * size, _conv(3, 4, 3, size * size), 4
+    for _ in range(7):
+        pixels //= 4
+        total += _conv(narrow, 2 * narrow, 4, pixels) + _conv(2 * narrow, 2 * narrow, 3, pixels)
+        narrow *= 2
+    return total + _conv(narrow, narrow, 4, 1) + Flops(_dense(narrow, 256, 1) + _dense(256, 256, 1))
