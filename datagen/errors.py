@@ -22,6 +22,7 @@ REASONS: dict[str, str] = {
     "gaze": "the eyes move less than the recipe asks for",
     "expression": "a donor does not look neutral: grimace, open mouth or closed eyes",
     "colourless": "a donor is black-and-white or has no skin colour",
+    "covered": "a donor's eyes are behind dark or tinted glasses",
     "several_faces": "a donor portrait shows more than one face",
     "gate_motion": "pose, mouth or eyes of the result differ too much from the source",
     "gate_identity": "the result is not far enough from the source's identity",

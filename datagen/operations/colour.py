@@ -105,6 +105,22 @@ def usable_skin(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
     return _bytes(1 - cv2.GaussianBlur(foreign, (0, 0), width))
 
 
+def under_the_eyes(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> tuple[float, float]:
+    """How the skin right below the eyes differs from the middle of the face: in colour, and in darkness (Lab).
+
+    The colour is the mean of both eyes, the darkness the smaller of the two, so that a shadow on one side is none.
+    """
+    shape = image_HWC.shape[:2]
+    usual = Tone.of(image_HWC, landmarks_NC, regions.fill(regions.inner_face(landmarks_NC), shape)).median
+    lab = _lab(image_HWC)
+    differences = []
+    for outline in regions.UNDER_EYES:
+        inside = cv2.erode(regions.fill([landmarks_NC[outline, :2]], shape), np.ones((3, 3), np.uint8)) > 0
+        differences.append(np.median(lab[inside], axis=0) - usual if inside.any() else np.zeros(3))
+    lightness, *colours = np.transpose(differences)
+    return float(np.hypot(*colours).mean()), float(-lightness.max())
+
+
 def _below_mouth(landmarks_NC: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Pixels (H, W) bool on the chin's side of the line through the corners of the mouth."""
     mouth = landmarks_NC[[61, 291], :2].mean(axis=0)

@@ -75,16 +75,16 @@ def watercolour(rgb_HWC: np.ndarray) -> np.ndarray:
 
 def pencil(rgb_HWC: np.ndarray) -> np.ndarray:
     """Graphite on paper: luma divided by its surroundings, with some shading left."""
-    luma = _luma(rgb_HWC)
-    drawing = np.minimum(luma / (cv2.GaussianBlur(luma, (0, 0), 6) + 0.02), 1) ** 2
+    luma = cv2.GaussianBlur(_luma(_smooth(rgb_HWC, 20, 1)), (0, 0), 0.8)
+    drawing = np.minimum(1.02 * luma / (cv2.GaussianBlur(luma, (0, 0), 6) + 0.03), 1) ** 1.7
     shaded = drawing * (0.55 + 0.45 * np.sqrt(luma))
     return cv2.cvtColor(_bytes(shaded), cv2.COLOR_GRAY2RGB)
 
 
 def coloured_pencil(rgb_HWC: np.ndarray) -> np.ndarray:
     """Coloured strokes of light pressure on white paper."""
-    luma = _luma(rgb_HWC)
-    drawing = np.minimum(luma / (cv2.GaussianBlur(luma, (0, 0), 5) + 0.02), 1) ** 1.5
+    luma = cv2.GaussianBlur(_luma(_smooth(rgb_HWC, 20, 1)), (0, 0), 0.6)
+    drawing = np.minimum(1.02 * luma / (cv2.GaussianBlur(luma, (0, 0), 5) + 0.03), 1) ** 1.5
     pale = cv2.addWeighted(_saturated(rgb_HWC, 1.3), 0.75, np.full_like(rgb_HWC, 255), 0.25, 0)
     return cv2.multiply(pale, cv2.merge([0.25 + 0.75 * drawing] * 3), dtype=cv2.CV_8U)
 
@@ -93,7 +93,7 @@ def ink(rgb_HWC: np.ndarray) -> np.ndarray:
     """Black ink and two washes of grey."""
     luma = cv2.GaussianBlur(_luma(_smooth(rgb_HWC, 30, 2)), (0, 0), 1)
     washes = 0.25 + 0.75 * _steps(np.sqrt(luma), 3, 0.18)
-    return cv2.cvtColor(_bytes(washes * _lines(rgb_HWC, 1.2, 30)), cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(_bytes(washes * _lines(rgb_HWC, 1.4, 24)), cv2.COLOR_GRAY2RGB)
 
 
 def poster(rgb_HWC: np.ndarray) -> np.ndarray:

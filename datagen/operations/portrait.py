@@ -30,7 +30,7 @@ class Limits:
     any style above 0.095; realistic paintings pass.
     """
 
-    min_side: float = 90.0
+    min_side: float = 120.0
     min_presence: float = 0.8
     max_yaw: float = 20.0
     max_pitch: float = 16.0
@@ -39,6 +39,8 @@ class Limits:
     max_mouth_width: float = 1.10
     min_eye_opening: float = 0.18
     min_brow_height: float = 0.40
+    max_lens_colour: float = 15.0
+    max_lens_darkness: float = 25.0
     min_chroma: float = 10.0
     max_chroma: float = 45.0
     min_iris: float = 0.14
@@ -62,6 +64,8 @@ class Portrait:
         mouth_opening: between the lips, in eye distances.
         mouth_width: in eye distances.
         eye_opening: in eye widths.
+        lens_colour: colour of the skin under the eyes against the middle of the face, Lab; large behind tinted glasses.
+        lens_darkness: how much darker that skin is under either eye, Lab.
         brow_height: inner brow over inner corner of the eye, in eye distances.
         iris: diameter of the iris in eye distances; about 0.15 to 0.19 in people.
         face_length: brows to chin in eye distances; 2 to 2.3 in adults, 1.9 in small children.
@@ -76,6 +80,8 @@ class Portrait:
     mouth_opening: float
     mouth_width: float
     eye_opening: float
+    lens_colour: float
+    lens_darkness: float
     brow_height: float
     iris: float
     face_length: float
@@ -92,6 +98,7 @@ def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray)
     def between(one: int, other: int) -> float:
         return float(np.linalg.norm(landmarks_NC[one] - landmarks_NC[other])) / unit
 
+    lens_colour, lens_darkness = colour.under_the_eyes(image_HWC, landmarks_NC)
     across = np.linalg.norm(irises[:, 1:3] - irises[:, 3:5], axis=-1)
     tone = colour.Tone.of(image_HWC, landmarks_NC).median
     return Portrait(
@@ -102,6 +109,8 @@ def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray)
         mouth_opening=float(geometry.mouth_opening(landmarks_NC)),
         mouth_width=between(*_LIP_CORNERS),
         eye_opening=float(geometry.eye_opening(landmarks_NC)),
+        lens_colour=lens_colour,
+        lens_darkness=lens_darkness,
         brow_height=float(np.mean([between(*pair) for pair in _BROWS_TO_EYES])),
         iris=float(across.mean()) / unit,
         face_length=between(CHIN, _GLABELLA),
@@ -150,6 +159,12 @@ def _complaints(found: Portrait, limits: Limits) -> Iterator[tuple[bool, str, st
             f"iris {found.iris:.3f} and face length {found.face_length:.2f} eye distances, skin chroma "
             f"{found.chroma:.0f} and hue {found.hue:.0f} degrees are not those of a filmed face",
         )
+    yield high(
+        "covered", "colour of the skin under the eyes, off by", found.lens_colour, limits.max_lens_colour
+    )
+    yield high(
+        "covered", "darkness of the skin under the eyes", found.lens_darkness, limits.max_lens_darkness
+    )
 
 
 def looks_drawn(found: Portrait, limits: Limits) -> bool:

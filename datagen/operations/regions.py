@@ -11,6 +11,11 @@ EYES = (RIGHT_EYE, LEFT_EYE)
 OPENINGS = (RIGHT_EYE, LEFT_EYE, INNER_LIPS)
 FEATURES = (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, OUTER_LIPS)
 
+# Lower lid, then the fold below it back to the outer corner.
+UNDER_EYES = (
+    np.array([33, 7, 163, 144, 145, 153, 154, 155, 133, 233, 232, 231, 230, 229, 228, 31]),
+    np.array([263, 249, 390, 373, 374, 380, 381, 382, 362, 453, 452, 451, 450, 449, 448, 261]),
+)
 _BROW_TOP = np.array([127, 162, 70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300, 389, 356])
 _CENTRE = np.array([46, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 261, 291, 321, 17, 91, 61, 31])
 _GLABELLA, _FOREHEAD = 9, 151

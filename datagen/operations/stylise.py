@@ -20,6 +20,7 @@ from datagen.errors import UserError
 from datagen.faces.models import ModelInfo, checked
 from datagen.faces.types import Faces
 from datagen.operations import regions, warp
+from datagen.operations.appearance import Palette
 from datagen.operations.filters import FILTERS
 from datagen.operations.smooth import fill_gaps
 
@@ -39,6 +40,7 @@ _TRANSFORM = ModelInfo(
     "866c80c340bee8d1c72f5237476244ccd9a6c1b11afdb9e7de37591b7a2345cd",
     "Apache-2.0",
 )
+_PORTRAIT_STROKES = 0.35  # share of the drawing in a portrait's look, which is palette more than strokes
 _STYLE_SIDE = 256  # what the prediction network takes
 
 
@@ -87,14 +89,15 @@ class ArbitraryStyle:
     The style becomes one code of 100 numbers per clip, mixed with the clip's own code by `strength`. The network
     draws at `side` pixels; each result is blended with the one before, moved along by optical flow wherever the
     source confirms it, so that brush strokes stick to what they are on. Fine luma comes from the source frame, all
-    the more around eyes and mouth, which keeps the expression.
+    the more around eyes and mouth, which keeps the expression. A portrait as style transfers its appearance: first
+    its colours (skin to skin, the rest to the rest), then some of its strokes.
     """
 
     name = "arbitrary"
     models: tuple[ModelInfo, ...] = (_PREDICT, _TRANSFORM)
 
     def __init__(
-        self, *, strength: float = 0.8, side: int = 256, memory: float = 0.6, detail: float = 0.5
+        self, *, strength: float = 0.8, side: int = 256, memory: float = 0.75, detail: float = 0.5
     ) -> None:
         """Configure.
 
@@ -123,11 +126,18 @@ class ArbitraryStyle:
         middle = frames_FHWC[len(frames_FHWC) // 2]
         code = self.strength * self._code(style.image) + (1 - self.strength) * self._code(middle)
         seen = np.isfinite(faces.landmarks).all(axis=(1, 2)).any()
-        landmarks_FNC = fill_gaps(faces.landmarks) if seen else None
+        landmarks_FNC = fill_gaps(faces.landmarks) if seen else [None] * len(frames_FHWC)
+        palette = None
+        if style.kind == "portrait":
+            palette = Palette.between(
+                middle, landmarks_FNC[len(frames_FHWC) // 2], style.image, self.strength
+            )
         flow = _Flow()
         before: np.ndarray | None = None
         result = np.empty_like(frames_FHWC)
-        for index, frame in enumerate(frames_FHWC):
+        for index, source in enumerate(frames_FHWC):
+            landmarks_NC = landmarks_FNC[index]
+            frame = source if palette is None else palette(source, landmarks_NC)
             small = cv2.resize(frame, (self.side, self.side), interpolation=cv2.INTER_AREA)
             drawn = self._draw(small, code)
             moved = flow.carry(small, before)
@@ -136,8 +146,9 @@ class ArbitraryStyle:
                 weight = (self.memory * trust)[..., None]
                 drawn = weight * carried + (1 - weight) * drawn
             before = drawn
-            features = None if landmarks_FNC is None else landmarks_FNC[index]
-            result[index] = self._finish(drawn, frame, features)
+            styled = self._finish(drawn, frame, landmarks_NC)
+            share = 1.0 if palette is None else _PORTRAIT_STROKES
+            result[index] = cv2.addWeighted(styled, share, frame, 1 - share, 0)
         return result
 
     def _code(self, picture_HWC: np.ndarray) -> np.ndarray:
@@ -184,7 +195,7 @@ class ArbitraryStyle:
         grid = (-(-luma.shape[0] // step), -(-luma.shape[1] // step))
         parts = [regions.hull(landmarks_NC[part, :2]) for part in regions.FEATURES]
         near = cv2.GaussianBlur(regions.fill(parts, grid, step), (0, 0), 0.04 * size / step)
-        weight = cv2.resize(near, luma.shape[::-1]).astype(np.float32) * np.float32(0.6 / 255)
+        weight = cv2.resize(near, luma.shape[::-1]).astype(np.float32) * np.float32(0.75 / 255)
         shrink = (max(1, luma.shape[1] // step), max(1, luma.shape[0] // step))
         reach = 0.15 * size / step
 
