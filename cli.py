@@ -174,7 +174,7 @@ def synthesise(
 )
 def inspect(
     out: OutArgument,
-    where: Annotated[str | None, typer.Option("--where", metavar="SQL", help="Which clips: SQL over the index.")] = None,
+    where: Annotated[str | None, typer.Option("--where", metavar="SQL", help="Which clips: SQL of the index.")] = None,
     clip: Annotated[str | None, typer.Option("--clip", metavar="ID", help="Everything about one clip.")] = None,
     save: Annotated[Path | None, typer.Option("--save", help="Write a contact sheet PNG of the clips.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Clips listed or drawn.")] = 20,
@@ -259,7 +259,7 @@ def failures(
 @app.command(epilog="Example:  megactor-datagen retry out/demo --reason crashed --reason out_of_memory")
 def retry(
     out: OutArgument,
-    reason: Annotated[list[str] | None, typer.Option("--reason", help="Only failures of this reason; repeatable.")] = None,
+    reason: Annotated[list[str] | None, typer.Option("--reason", help="Only this reason; repeatable.")] = None,
     runner: RunnerOption = Runner.ray,
     address: AddressOption = None,
     workers: WorkersOption = None,

@@ -23,9 +23,11 @@ def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> 
     """
     found = {}
     swapper = swapper_for(recipe)
-    backends = [stylist_for(name, recipe) for name in recipe.stylise.backends]
-    used = [FaceAnalyser(), *([swapper] if swapper else []), *backends]
-    for model in (model for backend in used for model in backend.models):
+    models = [*FaceAnalyser().models]
+    models += swapper.models if swapper else ()
+    for name in recipe.stylise.backends:
+        models += stylist_for(name, recipe).models
+    for model in models:
         found[f"model {model.name}"] = model.sha256
     if donors is not None:
         for path in image_files(donors):

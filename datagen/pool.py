@@ -127,12 +127,16 @@ def freeze_pool(
     return final
 
 
-def load_pool(path: Path, analyser: FaceAnalyser) -> Pool:
-    """Usable donors of a frozen pool; landmarks are found again in the stored image."""
+def load_pool(path: Path, analyser: FaceAnalyser, withdrawn: frozenset[str] = frozenset()) -> Pool:
+    """Usable donors of a frozen pool; landmarks are found again in the stored image.
+
+    Args:
+        withdrawn: sha256 of portraits nobody may use any more.
+    """
     donors = []
     sources = []
     for row in pq.read_table(path).to_pylist():
-        if row["reason"] is None:
+        if row["reason"] is None and row["sha256"] not in withdrawn:
             donor = check_portrait(
                 decode_image(row["image"]), analyser, name=row["name"], licence=row["licence"], origin=row["origin"],
                 sha256=row["sha256"], allow_drawn=True,

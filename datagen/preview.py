@@ -37,7 +37,7 @@ def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None) ->
         f"  sources     {len(rows)} to do, {planned.table.num_rows - len(rows)} done or beyond --limit",
         f"  parts       {len(plan_parts(planned.table))}",
         f"  frames      about {frames:,.0f} (from {looked} sources probed, {unreadable} of them unreadable)",
-        f"  clips       about {kept / inputs.recipe.curate.max_frames:,.0f} or more, in {max(units, 1):,.0f} or more shards",
+        f"  clips       at least about {kept / inputs.recipe.curate.max_frames:,.0f}, in {max(units, 1):,.0f} shards",
         f"  CPU-hours   about {hours:,.2f} on one core; 0.00 GPU-hours: the recipe's backends run on the CPU",
         f"  bytes       about {kept * BYTES_PER_FRAME / 1e6:,.0f} MB",
         f"  recipe      {inputs.hash[:16]}",

@@ -127,7 +127,7 @@ def _link(tmp: Path, final: Path) -> bool:
             raise
         if final.exists():
             return False
-        os.rename(tmp, final)
+        tmp.rename(final)
     return True
 
 

@@ -28,7 +28,7 @@ class Curate(Frozen):
     size: int = Field(512, ge=64, le=2048, multiple_of=16, description="side of a clip in pixels")
     min_frames: int = Field(33, ge=1, description="shortest clip in frames")
     max_frames: int = Field(150, ge=1, le=1000, description="longest clip in frames; bounds memory per worker")
-    max_clips_per_source: int = Field(64, ge=1, description="clips taken from one source, longest shots first")
+    max_clips_per_source: int | None = Field(None, ge=1, description="clips taken from one source, longest first")
     fps: float | None = Field(None, gt=0, le=120, description="frames per second of clips; empty keeps the source's")
     max_fps: float = Field(30.0, gt=0, le=120, description="sources above are thinned by a whole factor")
     crop_scale: float = Field(2.0, ge=1.2, le=4, description="side of the crop over the median face box side")

@@ -64,7 +64,8 @@ def _lines(
     splits = Counter(table["split"].to_pylist())
     yield ""
     yield f"{out.root}: {len(dataset)} clips, {frames} frames, {seconds:.0f} s of video"
-    yield f"  sources     {used} of {sources} gave clips; splits " + ", ".join(f"{k} {v}" for k, v in sorted(splits.items()))
+    divided = ", ".join(f"{name} {count}" for name, count in sorted(splits.items()))
+    yield f"  sources     {used} of {sources} gave clips; splits {divided}"
     yield f"  left out    {_reasons(failures) or 'nothing'}"
     yield from _synthesis(table)
     for name, progress in (("curate", curated), ("synthesise", made)):
@@ -74,7 +75,8 @@ def _lines(
     spent = made.totals.get("seconds", {})
     if spent:
         per = 100 / max(made.totals.get("frames", 1), 1)
-        parts = ", ".join(f"{name} {value * per:.2f}" for name, value in sorted(spent.items(), key=lambda item: -item[1]))
+        dearest = sorted(spent.items(), key=lambda item: -item[1])
+        parts = ", ".join(f"{name} {value * per:.2f}" for name, value in dearest)
         yield f"  operations  seconds per 100 frames: {parts}"
     rejected = _rejected_donors(out)
     if rejected:

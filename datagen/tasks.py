@@ -20,6 +20,8 @@ from datagen.recipe import Recipe
 from datagen.runners import Report, Task
 from datagen.schema import CLIPS, FAILURES, INDEX, schema_of
 from datagen.seeding import seed_of
+from datagen.shards.store import Store
+from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,21 @@ def curate_tasks(out: Output, limit: int | None) -> tuple[list[Task], int]:
     rows = rows_by_part(plan, {*pending, *(part for _, part, _ in retries)})
     if limit is not None:
         pending = _enough(pending, rows, limit)
-    tasks = [Task("curate", part, {"part": part, "piece": part, "rows": rows[part], "attempt": 1}) for part in pending]
+    withdrawn = read_withdrawn(Store.open(out.root))
+    tasks = [
+        Task(
+            "curate",
+            part,
+            {
+                "part": part,
+                "piece": part,
+                "rows": rows[part],
+                "attempt": 1,
+                "refused": _withdrawn(rows[part], "source_key", withdrawn),
+            },
+        )
+        for part in pending
+    ]
     for retry, part, piece in retries:
         if piece not in done:
             wanted = set(retry.parts[part])
@@ -93,6 +109,7 @@ def curate_tasks(out: Output, limit: int | None) -> tuple[list[Task], int]:
                 "rows": [row for row in rows[part] if row["source_key"] in wanted],
                 "attempt": retry.attempt,
                 "known": sorted(_clip_ids(out, part)),
+                "refused": _withdrawn(rows[part], "source_key", withdrawn),
             }
             tasks.append(Task("curate", piece, payload))
     return tasks, len(parts) + len(retries)
@@ -123,14 +140,18 @@ def synthesise_tasks(out: Output, recipe: Recipe) -> tuple[Iterator[Task], int, 
     pending = {piece: listed for piece, listed in pending.items() if listed}
     pending_again = {name: item for name, item in again.items() if name not in done}
 
+    withdrawn = read_withdrawn(Store.open(out.root))
+
     def make() -> Iterator[Task]:
         pieces = {*pending, *(unit.rpartition("-u")[0] for _, unit, _ in pending_again.values())}
         rows = rows_by_part(read_plan(out), {f"p{piece[1:].partition('-')[0]}" for piece in pieces})
         for piece in sorted(pieces, key=lambda name: (part_number(name), name)):
             place = served[piece]
             part = f"p{piece[1:].partition('-')[0]}"
-            clips = pq.read_table(out.clips / f"{piece}.parquet", columns=["clip_id", "source_key"])
-            keys = dict(zip(clips["clip_id"].to_pylist(), clips["source_key"].to_pylist(), strict=True))
+            columns = ["clip_id", "source_key", "source", "subject"]
+            clips = pq.read_table(out.clips / f"{piece}.parquet", columns=columns).to_pylist()
+            keys = {row["clip_id"]: row["source_key"] for row in clips}
+            refused = _withdrawn(clips, "clip_id", withdrawn)
             ordered = sorted(keys)
             sources = {row["source_key"]: row for row in rows[part]}
             wanted: list[tuple[str, str, int, list[str] | None]]
@@ -153,6 +174,7 @@ def synthesise_tasks(out: Output, recipe: Recipe) -> tuple[Iterator[Task], int, 
                     "sources": {keys[clip]: sources[keys[clip]] for clip in members},
                     "pool": str(place.pool),
                     "attempt": attempt,
+                    "refused": refused,
                 }
                 yield Task("synthesise", name, payload)
 
@@ -216,6 +238,15 @@ def _served_pieces(out: Output) -> dict[str, _Place]:
                 served[piece] = _Place(pool, rank, count)
                 rank += count
     return served
+
+
+def _withdrawn(rows: list[dict[str, Any]], key: str, withdrawn: Withdrawn) -> dict[str, tuple[str, str]]:
+    """What must not be touched any more, with the reason and message of its failure row."""
+    return {
+        row[key]: ("withdrawn", "consent was withdrawn before the clip was made")
+        for row in rows
+        if withdrawn.covers(row["source"], row["subject"])
+    }
 
 
 def _enough(pending: list[str], rows: dict[str, list[dict[str, Any]]], limit: int) -> list[str]:

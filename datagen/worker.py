@@ -63,7 +63,8 @@ class Worker:
         """
         payload = dict(task.payload)
         if task.isolate:
-            payload["crashed"] = self._killers(task)
+            killers = {key: ("crashed", how) for key, how in self._killers(task).items()}
+            payload["refused"] = {**payload["refused"], **killers}
         if task.kind == "curate":
             return self._curate(payload)
         return synthesise_unit(self.out, payload, self.settings.recipe_hash, self.tools)
@@ -77,7 +78,7 @@ class Worker:
         try:
             for row in payload["rows"]:
                 made, failed = curate_source(
-                    row, self.settings.recipe, self.tools.analyser, scratch, payload.get("crashed", {})
+                    row, self.settings.recipe, self.tools.analyser, scratch, payload["refused"]
                 )
                 clips.extend(made)
                 failures.extend(failed)

@@ -1,5 +1,6 @@
-import manifests
 import pytest
+
+import manifests
 from datagen.errors import UserError
 from datagen.manifest import Manifest, load_manifest, root_of
 

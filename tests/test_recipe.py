@@ -1,4 +1,5 @@
 import pytest
+
 from datagen.errors import UserError
 from datagen.recipe import Recipe, load_recipe, recipe_hash
 

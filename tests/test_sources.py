@@ -5,11 +5,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from datagen.errors import Refusal, UserError
 from datagen.manifest import Manifest, input_manifest
 from datagen.sources import key_hash, list_sources, local_file, name_of
-from hypothesis import given
-from hypothesis import strategies as st
 
 HOSTILE = ["-rf.mp4", "a b.mp4", 'quo"te\'s.mp4', "new\nline.mp4", "ünï.mp4", "concat:x.mp4", "http:--x.mp4"]
 

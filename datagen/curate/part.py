@@ -26,20 +26,20 @@ Row = dict[str, Any]
 
 
 def curate_source(
-    row: Row, recipe: Recipe, analyser: FaceAnalyser, scratch: Path, crashed: dict[str, str]
+    row: Row, recipe: Recipe, analyser: FaceAnalyser, scratch: Path, refused: dict[str, tuple[str, str]]
 ) -> tuple[list[Row], list[Row]]:
     """Clip rows and failure rows of one source; never raises for what a source may contain.
 
     Args:
         row: the source's row of the plan.
         scratch: folder for a member copied out of its archive.
-        crashed: source key -> how, of sources known to kill the process.
+        refused: source key -> reason and message, of sources that kill the process or were withdrawn.
     """
     clips: list[Row] = []
     failures: list[Row] = []
     try:
-        if row["source_key"] in crashed:
-            raise Refusal("crashed", crashed[row["source_key"]], "report the file")
+        if row["source_key"] in refused:
+            raise Refusal(*refused[row["source_key"]])
         with refuse_unexpected(), local_file(row["path"], row["member"], scratch) as path:
             sha256 = file_sha256(path)
             with VideoReader(path) as reader:

@@ -17,8 +17,8 @@ class FrameChange:
     def __call__(self, frame_HWC: np.ndarray) -> float:
         """Distance of this RGB frame to the last one given; 0 for the first."""
         thumb = cv2.resize(frame_HWC, THUMB, interpolation=cv2.INTER_AREA)
-        histogram = cv2.calcHist([thumb], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel()
-        histogram /= histogram.sum()
+        counts = cv2.calcHist([thumb], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel()
+        histogram = counts / counts.sum()
         luma = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
         last, self._last = self._last, (histogram, luma)
         if last is None:

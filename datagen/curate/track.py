@@ -92,7 +92,7 @@ class FaceFollower:
             lost = any(track.lost for track in active)
             if index % self.detect_every == 0 or (lost and index % 2 == 0):
                 self._look(frame, index, active)
-            going = []
+            going: list[Track] = []
             for track in active:  # oldest first
                 ended = track.lost > self.max_gap or _overtaken(track, going)
                 (done if ended else going).append(track)

@@ -91,7 +91,7 @@ class Tools:
     swapper: Swapper | None
     stylists: dict[str, Stylist]
     styles: tuple[Style, ...]
-    _pools: dict[Path, Pool]
+    _pools: dict[tuple[Path, frozenset[str]], Pool]
 
     @classmethod
     def load(cls, recipe: Recipe, styles: tuple[Style, ...]) -> Tools:
@@ -99,8 +99,9 @@ class Tools:
         stylists = {name: stylist_for(name, recipe) for name in recipe.stylise.backends}
         return cls(recipe, FaceAnalyser(), swapper_for(recipe), stylists, styles, {})
 
-    def pool(self, path: Path) -> Pool:
-        """A frozen donor pool, read once."""
-        if path not in self._pools:
-            self._pools[path] = load_pool(path, self.analyser)
-        return self._pools[path]
+    def pool(self, path: Path, withdrawn: frozenset[str]) -> Pool:
+        """A frozen donor pool without withdrawn people, read once."""
+        key = (path, withdrawn)
+        if key not in self._pools:
+            self._pools[key] = load_pool(path, self.analyser, withdrawn)
+        return self._pools[key]

@@ -16,6 +16,8 @@ from datagen.faces import ModelInfo
 from datagen.layout import Output, temporary
 from datagen.record import software
 from datagen.schema import CLIP, SOURCE
+from datagen.shards.store import Store
+from datagen.shards.withdrawn import read_withdrawn
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.sources import local_file
 from datagen.synthesise.clip import MadeClip, make_clip
@@ -40,16 +42,15 @@ def make_clips(
 
     The files of a clip are gone when the next one is asked for.
     """
-    pool = tools.pool(Path(payload["pool"]))
+    pool = tools.pool(Path(payload["pool"]), read_withdrawn(Store.open(out.root)).donors)
     order = {clip_id: rank for rank, clip_id in enumerate(sorted(payload["order"]), payload["rank"])}
     for clip in read_clips(out, payload["piece"], payload["clip_ids"]):
         source = payload["sources"][clip["source_key"]]
         folder = scratch / "clip"
         folder.mkdir()
         try:
-            crash = payload.get("crashed", {}).get(clip["clip_id"])
-            if crash is not None:
-                raise Refusal("crashed", crash, "report the clip")
+            if clip["clip_id"] in payload["refused"]:
+                raise Refusal(*payload["refused"][clip["clip_id"]])
             with refuse_unexpected(), local_file(source["path"], source["member"], folder) as path:
                 made = make_clip(clip, path, tools.recipe, tools, pool, order[clip["clip_id"]], folder)
             yield clip, made
@@ -64,8 +65,8 @@ def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -
 
     Args:
         payload: `unit`, `part`, `piece` (of the clip table), `clip_ids`, `sources` (source key -> plan row), `pool` (file), `order` (all clip
-            ids of the planned unit) and `rank` of the first of them in the pool, `attempt`, and perhaps `crashed`
-            (clip id -> how) of clips known to kill the process.
+            ids of the planned unit) and `rank` of the first of them in the pool, `attempt`, and `refused`
+            (clip id -> reason and message) of clips that kill the process or were withdrawn.
 
     Returns:
         Counters for the summary.

@@ -1,11 +1,12 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
 from datagen.curate.crop import Crop, choose_crop, square_side
 from datagen.curate.shots import FrameChange, find_cuts
 from datagen.curate.timeline import timeline
 from datagen.media import VideoInfo
 from datagen.recipe import load_recipe
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def info(fps, *, constant=True, frames=100):

@@ -1,0 +1,182 @@
+"""The whole way, on made talking heads: what comes out, and that it comes out the same however it is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+import webdataset
+
+from datagen.inspecting import read_failures
+from datagen.layout import Output
+from datagen.plan import read_plan
+from datagen.shards import Dataset
+from datagen.verify import verify
+
+from .conftest import ROOT, command, published
+
+
+def run_arguments(footage, recipe, out, *more):
+    return ["run", "--input", footage, "--recipe", recipe, "--output", out, *more]
+
+
+def test_every_source_ends_as_a_row_or_a_failure(reference):
+    out, done = reference
+    data = Dataset(out)
+    failed = read_failures(out).to_pylist()
+    planned = set(read_plan(Output(out))["source"].to_pylist())
+    assert planned == set(data.table["source"].to_pylist()) | {row["source"] for row in failed}
+    reasons = {row["source"]: row["reason"] for row in failed if row["stream"] is None}
+    assert set(reasons) == {"corrupt.mp4", "text.mp4", "zero.mp4", "no face.mp4"}
+    assert reasons["zero.mp4"] == "empty_file"
+    assert reasons["no face.mp4"] == "no_face"
+    assert len(data) == 4
+    for text in ("4 clips", "left out", "identity distance", "motion kept", "frames/s", "inspect"):
+        assert text in done.stdout
+
+
+def test_a_clip_holds_what_the_index_says(reference):
+    out, _ = reference
+    data = Dataset(out)
+    row = data.row(0)
+    assert row["consent"] == row["licence"] == "unstated"
+    assert json.loads(data.read(row, "json"))["clip_id"] == row["clip_id"]
+    faces = data.faces(row)
+    assert faces["landmarks"].shape == (row["frames"], 468, 3)
+    for stream in ("video", "swapped", "styled", "driving_video", "driving_swapped", "driving_styled", "mask"):
+        assert f"{stream}.mp4" in data.suffixes(row), (stream, row["swap_refused"], row["style_refused"])
+        assert data.frames(row, stream).shape == (row["frames"], 128, 128, 3)
+    driving = data.frames(row, "driving_swapped", [0])[0]
+    assert np.ptp(driving, axis=-1).max() <= 2, "driving frames are grey"
+    assert (driving == 0).mean() > 0.3, "everything but the face is black"
+    assert set(np.unique(data.frames(row, "mask", [5]))) <= {0, 255}
+    source, swapped = data.frames(row, "video", [3])[0], data.frames(row, "swapped", [3])[0]
+    assert np.abs(source.astype(int) - swapped).mean() > 1
+    assert row["identity_to_source"] > 0.35
+    assert {stream["stream"] for stream in row["augmentations"]} == {"video", "swapped", "styled"}
+
+
+def test_common_tools_open_it(reference):
+    out, _ = reference
+    samples = list(webdataset.WebDataset(sorted(str(path) for path in (out / "shards").glob("*.tar")), shardshuffle=False))
+    assert sorted(sample["__key__"] for sample in samples) == sorted(Dataset(out).table["clip_id"].to_pylist())
+    count = duckdb.sql(f"select count(*), min(frames) from '{out}/index/*.parquet'").fetchone()
+    assert count == (4, 24)
+
+
+def test_verify_finds_it_sound(reference):
+    out, _ = reference
+    assert verify(out, deep=True).faults == []
+    assert not list((out / "tmp").iterdir())
+
+
+def test_a_second_run_changes_nothing(reference, footage, recipe):
+    out, _ = reference
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    hashes = published(out)
+    command(*run_arguments(footage, recipe, out, "--runner", "local"))
+    assert published(out) == hashes
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")} == before
+
+
+def test_ray_gives_the_same_bytes(reference, footage, recipe, tmp_path):
+    out = tmp_path / "out"
+    command(*run_arguments(footage, recipe, out, "--workers", "2"))
+    assert published(out) == published(reference[0])
+
+
+def test_a_killed_driver_resumes_to_the_same_bytes(reference, footage, recipe, tmp_path):
+    out = tmp_path / "out"
+    arguments = [sys.executable, str(ROOT / "cli.py"), *map(str, run_arguments(footage, recipe, out, "--runner", "local"))]
+    with subprocess.Popen(
+        arguments, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as driver:
+        deadline = time.monotonic() + 300
+        while not list((out / "index").glob("*.parquet")) and driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        driver.send_signal(signal.SIGKILL)
+    done = {path: path.stat() for path in out.rglob("*") if path.is_file() and path.parent.name in ("index", "shards")}
+    assert any(path.parent.name == "index" for path in done)
+    command(*run_arguments(footage, recipe, out, "--runner", "local"))
+    for path, stat in done.items():
+        now = path.stat()
+        assert (now.st_ino, now.st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns), f"{path.name} was touched"
+    assert published(out) == published(reference[0])
+    assert not list((out / "tmp").iterdir())
+
+
+def test_stages_alone_give_the_same_as_run(reference, footage, recipe, tmp_path):
+    out = tmp_path / "out"
+    command("plan", "--input", footage, "--recipe", recipe, "--output", out)
+    command("curate", out, "--runner", "local")
+    assert len(list((out / "clips").glob("*.parquet"))) == 4
+    command("synthesise", out, "--runner", "local", "--recipe", recipe)
+    assert published(out) == published(reference[0])
+
+
+@pytest.mark.parametrize("change", [["--set", "swap.shape=0.5"], ["--donors", "donors"]])
+def test_a_changed_recipe_is_refused_by_name(reference, footage, recipe, change, tmp_path):
+    if change[0] == "--donors":
+        from PIL import Image
+
+        from datagen.demo import portraits
+
+        (tmp_path / "donors").mkdir()
+        Image.fromarray(portraits()[0].image).save(tmp_path / "donors" / "one.png")
+        change = ["--donors", str(tmp_path / "donors")]
+    done = command(*run_arguments(footage, recipe, reference[0], *change, "--runner", "local"), check=False)
+    assert done.returncode == 2
+    assert "swap.shape was 0.9, now 0.5" in done.stderr or "donor one.png was added" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_dry_run_touches_nothing(footage, recipe, tmp_path):
+    out = tmp_path / "out"
+    done = command(*run_arguments(footage, recipe, out, "--dry-run"))
+    assert "8 to do" in done.stdout
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["run", "--output", "x"], 2, "give either a MANIFEST or"),
+        (["run", "nosuch", "--output", "x"], 2, "no manifest 'nosuch'"),
+        (["run", "--input", "nowhere", "--output", "x"], 2, "does not exist"),
+        (["run", "--input", ".", "--output", "x", "--set", "swap.shap=1"], 2, "did you mean 'shape'"),
+        (["inspect", "nowhere"], 1, "no finished unit"),
+        (["verify", "nowhere"], 1, "nothing to verify"),
+        (["curate", "nowhere"], 2, "holds no data set"),
+        (["run"], 2, "--output"),
+    ],
+)
+def test_mistakes_are_one_line_and_a_code(arguments, code, text, tmp_path):
+    done = command(*arguments, check=False, cwd=tmp_path)
+    assert done.returncode == code
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_usable_is_an_error(tmp_path, recipe):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.mp4").write_text("no video")
+    done = command(*run_arguments(folder, recipe, tmp_path / "out", "--runner", "local"), check=False)
+    assert done.returncode == 1
+    assert "nothing usable came out" in done.stderr
+    assert "unreadable 1" in done.stderr
+
+
+def test_an_empty_folder_is_an_error(tmp_path, recipe):
+    (tmp_path / "in").mkdir()
+    done = command(*run_arguments(tmp_path / "in", recipe, tmp_path / "out"), check=False)
+    assert (done.returncode, "no video found" in done.stderr) == (1, True)
+    assert not (Path(tmp_path) / "out").exists()
