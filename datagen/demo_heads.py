@@ -11,9 +11,9 @@ eye distances.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -62,9 +62,12 @@ class TalkingHead:
     def __len__(self) -> int:
         return len(self.yaw)
 
-    def save(self, path: Path) -> None:
-        """Write everything as `.npz`, the same bytes for the same motion."""
-        np.savez(path, **asdict(self))
+    def to_json(self) -> str:
+        """Everything as JSON, numbers to a millionth."""
+        values = {
+            name: np.round(np.asarray(value, float), 6).tolist() for name, value in asdict(self).items()
+        }
+        return json.dumps(values, indent=1)
 
 
 def talking_head(
@@ -90,7 +93,7 @@ def talking_head(
         The frames, made one by one, each of the portrait's size; and the truth.
     """
     truth = motion(frames, fps, seed, yaw=yaw)
-    return _Head(portrait_HWC, landmarks_NC).frames(truth), truth
+    return Head(portrait_HWC, landmarks_NC).frames(truth), truth
 
 
 def motion(frames: int, fps: float, seed: int, *, yaw: float = 13.0) -> TalkingHead:
@@ -124,7 +127,7 @@ def motion(frames: int, fps: float, seed: int, *, yaw: float = 13.0) -> TalkingH
     )
 
 
-class _Head:
+class Head:
     """A portrait cut into triangles, ready to be moved."""
 
     def __init__(self, portrait_HWC: np.ndarray, landmarks_NC: np.ndarray) -> None:
@@ -145,9 +148,10 @@ class _Head:
         self.mouth = _Mouth(portrait_HWC, self.face_NC, self.unit)
 
     def frames(self, truth: TalkingHead) -> Iterator[np.ndarray]:
+        """The portrait moved as `truth` says, frame by frame."""
         for index in range(len(truth)):
             moved_PC = self._moved(truth, index)
-            yield self.mouth.draw(self._drawn(moved_PC), moved_PC)
+            yield self.mouth.draw(self.drawn(moved_PC), moved_PC)
 
     def _moved(self, truth: TalkingHead, index: int) -> np.ndarray:
         gap = float(truth.mouth[index]) * WIDE_OPEN * self.unit
@@ -155,13 +159,19 @@ class _Head:
         bend_NC = opening * self.jaw_NC + closing * self.shut_NC
         for lid_NC in self.lids:
             bend_NC = bend_NC + lid_NC * float(truth.blink[index])
-        bend_PC = np.concatenate([bend_NC, bend_NC[FACE_OVAL][self._near_Q] * self._fade_Q[:, None]])
+        bent_PC = self.carried(bend_NC)
         turn = rotation(truth.yaw[index], truth.pitch[index], truth.roll[index]) * float(truth.scale[index])
         shift = np.array([truth.shift_x[index], truth.shift_y[index], 0.0]) * self.size[0]
-        turned_PC = (self.points_PC + bend_PC - self.centre) @ turn.T + self.centre + shift
+        turned_PC = (bent_PC - self.centre) @ turn.T + self.centre + shift
         return self.points_PC + self.follows_P[:, None] * (turned_PC - self.points_PC)
 
-    def _drawn(self, moved_PC: np.ndarray) -> np.ndarray:
+    def carried(self, bend_NC: np.ndarray) -> np.ndarray:
+        """All points after the landmarks were displaced by `bend_NC`: those around follow their nearest outline."""
+        return self.points_PC + np.concatenate(
+            [bend_NC, bend_NC[FACE_OVAL][self._near_Q] * self._fade_Q[:, None]]
+        )
+
+    def drawn(self, moved_PC: np.ndarray) -> np.ndarray:
         grid = grid_size(self.size[1], self.size[0])
         front_T = np.sign(_areas(moved_PC, self.triangles)) == np.sign(_areas(self.points_PC, self.triangles))
         front_T[-len(CLOSING_TRIANGLES) :] = False

