@@ -1,0 +1,122 @@
+"""The clips of one data set packed for training: where each needed file lies, some 100 bytes a clip.
+
+Loader workers get this instead of the index, whose hashes, boxes and names take kilobytes a clip.
+Shapes: N clips, M file suffixes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from datagen.shards.store import Store
+
+if TYPE_CHECKING:
+    from trainer.data.precomputed import Latents
+
+# Files closer than this are fetched by one range read: a request costs more than the bytes between.
+_GAP = 1 << 20
+
+
+class MissingFileError(Exception):
+    """A clip has no file of a suffix."""
+
+
+class DamagedFileError(Exception):
+    """The bytes of a file are not those that were written."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips by number, in the order of the index.
+
+    Attributes:
+        store: where the data set lies.
+        ids: clip ids.
+        shard_names, shard_N: file of each clip under `shards/`.
+        frames_N, fps_N: length and rate.
+        suffixes: files that may be read, such as `video.mp4`.
+        offset_NM, size_NM: place in the shard; size -1 where the clip lacks the file.
+        check_NM: first 8 bytes of the sha256, as one big-endian number.
+        warp_N32: scale and aspect of the baked driving streams, in the order of `KINDS`.
+        size: side of the frames in pixels.
+        latents: precomputed latents of the same clips.
+    """
+
+    store: Store
+    ids: pa.StringArray
+    shard_names: tuple[str, ...]
+    shard_N: np.ndarray
+    frames_N: np.ndarray
+    fps_N: np.ndarray
+    suffixes: tuple[str, ...]
+    offset_NM: np.ndarray
+    size_NM: np.ndarray
+    check_NM: np.ndarray
+    warp_N32: np.ndarray
+    size: int
+    latents: Latents | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames_N)
+
+    def clip_id(self, number: int) -> str:
+        """Id of a clip."""
+        clip_id: str = self.ids[number].as_py()
+        return clip_id
+
+    def has(self, number: int, suffix: str) -> bool:
+        """Whether the clip has the file."""
+        return bool(self.size_NM[number, self.suffixes.index(suffix)] >= 0)
+
+    def read(self, number: int, suffixes: Sequence[str], *, check: bool = True) -> dict[str, memoryview]:
+        """Files of a clip by as few range reads as sensible.
+
+        Args:
+            number: of the clip.
+            suffixes: files wanted.
+            check: compare with the hash in the index.
+
+        Raises:
+            MissingFileError, DamagedFileError: naming the suffix.
+            UserError: the shard is missing or cut short.
+        """
+        columns = sorted(
+            (self.suffixes.index(suffix) for suffix in set(suffixes)),
+            key=lambda m: int(self.offset_NM[number, m]),
+        )
+        for column in columns:
+            if self.size_NM[number, column] < 0:
+                raise MissingFileError(f"the clip has no {self.suffixes[column]}")
+        places = [(int(self.offset_NM[number, m]), int(self.size_NM[number, m])) for m in columns]
+        shard = self.shard_names[self.shard_N[number]]
+        contents = read_ranges(self.store, ("shards", shard), places)
+        if check:
+            for column, content in zip(columns, contents, strict=True):
+                digest = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+                if digest != self.check_NM[number, column]:
+                    name = self.suffixes[column]
+                    raise DamagedFileError(f"the bytes of {name} differ from the index's sha256")
+        return {self.suffixes[m]: content for m, content in zip(columns, contents, strict=True)}
+
+
+def read_ranges(store: Store, path: tuple[str, ...], places: Sequence[tuple[int, int]]) -> list[memoryview]:
+    """Contents at (offset, size), ascending; near ones share a range read."""
+    groups: list[list[tuple[int, int]]] = []
+    for place in places:
+        end = sum(groups[-1][-1]) if groups else 0
+        if groups and place[0] - end <= _GAP:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    contents = []
+    for group in groups:
+        start, stop = group[0][0], sum(group[-1])
+        data = memoryview(store.read(*path, offset=start, size=stop - start))
+        contents += [data[offset - start : offset - start + size] for offset, size in group]
+    return contents

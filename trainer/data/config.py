@@ -1,0 +1,69 @@
+"""What a training sample is made of: data sets, frames, drivers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from datagen.config import Frozen
+
+Kind = Literal["original", "swapped", "styled"]
+
+KINDS: tuple[Kind, ...] = ("original", "swapped", "styled")
+STREAM_OF: dict[Kind, str] = {"original": "video", "swapped": "swapped", "styled": "styled"}
+
+
+class Source(Frozen):
+    """One data set and the clips of it to take."""
+
+    path: str = Field(description="output folder of the pipeline, or a URI such as s3://bucket/set")
+    weight: float | None = Field(
+        None, gt=0, description="share of the samples; empty: by its number of clips"
+    )
+    where: str | None = Field(None, description="SQL over the index columns, such as `gaze_movement > 0.05`")
+
+
+class Drivers(Frozen):
+    """How often each kind of driving video is taken; a kind that a clip lacks gives its share to those it has."""
+
+    original: float = Field(default=0.5, ge=0)
+    swapped: float = Field(default=0.25, ge=0)
+    styled: float = Field(default=0.25, ge=0)
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> Drivers:
+        if self.original + self.swapped + self.styled <= 0:
+            raise ValueError("original, swapped and styled are all 0; give at least one a positive rate")
+        return self
+
+    def rate(self, kind: Kind) -> float:
+        """Unnormalised rate of a kind."""
+        return {"original": self.original, "swapped": self.swapped, "styled": self.styled}[kind]
+
+
+class DataConfig(Frozen):
+    """One training sample. The defaults are those of stage 2; images are `frames = 1`."""
+
+    frames: int = Field(12, ge=1, le=256, description="frames of target and driver; 1 trains on images")
+    frame_rate: float = Field(
+        12.5, gt=0, description="frames per second of a sample, reached by whole strides"
+    )
+    references: int = Field(
+        4, ge=0, description="candidate reference frames of a clip, fixed by its id; 0: any frame"
+    )
+    drivers: Drivers = Drivers()
+    driving: Literal["online", "baked"] = Field(
+        "online", description="augment and mask the raw streams now, or take the baked `driving_*` streams"
+    )
+    warp_rate: float = Field(
+        0.25, ge=0, le=1, description="share of online drivers with another scale and aspect"
+    )
+    warp_low: float = Field(0.8, gt=0, le=1, description="smallest scale and aspect")
+    warp_high: float = Field(1.2, ge=1, le=2, description="largest scale and aspect")
+    mask: Literal["box", "hull"] = Field("box", description="what online drivers show: face box or hull")
+    precomputed: Literal["auto", "always", "never"] = Field(
+        "auto", description="latents and tokens from `precompute`: where all clips have them, always, never"
+    )
+    clip_size: int = Field(224, ge=1, description="side in pixels of the image CLIP sees")
+    check_bytes: bool = Field(True, description="compare what is read with the sha256 in the index")

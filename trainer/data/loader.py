@@ -1,0 +1,194 @@
+"""Batches of one rank from the global order, made ahead by worker processes.
+
+Batch `n` of the run is cut from the global order as `ranks` consecutive runs of `batch_size` slots; this rank takes
+its own. All that must be kept for a resume is how many slots all ranks together have consumed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.context import BaseContext
+from typing import Any
+
+import cv2
+import pyarrow as pa
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datagen.errors import UserError
+from trainer.data.batch import Batch, collate
+from trainer.data.sample import Sample
+from trainer.data.training_data import NoUsableClipError, TrainingData
+
+
+class Loader:
+    """Iterates over batches, on from where it stands.
+
+    Args:
+        data: what to train on.
+        batch_size: samples a batch of this rank.
+        rank, ranks: which share of the global order.
+        workers: processes that make samples; 0 makes them here. They run one thread each.
+        prefetch: batches each worker is ahead.
+        pin_memory: hand out page-locked tensors.
+        slots: stop before this slot, and begin at slot 0 again with the next iteration (validation); None goes on
+            without end (training).
+
+    Attributes:
+        position: slots all ranks have consumed; the next batch begins here.
+        bad: clip id -> why it could not be used, of all batches handed out.
+        replaced: samples another clip had to stand in for.
+        wait_s: seconds spent waiting for batches.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        workers: int = 0,
+        prefetch: int = 2,
+        pin_memory: bool = False,
+        slots: int | None = None,
+    ) -> None:
+        if not 0 <= rank < ranks:
+            raise ValueError(f"rank is {rank}; it must lie in 0..{ranks - 1}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give a positive number")
+        self.data, self.batch_size, self.rank, self.ranks, self.slots = data, batch_size, rank, ranks, slots
+        self.position = 0
+        self.bad: dict[str, str] = {}
+        self.replaced = 0
+        self.wait_s = 0.0
+        self._batches: Iterator[Batch | str] | None = None
+        many: dict[str, Any] = {
+            "num_workers": workers,
+            "prefetch_factor": prefetch,
+            "persistent_workers": True,
+            "multiprocessing_context": _processes(),
+            "worker_init_fn": _start_worker,
+        }
+        self._loader: DataLoader[Any] = DataLoader(
+            _Samples(data),
+            batch_sampler=_Share(self),
+            collate_fn=_collate,
+            pin_memory=pin_memory,
+            **(many if workers else {}),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.slots is not None:
+            self.position, self._batches = 0, None
+        while True:
+            batch = self._next()
+            if batch is None:
+                return
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position in the data, for a checkpoint; the same on every rank."""
+        return {"position": self.position, "fingerprint": self.data.fingerprint, "ranks": self.ranks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+        """Go on where a checkpoint was made, on any number of ranks.
+
+        Returns:
+            What the user should know about the resume.
+
+        Raises:
+            UserError: the data or the seed is not the checkpoint's.
+        """
+        if state["fingerprint"] != self.data.fingerprint:
+            raise UserError(
+                "the data set, its selection, weights or the seed changed since the checkpoint, so the order of "
+                "samples cannot be continued; restore them, or begin a new run with --init"
+            )
+        self.position = state["position"]
+        self._batches = None
+        if state["ranks"] != self.ranks:
+            return [
+                f"the checkpoint was made on {state['ranks']} ranks, this run has {self.ranks}: "
+                f"the order of samples goes on at {self.position}, the batches are cut anew"
+            ]
+        return []
+
+    def _next(self) -> Batch | None:
+        started = time.perf_counter()
+        if self._batches is None:
+            self._batches = iter(self._loader)
+        batch = next(self._batches, None)
+        self.wait_s += time.perf_counter() - started
+        if batch is None:
+            self._batches = None
+            return None
+        if isinstance(batch, str):
+            raise UserError(batch)
+        self.position += self.batch_size * self.ranks
+        self.bad |= {skipped.clip_id: skipped.reason for skipped in batch.skipped}
+        self.replaced += batch.replaced
+        return batch
+
+
+class _Samples(Dataset[Sample | str]):
+    """`TrainingData` as torch wants it. An error is handed on as its text, to be raised in the training process."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self._data = data
+
+    def __getitem__(self, slot: int) -> Sample | str:
+        try:
+            return self._data.sample(slot)
+        except NoUsableClipError as error:
+            return str(error)
+
+
+class _Share(Sampler[list[int]]):
+    """Slots of each batch of the loader's rank, from the loader's position on."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[list[int]]:
+        loader = self._loader
+        first = loader.position + loader.rank * loader.batch_size
+        while True:
+            end = first + loader.batch_size
+            slots = list(range(first, end if loader.slots is None else min(end, loader.slots)))
+            if not slots:
+                return
+            yield slots
+            first += loader.batch_size * loader.ranks
+
+
+def _collate(samples: Sequence[Sample | str]) -> Batch | str:
+    made = []
+    for sample in samples:
+        if isinstance(sample, str):
+            return sample
+        made.append(sample)
+    return collate(made)
+
+
+def _processes() -> BaseContext:
+    """Workers come from a clean process that has imported what they need, once.
+
+    Forks of the training process would copy the locks of its threads (CUDA, Ray, an object store's client) in whatever
+    state they are.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trainer.data.loader"])
+    return context
+
+
+def _start_worker(worker: int) -> None:
+    """One thread each: the processes are the parallelism. Ctrl-C is the training process's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)

@@ -1,0 +1,77 @@
+"""Open data sets for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datagen.errors import UserError
+from trainer.data.config import DataConfig, Source
+from trainer.data.index import Opened, open_clips
+from trainer.data.training_data import TrainingData
+
+
+def open_training_data(
+    sources: Sequence[Source], config: DataConfig, seed: int, *, split: str | None = "train"
+) -> TrainingData:
+    """Data sets mixed by weight.
+
+    Args:
+        sources: at least one; all or none with a weight.
+        config: of a sample.
+        seed: of the order and every choice.
+        split: clips of this split; None for all.
+
+    Raises:
+        UserError: no usable clip in one of the sets, sets that cannot share a batch, or latents that are missing
+            where `precomputed: always` asks for them.
+    """
+    if not sources:
+        raise UserError("training needs a data set; give --data", code=2)
+    weights = [source.weight for source in sources if source.weight is not None]
+    if weights and len(weights) != len(sources):
+        raise UserError("give a weight to every data set or to none", code=2)
+    opened = [open_clips(source, config, split) for source in sources]
+    notes = []
+    sizes = {item.clips.size: source.path for item, source in zip(opened, sources, strict=True)}
+    if len(sizes) > 1:
+        raise UserError(f"the data sets have clips of different sizes, which cannot share a batch: {sizes}")
+    if config.precomputed != "never":
+        why_not = _no_latents(opened, sources)
+        if why_not is None:
+            opened = [item.with_latents() for item in opened]
+        elif config.precomputed == "always":
+            raise UserError(f"precomputed is 'always', but {why_not}; run `precompute` or set it to 'auto'")
+        elif any(item.found.latents is not None for item in opened):
+            notes.append(f"encoding in line: {why_not}")
+    left_out = {clip_id: why for item in opened for clip_id, why in item.left_out.items()}
+    if left_out:
+        clip_id, why = next(iter(left_out.items()))
+        notes.append(f"{len(left_out)} clips are left out, the first is {clip_id}: {why}")
+    return TrainingData(
+        [item.clips for item in opened],
+        weights or None,
+        config,
+        seed,
+        left_out=left_out,
+        recipes=sorted({recipe for item in opened for recipe in item.recipes}),
+        notes=notes,
+    )
+
+
+def _no_latents(opened: Sequence[Opened], sources: Sequence[Source]) -> str | None:
+    """Why precomputed latents cannot be used for all clips, or None where they can."""
+    for item, source in zip(opened, sources, strict=True):
+        if item.found.latents is None or item.found.missing:
+            return f"{item.found.missing} of {len(item.clips)} clips of {source.path} have no latents"
+        if len(item.found.failed) == len(item.clips):
+            return f"the latents of all clips of {source.path} failed"
+    first = opened[0].found.latents
+    assert first is not None
+    for item, source in zip(opened, sources, strict=True):
+        latents = item.found.latents
+        assert latents is not None
+        if latents.settings != first.settings or latents.shape != first.shape:
+            return (
+                f"the latents of {source.path} were made with other settings than those of {sources[0].path}"
+            )
+    return None

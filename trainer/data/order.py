@@ -1,0 +1,99 @@
+"""The one global order of samples, from which every rank and loader worker takes its own.
+
+A run sees an endless row of slots. Slot `s` names a clip by (seed, s) alone, so the order is the same on any number
+of ranks and workers, and the whole position of a run is one number: the next slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datagen.seeding import rng
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slot falls: data set, the pass over it, and the position in that pass."""
+
+    epoch: int
+    source: int
+    turn: int
+    position: int
+
+
+class Order:
+    """Shuffled passes over several data sets, mixed in fixed shares.
+
+    An epoch has as many slots as there are clips. Each data set fills its share of them by shuffled passes of its
+    own, which run on across epochs: no clip comes a second time before all of its set came once. Without weights
+    the shares are those of the clips, and an epoch holds every clip once.
+
+    Args:
+        sizes: clips of each data set, all positive.
+        weights: share of each data set, positive, in any unit; None for the number of clips.
+        seed: of the order.
+    """
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float] | None = None, seed: int = 0) -> None:
+        self.sizes = tuple(sizes)
+        self.seed = seed
+        self.counts = _shares(self.sizes, weights)
+        self.epoch_slots = sum(self.counts)
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._passes: dict[tuple[int, int], np.ndarray] = {}
+
+    def place(self, slot: int) -> Place:
+        """Where a slot falls."""
+        epoch, position = divmod(slot, self.epoch_slots)
+        sources, ranks = self._epoch(epoch)
+        source = int(sources[position])
+        turn, within = divmod(epoch * self.counts[source] + int(ranks[position]), self.sizes[source])
+        return Place(epoch, source, turn, within)
+
+    def clips(self, place: Place) -> Iterator[int]:
+        """Clip number at the place, then those that stand in for it, in the order of its pass: each clip once."""
+        shuffled = self._pass(place.source, place.turn)
+        for step in range(len(shuffled)):
+            yield int(shuffled[(place.position + step) % len(shuffled)])
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Data set of every slot of an epoch, and how often it came before in the epoch."""
+        if epoch not in self._epochs:
+            sources = np.repeat(np.arange(len(self.sizes), dtype=np.int16), self.counts)
+            rng(self.seed, "mix", epoch).shuffle(sources)
+            ranks = np.empty(len(sources), np.int32)
+            for source, count in enumerate(self.counts):
+                ranks[sources == source] = np.arange(count)
+            self._epochs = _latest(self._epochs) | {epoch: (sources, ranks)}
+        return self._epochs[epoch]
+
+    def _pass(self, source: int, turn: int) -> np.ndarray:
+        key = (source, turn)
+        if key not in self._passes:
+            shuffled = rng(self.seed, "order", source, turn).permutation(self.sizes[source]).astype(np.int32)
+            older = {k: v for k, v in self._passes.items() if k[0] != source or k[1] >= turn - 1}
+            self._passes = older | {key: shuffled}
+        return self._passes[key]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the shuffled arrays, which are made again where they are needed."""
+        return vars(self) | {"_epochs": {}, "_passes": {}}
+
+
+def _latest(epochs: dict[int, tuple[np.ndarray, np.ndarray]]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Only the newest epoch is kept beside the one asked for: prefetching straddles two at most."""
+    return {epoch: epochs[epoch] for epoch in sorted(epochs)[-1:]}
+
+
+def _shares(sizes: tuple[int, ...], weights: Sequence[float] | None) -> tuple[int, ...]:
+    """Slots of each data set in an epoch: whole numbers nearest to the weights, none below 1."""
+    if weights is None:
+        return sizes
+    exact = np.asarray(weights, float) / sum(weights) * sum(sizes)
+    counts = np.floor(exact).astype(int)
+    for source in np.argsort(counts - exact, kind="stable")[: sum(sizes) - counts.sum()]:
+        counts[source] += 1
+    return tuple(int(max(1, count)) for count in counts)

@@ -1,0 +1,26 @@
+"""The image CLIP sees: the reference's background, at CLIP's size, still in uint8.
+
+`trainer.model.image_encoder.clip_pixels` gives the same numbers from this small image as from the full one; loader
+workers make it, so that the resize does not hold up training. (They do without the model's packages.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def background_of(mask_HW: np.ndarray) -> np.ndarray:
+    """(H, W) uint8, 1 on background, of a foreground mask."""
+    return (mask_HW < 128).astype(np.uint8)
+
+
+def clip_image(reference_HW3: np.ndarray, background_HW: np.ndarray, size: int) -> np.ndarray:
+    """(size, size, 3) uint8: the person black, bicubic to a short side of `size` (Pillow), centre crop."""
+    image = Image.fromarray(reference_HW3 * background_HW[..., None])
+    short = min(image.size)
+    image = image.resize(
+        (int(size * image.width / short), int(size * image.height / short)), Image.Resampling.BICUBIC
+    )
+    top, left = (image.height - size) // 2, (image.width - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))

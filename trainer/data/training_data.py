@@ -1,0 +1,104 @@
+"""All data sets of a training run as one row of samples, addressed by slot."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from trainer.data.clips import Clips
+from trainer.data.config import DataConfig
+from trainer.data.order import Order
+from trainer.data.precomputed import Settings
+from trainer.data.sample import BadClipError, Sample, Skipped, make_sample
+
+MAX_BAD_IN_A_ROW = 64
+
+
+class NoUsableClipError(Exception):
+    """So many clips in a row are bad that going on makes no sense."""
+
+
+class TrainingData:
+    """A map from slots (0, 1, 2 ... without end) to samples; the same in every process.
+
+    A bad clip is replaced by the next one in its data set's order; the sample says which and why.
+
+    Args:
+        clips: of each data set.
+        weights: share of each; None for the number of clips.
+        config: of a sample.
+        seed: of the order and of every random choice.
+
+    Attributes:
+        order: which clip comes when.
+        left_out: clip id -> why the index shows it to be of no use.
+        recipes: recipe hashes of the data, for checkpoints.
+        notes: what the user should be told about the data.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clips],
+        weights: Sequence[float] | None,
+        config: DataConfig,
+        seed: int,
+        *,
+        left_out: dict[str, str] | None = None,
+        recipes: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.clips = tuple(clips)
+        self.config = config
+        self.order = Order([len(c) for c in clips], weights, seed)
+        self.left_out = left_out or {}
+        self.recipes = tuple(recipes)
+        self.notes = tuple(notes)
+        self._bad: dict[tuple[int, int], str] = {}
+
+    @property
+    def precomputed(self) -> Settings | None:
+        """What made the latents the samples hold, None where they hold pictures."""
+        latents = self.clips[0].latents
+        return None if latents is None else latents.settings
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash over seed, shares and clips in their order: equal fingerprints mean the same order of samples."""
+        digest = hashlib.sha256(repr((self.order.seed, self.order.counts)).encode())
+        for clips in self.clips:
+            for clip_id in clips.ids.to_pylist():
+                digest.update(clip_id.encode() + b"\n")
+            digest.update(b"\n")
+        return digest.hexdigest()[:16]
+
+    def sample(self, slot: int) -> Sample:
+        """The sample at a slot.
+
+        Raises:
+            NoUsableClipError: none of the clips that could stand there can be used.
+        """
+        place = self.order.place(slot)
+        clips = self.clips[place.source]
+        skipped: list[Skipped] = []
+        fresh = 0
+        for number in self.order.clips(place):
+            key = (place.source, number)
+            if key not in self._bad:
+                try:
+                    made = make_sample(
+                        clips, number, self.config, seed=self.order.seed, epoch=place.epoch, slot=slot
+                    )
+                    return replace(made, skipped=tuple(skipped))
+                except BadClipError as error:
+                    self._bad[key] = str(error)
+                    fresh += 1
+            skipped.append(Skipped(clips.clip_id(number), self._bad[key]))
+            if fresh == MAX_BAD_IN_A_ROW:
+                break
+        first = skipped[0]
+        raise NoUsableClipError(
+            f"{len(skipped)} clips in a row cannot be used in {clips.store.uri}, the first is {first.clip_id}: "
+            f"{first.reason}; `verify` lists all faults"
+        )

@@ -1,0 +1,72 @@
+"""Which frames of a clip a sample shows: the target window and a reference frame outside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from datagen.seeding import rng
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frame numbers of one sample.
+
+    Attributes:
+        indices_F: ascending frames of target and driver, evenly spaced.
+        candidate: position of the reference frame among the candidates it was drawn from.
+        reference: its frame number.
+    """
+
+    indices_F: np.ndarray
+    candidate: int
+    reference: int
+
+
+def stride_of(fps: float, frame_rate: float, clip_frames: int, frames: int) -> int:
+    """Whole step between frames that comes nearest to `frame_rate`, smaller where the clip is too short for it."""
+    wanted = max(1, round(fps / frame_rate))
+    return wanted if frames == 1 else min(wanted, (clip_frames - 1) // (frames - 1))
+
+
+def reference_candidates(clip_id: str, clip_frames: int, count: int) -> list[int]:
+    """Frames of a clip that may serve as its reference: spread over it, fixed by its id, ascending.
+
+    One is an end of the clip, so that a clip longer than a window always has a window beside a candidate.
+    With `count` 0 or at least `clip_frames`, every frame.
+    """
+    if count == 0 or count >= clip_frames:
+        return list(range(clip_frames))
+    dice = rng("reference candidates", clip_id)
+    edges = np.linspace(0, clip_frames, count + 1).astype(int)
+    picked = [int(dice.integers(low, high)) for low, high in pairwise(edges)]
+    if dice.random() < 0.5:
+        picked[0] = 0
+    else:
+        picked[-1] = clip_frames - 1
+    return picked
+
+
+def choose_window(
+    dice: np.random.Generator, clip_frames: int, stride: int, frames: int, candidates: list[int]
+) -> Window:
+    """A uniformly drawn window beside some candidate, and one of the candidates beside it.
+
+    Where no window leaves a candidate outside, the reference is preferably a frame the window steps over.
+
+    Raises:
+        ValueError: the clip is shorter than the window.
+    """
+    span = (frames - 1) * stride + 1
+    if stride < 1 or span > clip_frames:
+        raise ValueError(f"the clip has {clip_frames} frames, a sample needs {max(span, frames)}")
+    starts = np.arange(clip_frames - span + 1)
+    beside = starts[(starts > min(candidates)) | (starts + span - 1 < max(candidates))]
+    start = int(dice.choice(beside if len(beside) else starts))
+    indices_F = start + stride * np.arange(frames)
+    outside = [n for n, frame in enumerate(candidates) if not start <= frame < start + span]
+    unseen = [n for n, frame in enumerate(candidates) if frame not in indices_F]
+    candidate = int(dice.choice(outside or unseen or np.arange(len(candidates))))
+    return Window(indices_F, candidate, candidates[candidate])
