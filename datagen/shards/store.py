@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,9 +59,14 @@ class Store:
 
     def names(self, folder: str) -> list[str]:
         """Sorted names of the files directly in a folder; empty where there is no such folder."""
-        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
         try:
+            if isinstance(self.filesystem, pafs.LocalFileSystem):  # pyarrow would stat every file
+                with os.scandir(self.path(folder)) as found:
+                    return sorted(entry.name for entry in found if entry.is_file())
+            selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
             entries = self.filesystem.get_file_info(selector)
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise UserError(f"cannot list {folder} of {self.uri}: {error}") from error
         return sorted(entry.base_name for entry in entries if entry.type == pafs.FileType.File)

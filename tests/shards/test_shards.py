@@ -158,6 +158,7 @@ def test_where_is_sql_over_the_index_and_nothing_else(dataset: Output) -> None:
     chosen = Dataset(dataset.root, "face_area > 0.15", columns=["frames"])
     assert chosen.table.column_names == ["clip_id", "shard", "members", "frames"]
     assert chosen.table["frames"].to_pylist() == [34, 35, 34]
+    assert Dataset(dataset.root, columns=["unit"], files=False).table.column_names == ["clip_id", "unit"]
     assert len(Dataset(dataset.root, "false")) == 0
     for bad in ("nonsense = 1", "frames >", "1=1; drop table clips", "true) or (true", "frames = 'x'", ""):
         with pytest.raises(UserError, match="--where") as error:

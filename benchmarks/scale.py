@@ -1,0 +1,205 @@
+"""Plan, resume scan, dispatch and index queries of a million clips whose work is nothing.
+
+    python benchmarks/scale.py [--clips 1000000] [--units 100000] [--dispatch 4000] [--workers 2]
+
+The set is made up: sources are listed but not read, nine of ten units count as published, and the merged
+index holds made-up rows. Goals: plan < 60 s, resume scan < 10 s, dispatch >= 200 units/s, a query < 1 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datagen.layout import Output
+from datagen.manifest import Manifest
+from datagen.plan import extend_plan
+from datagen.publish import save_table
+from datagen.recipe import Plan, Recipe
+from datagen.runners import Report, Task, Worker, run_local
+from datagen.runners.ray import run_ray
+from datagen.runners.tasks import OnReport
+from datagen.schema import CLIPS, INDEX, schema_of
+from datagen.shards.reader import PIECES, Dataset
+from datagen.shards.writer import canonical_json
+from datagen.sources import Source
+from datagen.tasks import synthesise_tasks
+
+CLIPS_PER_SOURCE, SOURCES_PER_PART, FRAMES = 5, 20, 75
+QUERIES = (
+    "split = 'test' and face_area > 0.49",
+    "identity_to_source > 0.79 and swapped_flicker < 1.02 and yaw_range < 10",
+    "source = 'person 00042/video 0000042.mp4'",
+)
+
+
+def nothing(task: Task) -> Report:
+    """The worker: as many clips as the task names, made of nothing."""
+    return {"clips": len(task.payload["clip_ids"])}
+
+
+def make_nothing() -> Worker:
+    """The factory of the worker."""
+    return nothing
+
+
+class Figures:
+    """Times as they come."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+
+    @contextmanager
+    def timed(self, name: str, goal: str = "") -> Iterator[None]:
+        """Time the block."""
+        started = time.perf_counter()
+        yield
+        self.add(name, f"{time.perf_counter() - started:.2f} s", goal)
+
+    def add(self, name: str, value: str, goal: str = "") -> None:
+        """Print and keep one figure."""
+        self.rows[name] = f"{value}{f' (goal {goal})' if goal else ''}"
+        print(f"{name:<44}{self.rows[name]}", flush=True)
+
+
+def main() -> None:
+    """Run all steps in a folder of its own."""
+    parser = argparse.ArgumentParser(description="Scale of planning, resuming, dispatch and queries.")
+    parser.add_argument("--clips", type=int, default=1_000_000)
+    parser.add_argument("--units", type=int, default=100_000)
+    parser.add_argument("--dispatch", type=int, default=4_000, help="units to hand out")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="scale-"))
+    try:
+        measure(Output(folder), options)
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(out: Output, options: argparse.Namespace) -> None:
+    """All figures, one line each."""
+    figures = Figures()
+    figures.add("machine", f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs")
+    size = options.clips // options.units
+    recipe = Recipe(plan=Plan(sources_per_part=SOURCES_PER_PART, clips_per_unit=size))
+    manifest = Manifest(name="scale", licence="none", consent="none")
+    out.create()
+    count = options.clips // CLIPS_PER_SOURCE
+    with figures.timed(f"plan {count} sources", "< 60 s"):
+        planned = extend_plan(out, ((source, manifest) for source in sources(count)), recipe)
+    with figures.timed("plan again, nothing new", "< 60 s"):
+        extend_plan(out, ((source, manifest) for source in sources(count)), recipe)
+    make_up(out, planned.table, options)
+    with figures.timed(f"resume scan of {options.units} units", "< 10 s"):
+        tasks, pending, total = synthesise_tasks(out, recipe)
+        first = next(tasks)
+    figures.add("units pending / in all", f"{pending} / {total}")
+
+    chosen = [first, *itertools.islice(tasks, options.dispatch - 1)]
+    dispatch(figures, "local", partial(run_local, make_nothing, chosen))
+    ray = partial(run_ray, make_nothing, chosen, workers=options.workers)
+    dispatch(figures, f"ray, {options.workers} workers", ray)
+
+    for query in QUERIES:
+        with figures.timed(f"query: {query[:36]}", "< 1 s"):
+            found = len(Dataset(out.root, query, columns=["source", "frames"], files=False))
+        figures.add("  clips found", str(found))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    figures.add("peak memory of this process", f"{peak:.2f} GB")
+
+
+def dispatch(figures: Figures, name: str, run: Callable[[OnReport], None]) -> None:
+    """Units per second between the first and the last report; start-up of the workers is told apart."""
+    times: list[float] = []
+    started = time.perf_counter()
+    run(lambda task, report: times.append(time.perf_counter()))
+    rate = (len(times) - 1) / (times[-1] - times[0])
+    figures.add(f"dispatch of {len(times)} units, {name}", f"{rate:.0f} units/s", ">= 200")
+    figures.add("  first report after", f"{times[0] - started:.2f} s")
+
+
+def sources(count: int) -> Iterator[Source]:
+    """Sources as a listing would give them."""
+    for number in range(count):
+        name, subject = source_name(number), f"{number % 5000:05d}"
+        yield Source(name, b"/data/" + name.encode(), "", 1_000_000 + number, str(number), subject)
+
+
+def source_name(number: int) -> str:
+    """Name of a made-up source; 5000 people in all."""
+    return f"person {number % 5000:05d}/video {number:07d}.mp4"
+
+
+def make_up(out: Output, plan: pa.Table, options: argparse.Namespace) -> None:
+    """Clip tables of all parts, index names of nine units of ten, one merged index."""
+    size = options.clips // options.units
+    parts = sorted(set(plan["part"].to_pylist()))
+    keys = plan["source_key"].to_pylist()
+    per_part = SOURCES_PER_PART * CLIPS_PER_SOURCE
+    pieces = []
+    for number, part in enumerate(parts):
+        own = keys[number * SOURCES_PER_PART : (number + 1) * SOURCES_PER_PART]
+        columns = {
+            "clip_id": [f"{part}-{clip:03d}" for clip in range(len(own) * CLIPS_PER_SOURCE)],
+            "source_key": [key for key in own for _ in range(CLIPS_PER_SOURCE)],
+        }
+        save_table(filled(schema_of(CLIPS), columns), out.clips / f"{part}.parquet")
+        pieces += [f"{part}-u{unit:02d}.parquet" for unit in range(per_part // size)]
+    for name in pieces[: len(pieces) * 9 // 10]:
+        (out.index / name).touch()
+    save_table(pa.table({"sha256": []}), out.donors / f"{parts[0]}-{parts[-1]}.parquet")
+    out.compacted.mkdir()
+    schema = schema_of(INDEX).with_metadata({PIECES: canonical_json(pieces)})
+    with pq.ParquetWriter(out.compacted / "index.parquet", schema, compression="zstd") as writer:
+        for start in range(0, options.clips, 65_536):
+            writer.write_table(index_rows(schema, start, min(65_536, options.clips - start)))
+
+
+def index_rows(schema: pa.Schema, start: int, count: int) -> pa.Table:
+    """Index rows with numbers that queries can tell apart."""
+    dice = np.random.default_rng(start)
+    clips = range(start, start + count)
+    kept = [column.name for column in INDEX if pa.types.is_float32(column.type)]
+    member = {"name": "clip.video.mp4", "offset": 512, "size": 300_000, "sha256": "0" * 64}
+    columns = {
+        "clip_id": [f"clip{clip:07d}-0a1b2c3d-t0-f0" for clip in clips],
+        "unit": [f"p{clip // 100:05d}-u{clip // 10 % 10:02d}" for clip in clips],
+        "members": [[member] * 9] * count,
+        "source": [source_name(clip // CLIPS_PER_SOURCE) for clip in clips],
+        "split": dice.choice(["train", "val", "test"], count, p=[0.9, 0.05, 0.05]).tolist(),
+        "frames": [FRAMES] * count,
+        "face_boxes": [[[100, 100, 300, 300]] * FRAMES] * count,
+        **{name: dice.random(count).astype(np.float32) for name in kept},
+    }
+    columns["yaw_range"] = columns["yaw_range"] * 60
+    columns["swapped_flicker"] = columns["swapped_flicker"] + 1
+    return filled(schema, columns)
+
+
+def filled(schema: pa.Schema, columns: Mapping[str, Sequence[object]]) -> pa.Table:
+    """Table of a schema; columns that are not given are null."""
+    count = len(next(iter(columns.values())))
+    arrays = [
+        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(count, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+if __name__ == "__main__":
+    main()
