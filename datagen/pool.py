@@ -67,6 +67,10 @@ class Pool:
     donors: tuple[Donor, ...]
     sources: tuple[tuple[str | None, str | None], ...]
 
+    def others(self, source: str, subject: str | None) -> list[Donor]:
+        """Donors that are not taken from this source or subject."""
+        return [donor for n, donor in enumerate(self.donors) if not self._is_of(n, source, subject)]
+
     def choose(
         self, clip_id: str, rank: int, embedding: np.ndarray | None, source: str, subject: str | None, recipe: Recipe
     ) -> tuple[Donor, float | None]:
@@ -82,8 +86,8 @@ class Pool:
         nearest = float("inf")
         for turn in range(len(order)):
             position = int(order[(rank + turn) % len(order)])
-            donor, (donor_source, donor_subject) = self.donors[position], self.sources[position]
-            if donor_source == source or (subject is not None and donor_subject == subject):
+            donor = self.donors[position]
+            if self._is_of(position, source, subject):
                 continue
             if embedding is None:
                 return donor, None
@@ -95,6 +99,10 @@ class Pool:
         if np.isfinite(nearest):
             detail += f", the nearest allowed distance is {recipe.donors.min_distance:g}"
         raise Refusal("no_donor", f"no donor of another identity for {clip_id}: {detail}", "give more --donors")
+
+    def _is_of(self, position: int, source: str, subject: str | None) -> bool:
+        donor_source, donor_subject = self.sources[position]
+        return donor_source == source or (subject is not None and donor_subject == subject)
 
 
 def pool_files(out: Output) -> dict[Path, tuple[str, str]]:

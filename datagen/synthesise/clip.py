@@ -208,7 +208,7 @@ def _choose_style(row: Row, recipe: Recipe, tools: Tools, pool: Pool) -> tuple[S
     filters = stylist.name == "filter"
     styles = [style for style in tools.styles if (style.kind == "filter") == filters]
     if recipe.stylise.portraits and not filters:
-        for donor in pool.donors:
+        for donor in pool.others(row["source"], row["subject"]):
             styles.append(Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence))
     if not styles:
         raise Refusal("no_style", f"the {stylist.name} backend has no style to choose from", "give --styles")

@@ -64,9 +64,9 @@ def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -
     """Make and publish one unit.
 
     Args:
-        payload: `unit`, `part`, `piece` (of the clip table), `clip_ids`, `sources` (source key -> plan row), `pool` (file), `order` (all clip
-            ids of the planned unit) and `rank` of the first of them in the pool, `attempt`, and `refused`
-            (clip id -> reason and message) of clips that kill the process or were withdrawn.
+        payload: `unit`, `part`, `piece` (of the clip table), `clip_ids`, `sources` (source key -> plan row), `pool`
+            (file), `order` (all clip ids of the planned unit) and `rank` of the first of them in the pool, `attempt`,
+            and `refused` (clip id -> reason and message) of clips that kill the process or were withdrawn.
 
     Returns:
         Counters for the summary.

@@ -66,9 +66,10 @@ def test_a_clip_holds_what_the_index_says(reference):
 
 def test_common_tools_open_it(reference):
     out, _ = reference
-    samples = list(webdataset.WebDataset(sorted(str(path) for path in (out / "shards").glob("*.tar")), shardshuffle=False))
+    shards = sorted(str(path) for path in (out / "shards").glob("*.tar"))
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False))
     assert sorted(sample["__key__"] for sample in samples) == sorted(Dataset(out).table["clip_id"].to_pylist())
-    count = duckdb.sql(f"select count(*), min(frames) from '{out}/index/*.parquet'").fetchone()
+    count = duckdb.sql(f"select count(*), min(frames) from '{out}/index/*.parquet'").fetchall()[0]
     assert count == (4, 24)
 
 
