@@ -53,11 +53,11 @@ class Take:
 
 
 TAKES = (
-    Take("astronaut-1", "astronaut", 90, 1),
-    Take("astronaut-2", "astronaut", 75, 4),
-    Take("hopper-1", "hopper", 90, 2),
-    Take("hopper-2", "hopper", 66, 5),
-    Take("ada-1", "ada", 80, 3),
+    Take("astronaut-1", "astronaut", 78, 1),
+    Take("astronaut-2", "astronaut", 60, 4),
+    Take("bert-1", "bert", 66, 3),
+    Take("hopper-1", "hopper", 78, 2),
+    Take("hopper-2", "hopper", 60, 5),
 )
 FPS = 25
 

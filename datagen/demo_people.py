@@ -76,12 +76,21 @@ class Invention:
 
 
 INVENTED = {
-    "ada": Invention(
-        "astronaut", "hopper", shape=-0.15, skin=0.39, jaw=0.26, nose=0.18, eyes=-0.03, brows=0.34, mouth=0.12,
-        length=0.15, apart=-0.12, tone=(-8, 3, -4), hair=(-32, 0, 0),
+    "bea": Invention(
+        "astronaut", "hopper", shape=-0.58, skin=0.55, jaw=-0.17, nose=-0.23, eyes=0.24, brows=0.17, mouth=0.08,
+        length=0.05, apart=-0.13, tone=(6, 2, 2), hair=(-30, 4, 4),
+    ),
+    "bert": Invention(
+        "astronaut", "hopper", shape=-0.11, skin=0.35, jaw=0.3, nose=0.3, eyes=0.04, brows=0.4, mouth=-0.18,
+        length=0.2, apart=-0.16, tone=(-12, 4, 2), hair=(-34, 4, 4),
+    ),
+    "clara": Invention(
+        "hopper", "astronaut", shape=1.0, skin=0.6, jaw=-0.25, nose=-0.3, eyes=-0.1, brows=0.15, mouth=-0.2,
+        length=-0.02, apart=-0.2, tone=(8, -4, 7),
     ),
 }  # fmt: skip
-"""Chosen by a random search for the largest distance to both parents among portraits that `check_portrait` accepts."""
+"""Chosen by a random search for distance to both parents among portraits that `check_portrait` accepts. Reached, to
+astronaut and hopper: bea 0.62 and 0.76, bert 0.61 and 0.62, clara 0.68 and 0.62 (one person's pictures: below 0.6)."""
 
 
 @cache
@@ -214,7 +223,7 @@ def _below_eyes(shape_NC: np.ndarray, unit: float) -> np.ndarray:
     right, left = shape_NC[33, :2], shape_NC[263, :2]
     across = (left - right) / np.linalg.norm(left - right)
     down = np.array([-across[1], across[0]])
-    middle = (left + right) / 2 + 0.5 * unit * down
+    middle = (left + right) / 2 + 0.62 * unit * down
     corners = [
         middle + a * 4 * unit * across + b * 4 * unit * down for a, b in ((-1, 0), (1, 0), (1, 1), (-1, 1))
     ]
