@@ -166,11 +166,13 @@ def publish_unit(
         False when another driver published the unit first; its index piece stands.
     """
     name: str | None = None
-    if shard is not None and rows:
-        name = shard_name(unit, shard.close())
-        publish(shard.path, output.shards / name)
-    elif shard is not None:
-        shard.discard()
+    if shard is not None:
+        try:
+            if rows:
+                name = shard_name(unit, shard.close())
+                publish(shard.path, output.shards / name)
+        finally:
+            shard.discard()
     if failures:
         table = pa.Table.from_pylist(failures, schema=schema_of(FAILURES))
         write_table(table, output.failures / f"{unit}.parquet", output.tmp)
