@@ -31,6 +31,8 @@ def sample(
     conditions: Conditions,
     noise_BFCHW: Tensor,
     observe: Callable[[Step], None] = lambda step: None,
+    *,
+    motion: bool = True,
 ) -> Tensor:
     """Scaled latents of a video, as long as its driving frames.
 
@@ -40,6 +42,7 @@ def sample(
         conditions: the video's inputs, all driving frames at once.
         noise_BFCHW: where to start from: unit normal noise.
         observe: called after each step.
+        motion: whether the motion modules act; off for a model of the image stage.
     """
     frames = noise_BFCHW.shape[1]
     guided = config.guidance_scale > 1
@@ -59,7 +62,7 @@ def sample(
         prediction = torch.zeros_like(latents)
         for window, weight in zip(windows, weights, strict=True):
             inputs = torch.cat([latents[:, window], fixed_BFCHW[:, window]], dim=2)
-            part = predict(model, inputs, timesteps_B, tokens_BTD, features, guided)
+            part = predict(model, inputs, timesteps_B, tokens_BTD, features, guided, motion=motion)
             if guided:
                 part = guide(part, config.guidance_scale, config.guidance_rescale)
             prediction[:, window] += weight[window][:, None, None, None] * part
@@ -75,13 +78,15 @@ def predict(
     tokens_BTD: Tensor,
     features: ReferenceFeatures,
     guided: bool,
+    *,
+    motion: bool = True,
 ) -> Tensor:
     """The denoiser's prediction for a window; with guidance, first a half that reads no reference, then one that does.
 
     Both halves keep latents, mask, driven features and tokens: the state that reference dropout trains.
     """
     if not guided:
-        return model.unet(inputs_BFCHW, timesteps_B, tokens_BTD, features)
+        return model.unet(inputs_BFCHW, timesteps_B, tokens_BTD, features, motion=motion)
     clips = len(inputs_BFCHW)
     dropped_B = torch.arange(2 * clips, device=inputs_BFCHW.device) < clips
 
@@ -89,7 +94,7 @@ def predict(
         return torch.cat([tensor, tensor])
 
     return model.unet(
-        twice(inputs_BFCHW), twice(timesteps_B), twice(tokens_BTD), features.map(twice), dropped_B=dropped_B
+        twice(inputs_BFCHW), twice(timesteps_B), twice(tokens_BTD), features.map(twice), dropped_B, motion
     )
 
 

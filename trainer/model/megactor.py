@@ -148,6 +148,12 @@ class MegActor(nn.Module):
                     trained.append(parameter)
         return trained
 
+    def use_channels_last(self) -> None:
+        """Lay convolution weights out with channels innermost, which GPUs are fastest with; activations follow."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
     def compile_regions(self, **options: object) -> None:
         """Compile each ResNet, transformer and motion module on its own: fast to compile, one graph for equal shapes.
 

@@ -170,7 +170,7 @@ def _agree_statistics(name: str, values: Tensor, entry: Mapping[str, Any]) -> No
     if values.numel() < 2:
         return
     got = {"min": values.min(), "max": values.max(), "mean": values.mean(), "std": values.std()}
-    reach = max(1e-3, got["max"].item() - got["min"].item())
+    reach = max(1e-3, abs(got["max"].item()), abs(got["min"].item()))
     for statistic, value in got.items():
         if statistic in entry and not abs(value.item() - entry[statistic]) <= 1e-6 * reach:
             raise CaseError(f"{name} has {statistic} {value.item():.8g}, described as {entry[statistic]:.8g}")

@@ -208,7 +208,7 @@ def _check_first_call(
 @torch.no_grad()
 def temporal(case: Case, models: Models) -> None:
     """`f`: one motion module on clips of some lengths."""
-    path = case.scalar("weights").removesuffix(".*")
+    path = case.info.get("weights", "unet.down_blocks.0.motion_modules.0.*").removesuffix(".*")
     module = models.megactor.get_submodule(path)
     for name in sorted(case.tensors):
         if name.startswith("x"):
@@ -221,7 +221,8 @@ def temporal(case: Case, models: Models) -> None:
 @torch.no_grad()
 def image_encoder(case: Case, models: Models) -> None:
     """`g`: the CLIP branch."""
-    encoder = models.build_image_encoder(case.scalar("config"))
+    config = case.info.get("config")
+    encoder = models.build_image_encoder(config) if config else models.image_encoder
     pixels = case.input("pixel_values")
     hidden = encoder.vision_model(pixels).last_hidden_state
     tokens = encoder.tokens(pixels)
@@ -280,7 +281,8 @@ def preprocess(case: Case, models: Models) -> None:
 @torch.no_grad()
 def vae(case: Case, models: Models) -> None:
     """`v`: the VAE's posterior and its decoder."""
-    net = models.build_vae(case.scalar("config"))
+    config = case.info.get("config")
+    net = models.build_vae(config) if config else models.vae
     posterior = net.encode(case.input("pixels_u8").float() / 127.5 - 1).latent_dist
     case.check("mean", posterior.mean)
     case.check("logvar", posterior.logvar)

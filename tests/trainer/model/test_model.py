@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from trainer.config import PUBLISHED, TINY, MegActorConfig, ModelConfig, tiny
 from trainer.model.driven_encoder import DrivenEncoder
+from trainer.model.layout import is_driven, is_motion
 from trainer.model.megactor import STAGE_GROUPS, MegActor
 
 from .conftest import SMALL, build, make_inputs
@@ -83,7 +85,7 @@ def test_channels_last_and_bfloat16_compute_the_same() -> None:
     model = build(replace(SMALL, norm_statistics="clip"))
     noisy, timesteps, conditions = make_inputs(2)
     plain = model(noisy, timesteps, conditions)
-    model.to(memory_format=torch.channels_last)
+    model.use_channels_last()
     torch.testing.assert_close(model(noisy, timesteps, conditions), plain, rtol=1e-3, atol=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
         half = model(noisy, timesteps, conditions)
@@ -94,6 +96,31 @@ def test_channels_last_and_bfloat16_compute_the_same() -> None:
 def test_odd_sizes_pass() -> None:
     noisy, timesteps, conditions = make_inputs(1, frames=2, size=7)
     assert build()(noisy, timesteps, conditions).shape == noisy.shape
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(8, 8), (9, 7)])
+def test_without_motion_and_reference_it_is_the_unet_of_stable_diffusion(size: tuple[int, int]) -> None:
+    model = build().unet
+    names = ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
+    diffusion = UNet2DConditionModel(
+        in_channels=SMALL.in_channels,
+        down_block_types=names[0],
+        up_block_types=names[1],
+        block_out_channels=SMALL.block_out_channels,
+        cross_attention_dim=SMALL.cross_attention_dim,
+        attention_head_dim=SMALL.attention_heads,
+    )
+    spatial = {n: t for n, t in model.state_dict().items() if not is_motion(n) and not is_driven(n)}
+    diffusion.load_state_dict(spatial)
+    images, tokens, timestep = (
+        torch.randn(3, SMALL.in_channels, *size),
+        torch.randn(1, 5, 16),
+        torch.tensor([437]),
+    )
+    ours = model(images[None], timestep, tokens, motion=False)[0]
+    theirs = diffusion(images, timestep, tokens.expand(3, -1, -1)).sample
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_every_parameter_is_trained_by_the_joint_stage_and_each_stage_only_by_its_groups() -> None:
