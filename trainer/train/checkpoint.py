@@ -1,0 +1,147 @@
+"""Checkpoints of a run: everything it needs to go on as if it had never stopped.
+
+    RUN/checkpoints/step-00001000/
+        model/                  a checkpoint folder (`trainer.weights.checkpoint`), the weights as they are trained
+        ema/                    the same with averaged weights, for use; absent without averaging
+        optimiser.safetensors   AdamW's moments and step counts, by parameter
+        rng.safetensors         random generators of every rank
+        state.json              step, position in the data, stage, recipe hashes of the data
+
+A folder is written under another name and renamed, so it is whole or absent; nothing in it can run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from datagen.errors import UserError
+from trainer.config import MegActorConfig
+from trainer.weights.checkpoint import save_checkpoint, staged
+from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
+from trainer.weights.vae import VAEWeights
+
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: optimiser steps done.
+        stage: which groups train.
+        data: the loader's state, position included.
+        recipes: recipe hashes of the data.
+        ranks: workers that made the checkpoint.
+        config: the run's config, as written in YAML.
+    """
+
+    step: int
+    stage: str
+    data: dict[str, Any]
+    recipes: list[str]
+    ranks: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The model at a step: all tensors, and the averages of those that train (empty without averaging)."""
+
+    config: MegActorConfig
+    origins: dict[str, str]
+    state: Mapping[str, Tensor]
+    averages: Mapping[str, Tensor]
+    vae: VAEWeights | None
+
+
+def folder_of(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return run / "checkpoints" / f"step-{step:08d}"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Finished checkpoints of a run, oldest first."""
+    folder = run / "checkpoints"
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def save(
+    run: Path,
+    progress: Progress,
+    weights: Weights,
+    optimiser: Mapping[str, Tensor],
+    rngs: Mapping[str, Tensor],
+    keep: int,
+) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep`.
+
+    Raises:
+        UserError: the disk is full, or the folder exists.
+    """
+    folder = folder_of(run, progress.step)
+    with staged(folder) as staging:
+        save_checkpoint(staging / "model", weights.config, weights.state, weights.origins, vae=weights.vae)
+        if weights.averages:
+            averaged = {**weights.state, **weights.averages}
+            save_checkpoint(staging / "ema", weights.config, averaged, weights.origins, vae=weights.vae)
+        write_safetensors(staging / "optimiser.safetensors", dict(optimiser))
+        write_safetensors(staging / "rng.safetensors", dict(rngs))
+        text = json.dumps(asdict(progress), indent=1, sort_keys=True) + "\n"
+        (staging / "state.json").write_text(text, encoding="utf-8")
+    for old in checkpoints(run)[:-keep]:
+        # Renamed first: a removal that is cut short must not leave half a checkpoint under a valid name.
+        gone = old.with_name(f".{old.name}.old")
+        old.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    return folder
+
+
+def read_progress(folder: Path) -> Progress:
+    """Where the run stood at a checkpoint.
+
+    Raises:
+        UserError: unreadable, or not of this program.
+    """
+    try:
+        return Progress(**read_json(folder / "state.json"))
+    except TypeError as error:
+        raise UserError(f"{folder / 'state.json'} is not of this program: {error}") from error
+
+
+def read_optimiser(folder: Path) -> dict[str, Tensor]:
+    """The optimiser's tensors of a checkpoint."""
+    return read_tensors(folder / "optimiser.safetensors")
+
+
+def read_rng(folder: Path, rank: int) -> dict[str, Tensor]:
+    """Generators of a rank at a checkpoint, empty if it was made without that rank."""
+    prefix = f"{rank}."
+    tensors = read_tensors(folder / "rng.safetensors")
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def usable_weights(path: Path) -> Path:
+    """The checkpoint folder of weights that `--init PATH` means: itself, or the newest averaged ones of a run.
+
+    Raises:
+        UserError: there is none.
+    """
+    if (path / "config.json").is_file():
+        return path
+    newest = checkpoints(path)[-1:] or [path]
+    for name in ("ema", "model"):
+        if (newest[0] / name / "config.json").is_file():
+            return newest[0] / name
+    raise UserError(
+        f"{path} holds no checkpoint; give a folder that `weights import` wrote, or a run's folder", code=2
+    )

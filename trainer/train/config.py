@@ -1,0 +1,134 @@
+"""What a training run does, as one frozen model read from YAML."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from datagen.config import Frozen
+from trainer.config import PRESETS, MegActorConfig
+from trainer.data.config import DataConfig
+from trainer.model.megactor import Stage
+
+Preset = Literal["default", "published", "tiny"]
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for name, change in changes.items():
+        both = isinstance(change, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], change) if both else change
+    return merged
+
+
+class ModelChoice(Frozen):
+    """A preset of `trainer.config`, or a checkpoint's config, with single fields changed."""
+
+    preset: Preset = Field("default", description="used where no checkpoint is given with --init")
+    model: dict[str, Any] = Field({}, description="fields of ModelConfig to change")
+    vae: dict[str, Any] = Field({}, description="fields of VAEConfig to change")
+    image_encoder: dict[str, Any] = Field({}, description="fields of ImageEncoderConfig to change")
+    diffusion: dict[str, Any] = Field({}, description="fields of DiffusionConfig to change")
+
+    @model_validator(mode="after")
+    def _builds(self) -> ModelChoice:
+        self.resolve(None)
+        return self
+
+    def resolve(self, base: MegActorConfig | None) -> MegActorConfig:
+        """The config of a new model, or `base` (of a checkpoint) with the changed fields.
+
+        Raises:
+            ValueError: unknown fields, or values that do not fit each other.
+        """
+        values = (base or PRESETS[self.preset]).to_dict()
+        changes = {name: getattr(self, name) for name in ("model", "vae", "image_encoder", "diffusion")}
+        return MegActorConfig.from_dict(_merged(values, changes))
+
+
+class Optimiser(Frozen):
+    """AdamW and its learning rate."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(1e-2, ge=0)
+    epsilon: float = Field(1e-8, gt=0)
+    warmup_steps: int = Field(500, ge=0, description="steps over which the rate rises from near 0")
+    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="after the warm-up")
+    final_rate: float = Field(0.0, ge=0, le=1, description="share of the rate left at the last step")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of all gradients together; empty: no clipping")
+
+
+class Validation(Frozen):
+    """Looks at clips of `split = val`, with the averaged weights where there are any."""
+
+    every: int = Field(1000, ge=0, description="steps between validations; 0: none")
+    samples: int = Field(64, ge=1, description="samples of the validation loss, always the same")
+    videos: int = Field(2, ge=0, description="clips shown as reference | driver | result")
+    video_frames: int = Field(16, ge=1, le=256)
+
+
+class Checkpoints(Frozen):
+    """When to save, and how much to keep."""
+
+    every: int = Field(1000, ge=1, description="steps between checkpoints")
+    keep: int = Field(3, ge=1, description="newest checkpoints kept")
+
+
+class TrainConfig(Frozen):
+    """One run. `batch` is what an optimiser step sees over all workers; see docs/training.md."""
+
+    stage: Stage = Field("joint", description="image, video or joint: which parameter groups train")
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    steps: int = Field(30_000, ge=1, description="optimiser steps of the run")
+    batch: int = Field(8, ge=1, description="samples of one optimiser step, over all workers")
+    micro_batch: int = Field(1, ge=1, description="samples a worker takes at once; the rest is accumulated")
+    data: DataConfig = DataConfig()
+    where: str | None = Field(None, description="SQL over the index columns that chooses the clips")
+    weights: tuple[float, ...] | None = Field(None, description="share of each --data; empty: by number of clips")
+    model: ModelChoice = ModelChoice()
+    codec: str = Field(
+        "vae", description="`vae`: the checkpoint's own; `cosine`: fixed, for tiny models; or a folder of a VAE"
+    )
+    image_encoder: str | None = Field(
+        None, description="folder of the CLIP vision model; `random`: untrained, for tiny models; empty: precomputed"
+    )
+    optimiser: Optimiser = Optimiser()
+    ema: float | None = Field(0.9999, gt=0, lt=1, description="decay of the averaged weights; empty: none")
+    precision: Literal["fp32", "bf16"] = "bf16"
+    recompute: bool = Field(False, description="keep no activations inside layers: less memory, a third more time")
+    compile: bool = Field(False, description="compile each layer (regional)")
+    loader_workers: int = Field(4, ge=0, description="processes that make samples, for each worker")
+    threads: int | None = Field(None, ge=1, description="CPU threads of torch, for each worker; empty: its default")
+    peak_tflops: float | None = Field(None, gt=0, description="of the device, for MFU; empty: known GPUs only")
+    log_every: int = Field(10, ge=1)
+    checkpoints: Checkpoints = Checkpoints()
+    validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        if self.batch % self.micro_batch:
+            raise ValueError(f"batch = {self.batch} is no multiple of micro_batch = {self.micro_batch}; change one")
+        if self.weights is not None and any(weight <= 0 for weight in self.weights):
+            raise ValueError(f"weights = {self.weights} must all be positive")
+        limit = self.model.resolve(None).model.max_frames
+        if self.stage != "image" and self.data.frames > limit:
+            raise ValueError(f"data.frames = {self.data.frames} is above the model's max_frames = {limit}; lower it")
+        if self.stage == "video" and self.data.frames < 2:
+            raise ValueError(f"stage = 'video' trains motion, but data.frames = {self.data.frames}; give at least 2")
+        return self
+
+    def accumulate(self, ranks: int) -> int:
+        """Micro-batches each of `ranks` workers takes for one step.
+
+        Raises:
+            ValueError: the batch cannot be shared evenly.
+        """
+        share = self.micro_batch * ranks
+        if self.batch % share:
+            raise ValueError(
+                f"batch = {self.batch} cannot be shared by {ranks} workers of micro_batch = {self.micro_batch}; "
+                f"give a multiple of {share}"
+            )
+        return self.batch // share

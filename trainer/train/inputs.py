@@ -1,0 +1,76 @@
+"""A batch of the loader as what the model takes. Legend for suffixes as in `trainer.model.layers`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainer.config import DiffusionConfig
+from trainer.data import Batch, complete, mean_latents, sample_latents
+from trainer.diffusion.draws import Draws, draw
+from trainer.model.megactor import Conditions
+from trainer.train.frozen import Frozen
+
+LATENT = 8  # pixels of a latent pixel, in each direction
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One micro-batch, ready for `training_loss`.
+
+    Attributes:
+        latents_BFCHW: scaled latents of the target.
+        conditions: everything else of the clips.
+        draws: the step's random numbers.
+        kinds_B: the drivers' kinds, numbers in `trainer.data.KINDS`.
+    """
+
+    latents_BFCHW: Tensor
+    conditions: Conditions
+    draws: Draws
+    kinds_B: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, to be saved."""
+        named = {"latents": self.latents_BFCHW, "kinds": self.kinds_B}
+        for part in (self.conditions, self.draws):
+            named |= {name: tensor for name, tensor in vars(part).items()}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
+
+
+def draws_of(batch: Batch, config: DiffusionConfig, channels: int, *, seed: int, step: int) -> Draws:
+    """The random numbers of a batch's samples: functions of (seed, step, slot in the global order)."""
+    frames, height, width = batch.driver_BF1HW.shape[1], *batch.driver_BF1HW.shape[3:]
+    shape = (frames, channels, height // LATENT, width // LATENT)
+    return draw(config, shape, seed=seed, step=step, slots=batch.slots_B.tolist())
+
+
+def prepare(batch: Batch, draws: Draws, frozen: Frozen, device: torch.device) -> Inputs:
+    """Move to the device, encode what is not precomputed, bring pictures to [0, 1]."""
+    batch = complete(batch.to(device), frozen.encoders)
+    draws = draws.map(lambda tensor: tensor.to(device, non_blocking=True))
+    moments, reference_moments, tokens = (
+        batch.target_moments_BFChw,
+        batch.reference_moments_BChw,
+        batch.tokens_BTD,
+    )
+    assert moments is not None and reference_moments is not None and tokens is not None
+    scale = frozen.scaling_factor
+    reference_mean = mean_latents(reference_moments, scale)
+    conditions = Conditions(
+        driving_BF3HW=_unit(batch.driver_BF1HW).expand(-1, -1, 3, -1, -1),
+        reference_B3HW=_unit(batch.reference_B3HW),
+        reference_sample_BCHW=sample_latents(reference_moments, draws.reference_eps_BCHW, scale),
+        reference_mean_BCHW=reference_mean,
+        background_B1HW=F.interpolate(batch.background_B1HW.float(), reference_mean.shape[-2:], mode="nearest"),
+        tokens_BTD=tokens.float(),
+    )
+    latents = sample_latents(moments, draws.target_eps_BFCHW, scale)
+    return Inputs(latents, conditions, draws, batch.kinds_B)
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    return pixels.float() / 255

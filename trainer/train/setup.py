@@ -1,0 +1,230 @@
+"""Everything a run is made of, from what the user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from torch import Tensor
+
+from datagen.errors import UserError
+from trainer.config import MegActorConfig
+from trainer.data import Loader, TrainingData, open_training_data
+from trainer.model.megactor import STAGE_GROUPS
+from trainer.train import checkpoint, rng
+from trainer.train.config import TrainConfig
+from trainer.train.frozen import Frozen, load_frozen
+from trainer.train.job import Job
+from trainer.train.learner import Learner
+from trainer.train.report import Say
+from trainer.train.table import Cost, estimate, start_table
+from trainer.train.validate import Validator
+from trainer.train.world import World
+from trainer.weights.checkpoint import layout_of, load_info, load_state
+from trainer.weights.initial import initial_state
+from trainer.weights.vae import VAEWeights, read_vae
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the loop works with.
+
+    Attributes:
+        learner: model, optimiser, averages.
+        loader: batches of this rank, from where the run goes on.
+        frozen: encoders and decoder.
+        validator: None where nothing is validated.
+        cost: of a step.
+        origins: for each parameter group, where its weights came from.
+        vae: that came with the weights, to be handed on.
+    """
+
+    learner: Learner
+    loader: Loader
+    frozen: Frozen
+    validator: Validator | None
+    cost: Cost
+    origins: dict[str, str]
+    vae: VAEWeights | None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Weights a run starts from; `folder` is the checkpoint they came from."""
+
+    architecture: MegActorConfig
+    state: Mapping[str, Tensor]
+    origins: dict[str, str]
+    folder: Path | None
+
+
+def build(job: Job, world: World, say: Say) -> Parts:
+    """Open the data, build the model, go back to the newest checkpoint if asked to.
+
+    Raises:
+        UserError: anything about the job that cannot work.
+    """
+    if not world.is_main:
+        say = _ignore
+    resumed = _claim(job, world, say)
+    start = _start(job, resumed)
+    architecture = start.architecture
+    config = _agreed(job.config, architecture)
+    data = open_training_data(job.sources, config.data, config.seed)
+    own_vae = _vae_of(start.folder)
+    frozen = load_frozen(config, architecture, world.device, own_vae, data.precomputed)
+    cost = estimate(config, architecture, data.clips[0].size)
+    accumulate_or_complain(config, world.size)
+    clips = sum(len(clips) for clips in data.clips)
+    say(start_table(cost, config, architecture, world.size, clips))
+    for note in data.notes:
+        say(note)
+
+    learner = Learner(config, architecture, start.state, world)
+    loader = Loader(
+        data,
+        config.micro_batch,
+        rank=world.rank,
+        ranks=world.size,
+        workers=config.loader_workers,
+        pin_memory=world.device.type == "cuda",
+    )
+    rng.seed_all(config.seed, learner.step, world.rank)
+    if resumed is not None:
+        for note in _resume(resumed, config, learner, loader, world):
+            say(note)
+    return Parts(
+        learner=learner,
+        loader=loader,
+        frozen=frozen,
+        validator=_validator(job, config, architecture, frozen, world, say),
+        cost=cost,
+        origins=start.origins,
+        vae=read_vae(own_vae) if own_vae is not None and world.is_main else None,
+    )
+
+
+def accumulate_or_complain(config: TrainConfig, ranks: int) -> None:
+    """Check that the batch can be shared.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        config.accumulate(ranks)
+    except ValueError as error:
+        raise UserError(str(error), code=2) from error
+
+
+def _claim(job: Job, world: World, say: Say) -> Path | None:
+    """The checkpoint to go on from; the run's folder is made and its config written."""
+    existing = checkpoint.checkpoints(job.output)
+    world.wait()  # all have looked before the main rank changes anything
+    if existing and not job.resume:
+        raise UserError(
+            f"{job.output} holds checkpoints up to {existing[-1].name}; "
+            f"--resume goes on from there, another --output begins anew"
+        )
+    if job.resume and not existing:
+        say(f"{job.output} has no checkpoint yet; beginning")
+    if world.is_main:
+        try:
+            (job.output / "checkpoints").mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
+            (job.output / "config.yaml").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write to {job.output}: {error.strerror}") from error
+    return existing[-1] if existing else None
+
+
+def _start(job: Job, resumed: Path | None) -> _Start:
+    config = job.config
+    folder = resumed / "model" if resumed is not None else job.init and checkpoint.usable_weights(job.init)
+    if folder is not None:
+        info = load_info(folder)
+        architecture = _resolve(config, info.config)
+        trained = STAGE_GROUPS[config.stage]
+        origins = {
+            group: f"{origin}, trained" if group in trained and not origin.endswith("trained") else origin
+            for group, origin in info.origins.items()
+        }
+        return _Start(architecture, load_state(folder), origins, folder)
+    architecture = _resolve(config, None)
+    state = initial_state(architecture.model, layout_of(architecture.model), config.seed)
+    groups = ("unet_spatial", "motion_modules", "driven_encoder", "reference_net")
+    return _Start(architecture, state, dict.fromkeys(groups, "initialised"), None)
+
+
+def _resolve(config: TrainConfig, base: MegActorConfig | None) -> MegActorConfig:
+    try:
+        return config.model.resolve(base)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model: {error}", code=2) from error
+
+
+def _agreed(config: TrainConfig, architecture: MegActorConfig) -> TrainConfig:
+    """The config with the loader's CLIP image of the size the image encoder wants."""
+    data = config.data.model_copy(update={"clip_size": architecture.image_encoder.image_size})
+    return config.model_copy(update={"data": data})
+
+
+def _vae_of(folder: Path | None) -> Path | None:
+    if folder is None or not (folder / "vae" / "config.json").is_file():
+        return None
+    return folder / "vae"
+
+
+def _resume(
+    folder: Path, config: TrainConfig, learner: Learner, loader: Loader, world: World
+) -> list[str]:
+    """Bring everything back to a checkpoint; returns what the user should know."""
+    progress = checkpoint.read_progress(folder)
+    if progress.stage != config.stage:
+        raise UserError(
+            f"{folder} is of stage {progress.stage}, this config of stage {config.stage}; "
+            f"begin the stage with --init {folder.parents[1]} and another --output"
+        )
+    notes = [f"going on from step {progress.step}"]
+    notes += loader.load_state_dict(progress.data)
+    data: TrainingData = loader.data
+    if list(data.recipes) != progress.recipes:
+        notes.append(f"the data's recipes changed: {progress.recipes} before, {list(data.recipes)} now")
+    if changed := _changes(progress.config, config.model_dump(mode="json")):
+        notes.append(f"changed since the checkpoint: {', '.join(changed)}")
+    averaged = load_state(folder / "ema") if config.ema is not None and (folder / "ema").is_dir() else None
+    notes += learner.restore(progress.step, checkpoint.read_optimiser(folder), averaged)
+    if state := checkpoint.read_rng(folder, world.rank):
+        rng.restore(state, world.device)
+    else:
+        rng.seed_all(config.seed, progress.step, world.rank)
+    return notes
+
+
+def _changes(before: Mapping[str, object], now: Mapping[str, object], prefix: str = "") -> list[str]:
+    """Fields that differ, as `name: before -> now`; the image size of the loader follows the model."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _changes(old, new, f"{prefix}{name}.")
+        elif old != new and name != "clip_size":
+            found.append(f"{prefix}{name}: {old} -> {new}")
+    return found
+
+
+def _validator(
+    job: Job, config: TrainConfig, architecture: MegActorConfig, frozen: Frozen, world: World, say: Say
+) -> Validator | None:
+    if not config.validation.every:
+        return None
+    try:
+        return Validator(config, architecture, job.sources, frozen, world, job.output / "samples")
+    except UserError as error:
+        say(f"no validation: {error}")
+        return None
+
+
+def _ignore(text: str) -> None:
+    """Only the main rank speaks."""

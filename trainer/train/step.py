@@ -1,0 +1,66 @@
+"""The gradients of one optimiser step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainer.diffusion.loss import training_loss
+from trainer.diffusion.schedule import TrainingSchedule
+from trainer.train.config import TrainConfig
+from trainer.train.inputs import Inputs
+from trainer.train.report import LossTable
+
+
+def accumulate_gradients(
+    model: nn.Module,
+    schedule: TrainingSchedule,
+    micro_batches: Iterable[Inputs],
+    count: int,
+    config: TrainConfig,
+    table: LossTable | None = None,
+) -> Tensor:
+    """Add up the gradients of `count` micro-batches; between ranks they are averaged once, with the last.
+
+    Args:
+        model: a `MegActor`, or a wrapper of it.
+        schedule: the forward process.
+        micro_batches: at least `count` of them.
+        count: micro-batches of the step.
+        config: of the run.
+        table: collects the loss by timestep and kind of driver.
+
+    Returns:
+        This rank's mean loss, a scalar on the device.
+    """
+    total: Tensor | None = None
+    for index, inputs in zip(range(count), micro_batches, strict=False):
+        last = index == count - 1
+        distributed = isinstance(model, DistributedDataParallel)
+        with model.no_sync() if distributed and not last else nullcontext():
+            with autocast(config, inputs.latents_BFCHW.device):
+                loss = training_loss(
+                    model,
+                    schedule,
+                    inputs.latents_BFCHW,
+                    inputs.conditions,
+                    inputs.draws,
+                    motion=config.stage != "image",
+                    recompute=config.recompute,
+                )
+            (loss.mean / count).backward()
+        if table is not None:
+            table.add(loss.samples_B, inputs.draws.timesteps_B, inputs.kinds_B)
+        part = loss.mean.detach() / count
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """The precision of forward passes; weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")

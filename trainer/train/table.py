@@ -1,0 +1,132 @@
+"""What a run will do, told before it starts: what trains, how large it is, what a step costs and needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.config import MegActorConfig
+from trainer.diffusion.draws import draw
+from trainer.diffusion.loss import training_loss
+from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.flops import count
+from trainer.model.megactor import STAGE_GROUPS, Conditions, MegActor
+from trainer.train.config import TrainConfig
+from trainer.train.inputs import LATENT
+
+# Dense bf16 TFLOP/s as their makers state them, by a word of the device's name.
+PEAK_TFLOPS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "A800": 312, "L40S": 362, "4090": 165}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Numbers of a run, for its start table and its logs.
+
+    Attributes:
+        groups: parameters of each group, and whether it trains.
+        step_flop: of one optimiser step over all workers, encoders not counted.
+        state_gb: weights, gradients, AdamW's moments and averages, on each worker.
+        activations_gb: kept by the forward pass of one micro-batch for its backward pass.
+    """
+
+    groups: dict[str, tuple[int, bool]]
+    step_flop: float
+    state_gb: float
+    activations_gb: float
+
+
+def estimate(config: TrainConfig, architecture: MegActorConfig, size: int) -> Cost:
+    """Cost of training on clips of `size` pixels; nothing is computed."""
+    with torch.device("meta"):
+        model = MegActor(architecture.model)
+    model.train_stage(config.stage)
+    groups = {
+        group: (sum(p.numel() for p in parameters.values()), group in STAGE_GROUPS[config.stage])
+        for group, parameters in model.parameter_groups().items()
+    }
+    total = sum(number for number, _ in groups.values())
+    trained = sum(number for number, trains in groups.values() if trains)
+    latent = size // LATENT
+    per_clip = count(architecture.model, config.data.frames, latent, latent, architecture.image_encoder.tokens)
+    copies = 3 + (config.ema is not None)  # gradient and two moments, perhaps an average
+    return Cost(
+        groups=groups,
+        step_flop=per_clip.training_step(config.stage) * config.batch,
+        state_gb=4 * (total + copies * trained) / 1e9,
+        activations_gb=_activation_bytes(model, config, architecture, size) / 1e9,
+    )
+
+
+def start_table(cost: Cost, config: TrainConfig, architecture: MegActorConfig, ranks: int, clips: int) -> str:
+    """The table as text."""
+    lines = [f"stage {config.stage}: {config.steps} steps of {config.batch} samples, {clips} clips"]
+    lines.append(
+        f"  {ranks} workers x {config.accumulate(ranks)} accumulated x micro-batch {config.micro_batch}, "
+        f"{config.data.frames} frames, {config.precision}, {architecture.diffusion.prediction}"
+    )
+    for group, (number, trains) in cost.groups.items():
+        lines.append(f"  {group:<16}{number:>15,} parameters  {'trains' if trains else 'frozen'}")
+    lines.append(f"  {'a step':<16}{cost.step_flop / 1e12:>15,.4g} TFLOP, encoders not counted")
+    lines.append(
+        f"  {'memory':<16}{cost.state_gb + cost.activations_gb:>15,.2f} GB a worker: {cost.state_gb:.2f} of weights, "
+        f"gradients, moments and averages, about {cost.activations_gb:.2f} of activations"
+    )
+    return "\n".join(lines)
+
+
+def peak_flops(config: TrainConfig, device: torch.device) -> float | None:
+    """FLOP/s a device could reach, None where nobody says."""
+    if config.peak_tflops is not None:
+        return config.peak_tflops * 1e12
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((tflops * 1e12 for word, tflops in PEAK_TFLOPS.items() if word in name), None)
+
+
+def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegActorConfig, size: int) -> float:
+    """Bytes autograd keeps of a forward pass on the meta device; halved for bf16, which is nearly right."""
+    sizes: dict[int, int] = {}
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    alive: list[Tensor] = []  # as long as they live, no two storages share an address
+
+    def keep(tensor: Tensor) -> Tensor:
+        key = tensor.untyped_storage()._cdata
+        if key not in weights and key not in sizes:
+            sizes[key] = tensor.untyped_storage().nbytes()
+            alive.append(tensor)
+        return tensor
+
+    batch, frames, latent = config.micro_batch, config.data.frames, size // LATENT
+    channels, encoder = architecture.model.latent_channels, architecture.image_encoder
+    latents = torch.empty(batch, frames, channels, latent, latent, device="meta")
+    conditions = Conditions(
+        driving_BF3HW=torch.empty(batch, frames, 3, size, size, device="meta"),
+        reference_B3HW=torch.empty(batch, 3, size, size, device="meta"),
+        reference_sample_BCHW=latents[:, 0],
+        reference_mean_BCHW=latents[:, 0],
+        background_B1HW=latents[:, 0, :1],
+        tokens_BTD=torch.empty(batch, encoder.tokens, encoder.projection_dim, device="meta"),
+    )
+    draws = draw(architecture.diffusion, (1, 1, 1, 1), seed=0, step=0, slots=range(batch))
+    schedule = TrainingSchedule(architecture.diffusion)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        meta_draws = draws.map(lambda tensor: torch.empty_like(tensor, device="meta"))
+        noise = torch.empty_like(latents)
+        meta_draws = type(draws)(
+            meta_draws.timesteps_B, noise, meta_draws.dropped_B, noise, meta_draws.reference_eps_BCHW
+        )
+        schedule.alphas_cumprod = schedule.alphas_cumprod.to("meta")
+        training_loss(
+            model,
+            schedule,
+            latents,
+            conditions,
+            meta_draws,
+            motion=config.stage != "image",
+            recompute=config.recompute,
+        )
+    total = float(sum(sizes.values()))
+    return total / 2 if config.precision == "bf16" else total

@@ -1,0 +1,173 @@
+"""Looks at clips of `split = val` without touching the training: weights, mode and generators are as before.
+
+Legend for suffixes as in `trainer.model.layers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datagen.errors import UserError
+from datagen.media import encode
+from trainer.config import MegActorConfig
+from trainer.data import Batch, Loader, Source, TrainingData, open_training_data
+from trainer.data.batch import collate
+from trainer.diffusion.loss import training_loss
+from trainer.diffusion.sampler import sample
+from trainer.diffusion.schedule import TrainingSchedule
+from trainer.train.config import TrainConfig
+from trainer.train.frozen import Frozen
+from trainer.train.inputs import Inputs, draws_of, prepare
+from trainer.train.learner import Learner
+from trainer.train.report import LossTable
+from trainer.train.rng import untouched
+from trainer.train.step import autocast
+from trainer.train.world import World
+
+_STEP = 2**31  # the key of validation's random numbers: no training step has it
+
+
+class Validator:
+    """Validation loss and sample videos, from the same samples and the same noise every time."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        architecture: MegActorConfig,
+        sources: Sequence[Source],
+        frozen: Frozen,
+        world: World,
+        folder: Path,
+    ) -> None:
+        """Open the validation clips.
+
+        Raises:
+            UserError: there are none.
+        """
+        self.config, self.architecture, self.frozen = config, architecture, frozen
+        self.world, self.folder = world, folder
+        self.data = open_training_data(sources, config.data, config.seed, split="val")
+        self.loader = Loader(
+            self.data, config.micro_batch, rank=world.rank, ranks=world.size, slots=config.validation.samples
+        )
+        self.schedule = TrainingSchedule(architecture.diffusion)
+
+    def run(self, learner: Learner) -> dict[str, float]:
+        """Mean loss over all ranks, also by timestep and driver; writes the videos.
+
+        Raises:
+            UserError: no clip can be used, or the disk is full.
+        """
+        averaged = learner.ema.applied() if learner.ema is not None else nullcontext()
+        with untouched(self.world.device), evaluating(learner), averaged, torch.no_grad():
+            values = self._loss(learner)
+            if self.world.is_main:
+                self._videos(learner)
+        self.world.wait()
+        return values
+
+    def _loss(self, learner: Learner) -> dict[str, float]:
+        table = LossTable(self.world.device)
+        total, samples = 0.0, 0
+        for batch in self.loader:
+            inputs = self._inputs(batch)
+            with autocast(self.config, self.world.device):
+                loss = training_loss(
+                    learner.model,
+                    self.schedule,
+                    inputs.latents_BFCHW,
+                    inputs.conditions,
+                    inputs.draws,
+                    motion=self.config.stage != "image",
+                )
+            table.add(loss.samples_B, inputs.draws.timesteps_B, inputs.kinds_B)
+            total += float(loss.samples_B.double().sum())
+            samples += len(batch)
+        total, samples = self.world.sums([total, samples])  # type: ignore[assignment]
+        return {"validation/loss": total / samples} | {
+            f"validation_{name}": value for name, value in table.means(self.world).items()
+        }
+
+    def _videos(self, learner: Learner) -> None:
+        frames = self.config.validation.video_frames
+        if not self.config.validation.videos or self.frozen.decode is None:
+            return
+        shown = self.config.data.model_copy(update={"frames": min(frames, int(self._shortest()))})
+        data = TrainingData(self.data.clips, None, shown, self.config.seed)
+        for slot in range(self.config.validation.videos):
+            batch = collate([data.sample(slot)])
+            result_F3HW = generate(
+                learner,
+                self._inputs(batch),
+                self.frozen,
+                self.config,
+                self.architecture,
+            )[0]
+            name = f"step-{learner.step:08d}-{batch.clip_ids[0]}.mp4"
+            write_side_by_side(self.folder / name, batch, result_F3HW, self.config.data.frame_rate)
+
+    def _shortest(self) -> int:
+        return min(int(clips.frames_N.min()) for clips in self.data.clips)
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        channels = self.architecture.model.latent_channels
+        draws = draws_of(batch, self.architecture.diffusion, channels, seed=self.config.seed, step=_STEP)
+        return prepare(batch, draws, self.frozen, self.world.device)
+
+
+class evaluating:  # noqa: N801 - a context manager, named like one
+    """The model is in evaluation mode inside the block, and afterwards in the mode it was in."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._model = learner.model
+
+    def __enter__(self) -> None:
+        self._modes = [(module, module.training) for module in self._model.modules()]
+        self._model.eval()
+
+    def __exit__(self, *error: object) -> None:
+        for module, training in self._modes:
+            module.training = training
+
+
+def generate(
+    learner: Learner, inputs: Inputs, frozen: Frozen, config: TrainConfig, architecture: MegActorConfig
+) -> Tensor:
+    """Sampled videos (B F 3 H W) in [0, 1], from the draws' noise."""
+    assert frozen.decode is not None
+    with torch.no_grad(), autocast(config, inputs.latents_BFCHW.device):
+        latents_BFCHW = sample(
+            learner.model,
+            architecture.diffusion,
+            inputs.conditions,
+            inputs.draws.noise_BFCHW,
+            motion=config.stage != "image",
+        )
+    images = frozen.decode(latents_BFCHW.float().flatten(0, 1))
+    return images.unflatten(0, latents_BFCHW.shape[:2])
+
+
+def write_side_by_side(path: Path, batch: Batch, result_F3HW: Tensor, fps: float) -> None:
+    """Reference | driver | result of a batch of one clip, as a video.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    reference_HW3 = batch.reference_B3HW[0].movedim(0, -1).cpu().numpy()
+    driver_FHW = batch.driver_BF1HW[0, :, 0].cpu().numpy()
+    result_FHW3 = (result_F3HW.movedim(1, -1) * 255).round().byte().cpu().numpy()
+    rows = [
+        np.concatenate([reference_HW3, np.repeat(driver_HW[..., None], 3, -1), result_HW3], axis=1)
+        for driver_HW, result_HW3 in zip(driver_FHW, result_FHW3, strict=True)
+    ]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encode(rows, fps, path, comment="synthetic: made by a model in training")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error}") from error
