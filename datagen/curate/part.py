@@ -18,6 +18,7 @@ from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser
 from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait
+from datagen.publish import disk_errors
 from datagen.recipe import Recipe
 from datagen.sources import file_sha256, key_hash, local_file
 
@@ -62,7 +63,8 @@ def refuse_unexpected() -> Iterator[None]:
     A `UserError` passes, since only the user can help there (a full disk, say).
     """
     try:
-        yield
+        with disk_errors(Path("the output")):
+            yield
     except (Refusal, UserError):
         raise
     except MemoryError as error:

@@ -14,9 +14,9 @@ from safetensors.numpy import save
 
 from datagen.curate.crop import Crop
 from datagen.curate.track import overlap
-from datagen.errors import Refusal
+from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser, Faces
-from datagen.media import VideoReader, encode
+from datagen.media import FfmpegError, VideoReader, encode
 from datagen.operations.augment import Augmentation
 from datagen.operations.mask import foreground, mask_driving
 from datagen.operations.smooth import fill_gaps
@@ -250,10 +250,20 @@ def _encode(
     frames: np.ndarray, row: Row, recipe: Recipe, path: Path, *, kind: Any = "colour", comment: str = ""
 ) -> Path:
     settings = recipe.encode
-    encode(
-        frames, row["fps"], path, kind=kind, crf=settings.crf, gop=settings.gop, preset=settings.preset,
-        comment=comment, ffmpeg_binary=settings.ffmpeg,
-    )  # fmt: skip
+    try:
+        encode(
+            frames,
+            row["fps"],
+            path,
+            kind=kind,
+            crf=settings.crf,
+            gop=settings.gop,
+            preset=settings.preset,
+            comment=comment,
+            ffmpeg_binary=settings.ffmpeg,
+        )
+    except FfmpegError as error:  # sound frames that cannot be written: the disk or memory, not the clip
+        raise UserError(f"{error}; free some space or memory and run the same command again") from error
     return path
 
 
