@@ -337,6 +337,14 @@ def _say(text: str) -> None:
 app.add_typer(weights, name="weights")
 
 
+def _missing(error: ImportError) -> str:
+    """What to install so that an import works."""
+    text = " ".join(str(error).split())
+    if ".so" in text and any(name in text for name in ("libGL", "libglib", "libgthread", "libX", "libxcb")):
+        return f"OpenCV misses a system library ({text}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"
+    return f"{text}; install the project with its dependencies: pip install -c constraints.txt megactor-datagen"
+
+
 def main() -> None:
     """Entry point: every expected error is one line and an exit code."""
     try:
@@ -348,6 +356,9 @@ def main() -> None:
         _say("interrupted; run the same command again to go on")
         sys.exit(130)
     except BrokenPipeError:
+        sys.exit(1)
+    except ImportError as error:
+        _say(f"error: {_missing(error)}")
         sys.exit(1)
     except Exception as error:  # a bug: still one line, the traceback only for those who ask
         if os.environ.get("MEGACTOR_DATAGEN_DEBUG"):
