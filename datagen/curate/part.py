@@ -180,12 +180,9 @@ def _identity(portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe) -> t
 
 
 def _frames(reader: VideoReader, chosen: np.ndarray) -> Iterator[np.ndarray]:
-    """Frames of the timeline in order; a frame shown twice is decoded once."""
-    repeats = np.bincount(chosen, minlength=len(reader))
-    for indices, frames in reader.batches(0, len(reader), 1, BATCH):
-        for index, frame in zip(indices, frames, strict=True):
-            for _ in range(int(repeats[index])):
-                yield frame
+    """Frames of the timeline in order."""
+    for batch in reader.stream(chosen, BATCH):
+        yield from batch
 
 
 def _png(image_HWC: np.ndarray) -> bytes:

@@ -98,14 +98,11 @@ def read_crop(row: Row, source: Path, recipe: Recipe) -> np.ndarray:
     wanted = row["source_frames"]
     frames = np.empty((len(wanted), row["size"], row["size"], 3), np.uint8)
     with VideoReader(source, ffmpeg=recipe.encode.ffmpeg) as reader:
-        for start in range(0, len(wanted), BATCH):
-            indices = wanted[start : start + BATCH]
-            try:
-                batch = reader.read(indices)
-            except IndexError as error:
-                raise Refusal("damaged", "the source is shorter than when it was curated", "restore it") from error
-            for offset, frame in enumerate(batch):
-                frames[start + offset] = crop.cut(frame, row["size"])
+        if wanted[-1] >= len(reader):
+            raise Refusal("damaged", "the source is shorter than when it was curated", "restore it and retry")
+        batches = reader.stream(wanted, BATCH)
+        for target, frame in zip(frames, (frame for batch in batches for frame in batch), strict=True):
+            target[...] = crop.cut(frame, row["size"])
     return frames
 
 
