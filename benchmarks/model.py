@@ -137,7 +137,7 @@ def run(variant: Variant, device: torch.device, steps: int, profiled: bool) -> t
     if variant.compiled:
         model.compile_regions()
     latents, conditions = make_batch(variant, config, device)
-    schedule = TrainingSchedule(config.diffusion)
+    schedule = TrainingSchedule(config.diffusion, device)
     draws = draw(config.diffusion, latents.shape[1:], seed=0, step=0, slots=range(variant.batch))
     draws = draws.map(lambda t: t.to(device))
     synchronise = torch.cuda.synchronize if device.type == "cuda" else lambda: None

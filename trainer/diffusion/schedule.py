@@ -27,12 +27,17 @@ def build_scheduler(schedule: ScheduleConfig, prediction: str) -> DDIMScheduler:
 
 
 class TrainingSchedule:
-    """The forward process: what is added to latents, what the model shall predict, and how much that counts."""
+    """The forward process: what is added to latents, what the model shall predict, and how much that counts.
 
-    def __init__(self, config: DiffusionConfig):
+    Held on `device`, where timesteps are looked up without a copy.
+    """
+
+    def __init__(self, config: DiffusionConfig, device: torch.device | str = "cpu"):
         self.prediction = config.prediction
         self.gamma = config.min_snr_gamma
-        self.alphas_cumprod = build_scheduler(config.train_schedule, config.prediction).alphas_cumprod
+        self.alphas_cumprod = build_scheduler(config.train_schedule, config.prediction).alphas_cumprod.to(
+            device
+        )
 
     def _signal_noise(self, timesteps_B: Tensor, dims: int) -> tuple[Tensor, Tensor]:
         alphas_B = self.alphas_cumprod.to(timesteps_B.device)[timesteps_B]

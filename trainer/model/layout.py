@@ -65,11 +65,6 @@ def is_driven(name: str) -> bool:
     return re.match(r"(unet\.)?condition_input_layer\.", name) is not None
 
 
-def is_position(name: str) -> bool:
-    """Whether a tensor is a position buffer of a motion module."""
-    return name.endswith(".pos_encoder.pe")
-
-
 def strip_prefix(named: Mapping[str, T], prefix: str) -> dict[str, T]:
     """The entries under `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}

@@ -159,7 +159,9 @@ class MegActor(nn.Module):
 
         Shapes are kept static; more levels than the compiler's default limit of variants are allowed for.
         """
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, 256)
+        limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 1024)
         for module in self.modules():
             if isinstance(module, ResnetBlock | SpatialTransformer | MotionModule):
                 module.compile(**{"dynamic": False} | options)
