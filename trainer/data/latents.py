@@ -60,7 +60,7 @@ class Encoders:
             chunk = chunk.to(self.device)
             filled = torch.cat([chunk, chunk[-1:].expand(self.batch - len(chunk), -1, -1, -1)])
             results.append(network(scale(filled).contiguous())[: len(chunk)].float())
-        return torch.cat(results)
+        return torch.cat(results).contiguous()
 
 
 def complete(batch: Batch, encoders: Encoders) -> Batch:

@@ -65,7 +65,7 @@ def precompute(
         dtype: `float16` or `float32`, as stored.
         references: candidate reference frames of a clip.
         clip_size: side of the image CLIP sees.
-        part, parts: do every `parts`-th pending unit, from `part` on; for several processes at once.
+        part, parts: do every `parts`-th unit only, from `part` on; for several processes at once.
         on_unit: called after each unit with it and the number of those left.
 
     Returns:
@@ -84,7 +84,8 @@ def precompute(
         folder.mkdir(parents=True, exist_ok=True)
     output.clear_stale_tmp()
     _record(output, settings, data)
-    pending = sorted(names(output.index) - names(index))[part::parts]
+    done_before = names(index)
+    pending = [unit for unit in sorted(names(output.index))[part::parts] if unit not in done_before]
     done = []
     for count, unit in enumerate(pending, 1):
         made = _encode_unit(output, data, unit, encoders, settings)
@@ -205,7 +206,8 @@ def _ahead(data: memoryview, frames: int, size: int) -> Iterator[Frames]:
 
 
 def _stored(values: torch.Tensor, settings: Settings) -> np.ndarray:
-    return values.cpu().numpy().astype(settings.dtype)
+    # safetensors writes the memory as it lies, and convolutions may have left the channels last.
+    return np.ascontiguousarray(values.cpu().numpy(), settings.dtype)
 
 
 def _width(settings: Settings) -> int:

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from data.made import make_dataset
 
+from data.made import make_dataset
 from datagen.layout import Output
 
 

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from data.made import damage, make_dataset
+from datagen.errors import UserError
+from datagen.layout import Output
+from trainer.data import Batch, DataConfig, Loader, Source, TrainingData, open_training_data
+
+
+def opened(*outputs: Output, seed: int = 0, frames: int = 2, **source: object) -> TrainingData:
+    sources = [Source(path=str(output.root), **source) for output in outputs]
+    return open_training_data(sources, DataConfig(frames=frames), seed)
+
+
+def take(loader: Loader, count: int) -> list[Batch]:
+    return list(islice(loader, count))
+
+
+def slots(batches: list[Batch]) -> list[int]:
+    return [slot for batch in batches for slot in batch.slots_B.tolist()]
+
+
+def same(first: Batch, second: Batch) -> bool:
+    return all(
+        torch.equal(value, vars(second)[name])
+        if isinstance(value, torch.Tensor)
+        else value == vars(second)[name]
+        for name, value in vars(first).items()
+    )
+
+
+def test_batches_are_uint8_with_channels_first(shared_dataset: Output) -> None:
+    (batch,) = take(Loader(opened(shared_dataset, frames=12), 2), 1)
+    assert batch.target_BF3HW is not None and batch.clip_image_B3SS is not None
+    assert batch.target_BF3HW.shape == (2, 12, 3, 64, 64)
+    assert batch.driver_BF1HW.shape == (2, 12, 1, 64, 64)
+    assert batch.reference_B3HW.shape == (2, 3, 64, 64)
+    assert batch.background_B1HW.shape == (2, 1, 64, 64)
+    assert batch.clip_image_B3SS.shape == (2, 3, 224, 224)
+    assert {t.dtype for t in (batch.target_BF3HW, batch.driver_BF1HW, batch.reference_B3HW)} == {torch.uint8}
+    assert batch.fps_B.tolist() == [25.0, 25.0]
+    assert len(batch) == 2
+
+
+def test_worker_processes_change_nothing(shared_dataset: Output) -> None:
+    data = opened(shared_dataset)
+    here, there = take(Loader(data, 2), 6), take(Loader(data, 2, workers=2, prefetch=3), 6)
+    assert all(same(a, b) for a, b in zip(here, there, strict=True))
+
+
+def test_ranks_share_the_order_without_overlap_or_loss(shared_dataset: Output) -> None:
+    data = opened(shared_dataset)
+    alone = take(Loader(data, 4), 7)
+    ranks = [take(Loader(data, 2, rank=rank, ranks=2), 7) for rank in range(2)]
+    for whole, *parts in zip(alone, *ranks, strict=True):
+        assert slots([whole]) == slots(parts)
+        assert whole.clip_ids == parts[0].clip_ids + parts[1].clip_ids
+        assert torch.equal(whole.driver_BF1HW, torch.cat([part.driver_BF1HW for part in parts]))
+    clips = [clip for batch in alone for clip in batch.clip_ids]
+    for epoch in range(4):
+        assert sorted(clips[7 * epoch : 7 * epoch + 7]) == [f"clip{n:02d}" for n in range(7)]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_resume_in_the_middle_of_an_epoch(shared_dataset: Output, stop: int) -> None:
+    whole = take(Loader(opened(shared_dataset), 3), 8)
+    stopped = Loader(opened(shared_dataset), 3, workers=2 if stop == 3 else 0)
+    take(stopped, stop)
+    resumed = Loader(opened(shared_dataset), 3)
+    assert resumed.load_state_dict(stopped.state_dict()) == []
+    assert all(same(a, b) for a, b in zip(whole[stop:], take(resumed, 8 - stop), strict=True))
+
+
+def test_resume_on_other_ranks_goes_on_in_the_global_order(shared_dataset: Output) -> None:
+    data = opened(shared_dataset)
+    before = Loader(data, 2, ranks=2)
+    take(before, 2)
+    resumed = [Loader(data, 1, rank=rank, ranks=3) for rank in range(3)]
+    for loader in resumed:
+        (note,) = loader.load_state_dict(before.state_dict())
+        assert "made on 2 ranks, this run has 3" in note
+    assert sorted(slot for loader in resumed for slot in slots(take(loader, 4))) == list(range(8, 20))
+
+
+def test_resume_refuses_other_data(shared_dataset: Output) -> None:
+    state = Loader(opened(shared_dataset), 2).state_dict()
+    for other in (opened(shared_dataset, seed=1), opened(shared_dataset, where="frames = 40")):
+        with pytest.raises(UserError, match="changed since the checkpoint"):
+            Loader(other, 2).load_state_dict(state)
+
+
+def test_going_on_after_a_pause_loses_nothing(shared_dataset: Output) -> None:
+    loader = Loader(opened(shared_dataset), 2)
+    assert slots(take(loader, 2) + take(loader, 2)) == list(range(8))
+
+
+def test_validation_is_the_same_slots_every_time(shared_dataset: Output) -> None:
+    loader = Loader(opened(shared_dataset), 2, slots=5)
+    first, second = list(loader), list(loader)
+    assert slots(first) == slots(second) == list(range(5))
+    take(loader, 1)
+    assert all(same(a, b) for a, b in zip(first, loader, strict=True))
+    ranks = [list(Loader(opened(shared_dataset), 2, rank=rank, ranks=2, slots=5)) for rank in range(2)]
+    assert sorted(slots(ranks[0]) + slots(ranks[1])) == list(range(5))
+
+
+def test_data_sets_are_mixed_by_weight(shared_dataset: Output, tmp_path: Path) -> None:
+    other = make_dataset(tmp_path / "other", 2, prefix="other")
+    sources = [Source(path=str(shared_dataset.root), weight=1), Source(path=str(other.root), weight=2)]
+    data = open_training_data(sources, DataConfig(frames=1), 0)
+    clips = [clip for batch in take(Loader(data, 3), 9) for clip in batch.clip_ids]
+    assert sum(clip.startswith("other") for clip in clips) == 18
+    assert data.recipes == ("hash of clip", "hash of other")
+    with pytest.raises(UserError, match="to every data set or to none"):
+        open_training_data([sources[0], Source(path=str(other.root))], DataConfig(), 0)
+
+
+def test_where_and_split_choose_clips(tmp_path: Path) -> None:
+    output = make_dataset(tmp_path / "out", 6, splits=("train", "val", "train"))
+
+    def ids(split: str | None, where: str | None = None) -> list[str]:
+        data = open_training_data([Source(path=str(output.root), where=where)], DataConfig(), 0, split=split)
+        return data.clips[0].ids.to_pylist()
+
+    assert ids("val") == ["clip01", "clip04"]
+    assert ids("train", "face_area > 0.52 -- large faces") == ["clip03", "clip05"]
+    assert ids(None, "clip_id = 'clip00' or clip_id = 'clip04'") == ["clip00", "clip04"]
+    with pytest.raises(UserError, match="no clip with split = 'test'"):
+        ids("test")
+    with pytest.raises(UserError, match="nonsense"):
+        ids("train", "nonsense > 3")
+
+
+def test_a_bad_clip_costs_only_itself(dataset: Output) -> None:
+    before = [clip for batch in take(Loader(opened(dataset), 2), 14) for clip in batch.clip_ids]
+    damage(dataset, "clip01", "video.mp4")
+    damage(dataset, "clip04", "face.safetensors")
+    loader = Loader(opened(dataset), 2)
+    batches = take(loader, 14)
+    clips = [clip for batch in batches for clip in batch.clip_ids]
+    assert not {"clip01", "clip04"} & set(clips)
+    assert [b for a, b in zip(before, clips, strict=True) if a not in ("clip01", "clip04")] == [
+        a for a in before if a not in ("clip01", "clip04")
+    ]
+    assert loader.replaced == 8 == len(before) - sum(a == b for a, b in zip(before, clips, strict=True))
+    assert loader.bad == {
+        "clip01": "the bytes of video.mp4 differ from the index's sha256",
+        "clip04": "the bytes of face.safetensors differ from the index's sha256",
+    }
+    again = Loader(opened(dataset), 2, workers=2)
+    assert all(same(a, b) for a, b in zip(batches, take(again, 14), strict=True))
+    assert again.bad == loader.bad
+
+
+def test_a_missing_shard_costs_its_clips(dataset: Output) -> None:
+    next(dataset.shards.glob("p00000-u01-*.tar")).unlink()
+    loader = Loader(opened(dataset), 2)
+    clips = {clip for batch in take(loader, 7) for clip in batch.clip_ids}
+    assert clips == {"clip00", "clip01", "clip02", "clip06"}
+    assert all("is missing" in reason for reason in loader.bad.values())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_when_everything_is_bad_the_run_ends_with_one_line(dataset: Output, workers: int) -> None:
+    shutil.rmtree(dataset.shards)
+    with pytest.raises(UserError) as caught:
+        take(Loader(opened(dataset), 2, workers=workers), 1)
+    assert "7 clips in a row cannot be used" in str(caught.value)
+    assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def test_what_the_index_shows_to_be_useless_is_left_out_and_said(tmp_path: Path) -> None:
+    output = make_dataset(tmp_path / "out", 3, frames=[40, 10, 40])
+    data = opened(output, frames=12)
+    assert data.left_out == {"clip01": "the clip has 10 frames, a sample 12"}
+    assert data.notes == ("1 clips are left out, the first is clip01: the clip has 10 frames, a sample 12",)
+    with pytest.raises(
+        UserError, match=r"none of the 3 clips .* can be used; clip00: the clip has 40 frames"
+    ):
+        opened(output, frames=50)
+    with pytest.raises(UserError, match="no driving stream"):
+        open_training_data([Source(path=str(output.root))], DataConfig(driving="baked"), 0)
+
+
+def test_clips_of_two_sizes_cannot_be_mixed(dataset: Output) -> None:
+    piece = dataset.index / "p00000-u01.parquet"
+    table = pq.read_table(piece)
+    column = table.schema.get_field_index("size")
+    wider = table.set_column(column, "size", pa.array([128] * table.num_rows, pa.int32()))
+    piece.unlink()
+    pq.write_table(wider, piece)
+    with pytest.raises(UserError, match="64 and 128 pixels"):
+        opened(dataset)
+    assert len(opened(dataset, where="size = 64").clips[0]) == 4
+
+
+def test_object_stores_are_read_by_ranges(shared_dataset: Output) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(shared_dataset.root), "/bucket/set", recursive=True)
+    data = open_training_data([Source(path="memory://bucket/set")], DataConfig(frames=2), 0)
+    assert same(take(Loader(data, 2), 1)[0], take(Loader(opened(shared_dataset), 2), 1)[0])

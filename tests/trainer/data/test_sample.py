@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.made import SIZE, damage, make_dataset, read_code, read_stream
+from datagen.layout import Output
+from datagen.media import decode_bytes
+from datagen.operations.augment import Augmentation
+from datagen.operations.mask import mask_driving
+from datagen.shards.reader import Dataset
+from trainer.data import KINDS, DataConfig, Drivers, Sample, Source, open_training_data
+from trainer.data.config import STREAM_OF
+from trainer.data.video import StreamError, decode
+
+
+def samples(output: Output, count: int = 20, seed: int = 0, **config: Any) -> list[Sample]:
+    data = open_training_data([Source(path=str(output.root))], DataConfig(**config), seed)
+    return [data.sample(slot) for slot in range(count)]
+
+
+def only(kind: str) -> Drivers:
+    return Drivers(**{name: float(name == kind) for name in KINDS})
+
+
+@pytest.mark.parametrize("driving", ["online", "baked"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_driver_and_target_show_the_same_frames(shared_dataset: Output, kind: str, driving: str) -> None:
+    for sample in samples(shared_dataset, 8, driving=driving, drivers=only(kind), warp_rate=0.5):
+        clip = int(sample.clip_id.removeprefix("clip"))
+        warp = Augmentation(sample.scale, sample.aspect)
+        assert sample.target is not None
+        assert [read_code(frame) for frame in sample.target] == [(clip, index) for index in sample.indices]
+        assert [read_code(frame, warp) for frame in sample.driver] == [
+            (clip, index) for index in sample.indices
+        ]
+        assert {read_stream(frame) for frame in sample.target} == {"video"}
+        assert {read_stream(frame) for frame in sample.driver} == {STREAM_OF[KINDS[sample.kind]]}
+        assert KINDS[sample.kind] == kind
+        assert read_code(sample.reference) == (clip, sample.reference_index)
+        assert not sample.indices[0] <= sample.reference_index <= sample.indices[-1]
+        assert np.array_equal(np.diff(sample.indices), np.full(11, 2))
+
+
+def test_online_driver_is_the_pipelines_augmentation_and_mask(shared_dataset: Output) -> None:
+    data = Dataset(shared_dataset.root)
+    for mask in ("box", "hull"):
+        warped = 0
+        for sample in samples(shared_dataset, 6, mask=mask, warp_rate=0.5):
+            frames = data.frames(sample.clip_id, STREAM_OF[KINDS[sample.kind]], sample.indices)
+            faces = data.faces(sample.clip_id)
+            warp = Augmentation(sample.scale, sample.aspect)
+            warped += warp != Augmentation()
+            frames, boxes = warp.apply(frames, faces["box"][sample.indices].astype(np.float32))
+            landmarks = warp.points(faces["landmarks"][sample.indices].astype(np.float32), (SIZE, SIZE))
+            assert np.array_equal(sample.driver, mask_driving(frames, boxes, mask, landmarks))
+        assert 0 < warped < 6
+
+
+def test_baked_driver_states_how_it_was_warped(shared_dataset: Output) -> None:
+    data = Dataset(shared_dataset.root)
+    for sample in samples(shared_dataset, 4, driving="baked"):
+        frames = data.frames(sample.clip_id, f"driving_{STREAM_OF[KINDS[sample.kind]]}", sample.indices)
+        assert np.array_equal(sample.driver, frames[..., 0])
+        assert (sample.scale, sample.aspect) == (pytest.approx(0.9), 1.0)
+
+
+def test_background_and_the_image_clip_sees(shared_dataset: Output) -> None:
+    model = pytest.importorskip("trainer.model.image_encoder")
+    data = Dataset(shared_dataset.root)
+    for sample in samples(shared_dataset, 3):
+        mask = data.frames(sample.clip_id, "mask", [sample.reference_index])[0, :, :, 0]
+        assert np.array_equal(sample.background, mask < 128)
+        assert 0 < sample.background.mean() < 1
+        background = model.background_only(sample.reference[None], mask[None] >= 128)
+        expected = model.clip_pixels(background)
+        assert sample.clip_image is not None and sample.clip_image.shape == (224, 224, 3)
+        assert np.array_equal(model.clip_pixels(sample.clip_image[None]), expected)
+
+
+def test_images_are_clips_of_one_frame(shared_dataset: Output) -> None:
+    for sample in samples(shared_dataset, 8, frames=1):
+        assert sample.target is not None and sample.target.shape == (1, SIZE, SIZE, 3)
+        assert sample.driver.shape == (1, SIZE, SIZE)
+        assert read_code(sample.driver[0], Augmentation(sample.scale, sample.aspect))[1] == sample.indices[0]
+        assert sample.reference_index != sample.indices[0]
+
+
+def test_driver_rates(shared_dataset: Output) -> None:
+    kinds = [
+        s.kind
+        for s in samples(shared_dataset, 60, frames=1, drivers=Drivers(original=0, swapped=1, styled=3))
+    ]
+    assert 0 not in kinds
+    assert kinds.count(2) > kinds.count(1) > 0
+
+
+def test_missing_kinds_give_their_share_away(tmp_path: Path) -> None:
+    output = make_dataset(tmp_path / "out", 2, streams=("video", "styled"))
+    assert {
+        s.kind for s in samples(output, 12, frames=1, drivers=Drivers(original=0, swapped=1, styled=1))
+    } == {2}
+    assert {s.kind for s in samples(output, 12, frames=1, drivers=only("swapped"))} == {0}
+
+
+def test_choices_depend_on_seed_epoch_and_clip(shared_dataset: Output) -> None:
+    first, again, other = (samples(shared_dataset, 14, seed=seed) for seed in (0, 0, 1))
+    assert all(
+        np.array_equal(a.indices, b.indices) and np.array_equal(a.driver, b.driver)
+        for a, b in zip(first, again, strict=True)
+    )
+    assert [s.clip_id for s in first] != [s.clip_id for s in other]
+    by_epoch = [{s.clip_id: tuple(s.indices) for s in half} for half in (first[:7], first[7:])]
+    assert by_epoch[0].keys() == by_epoch[1].keys()
+    assert by_epoch[0] != by_epoch[1]
+
+
+@pytest.mark.parametrize("gop", [1, 12, 250])
+def test_decoding_gives_the_pixels_of_the_pipelines_decoder(tmp_path: Path, gop: int) -> None:
+    output = make_dataset(tmp_path / "out", 1, frames=70, gop=gop, driving=("video",))
+    data = Dataset(output.root)
+    row = data.row(0)
+    for name, grey in (("video", False), ("driving_video", True), ("mask", True)):
+        content = data.read(row, f"{name}.mp4")
+        for indices in ([0], [69], [3, 1, 2], [40, 5, 5, 60], range(10, 58, 2), range(70)):
+            frames = decode(content, list(indices), 70, grey=grey)
+            expected = sorted(set(indices))
+            assert frames.numbers_N.tolist() == expected
+            pixels = decode_bytes(content, expected)
+            assert np.array_equal(frames.pixels, pixels[..., 0] if grey else pixels)
+
+
+def test_streams_that_do_not_fit_are_errors(shared_dataset: Output) -> None:
+    data = Dataset(shared_dataset.root)
+    content = data.read("clip00", "video.mp4")
+    with pytest.raises(StreamError, match="has 40 frames where the clip has 41"):
+        decode(content, [0], 41, grey=False)
+    with pytest.raises(StreamError, match="lacks 1 of the frames"):
+        decode(content, [0, 40], 40, grey=False)
+    for broken in (b"", b"no video", content[:-1000], content[: len(content) // 2]):
+        with pytest.raises(StreamError):
+            decode(broken, range(40), 40, grey=False)
+
+
+def test_damaged_bytes_never_reach_training(dataset: Output) -> None:
+    damage(dataset, "clip02", "video.mp4")
+    made = samples(dataset, 7)
+    assert "clip02" not in {sample.clip_id for sample in made}
+    skipped = [entry for sample in made for entry in sample.skipped]
+    assert [entry.clip_id for entry in skipped] == ["clip02"]
+    assert skipped[0].reason == "the bytes of video.mp4 differ from the index's sha256"
