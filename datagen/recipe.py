@@ -67,6 +67,11 @@ class Swap(Frozen):
     identity_frames: int = Field(5, ge=1, le=100, description="frames sampled for identity distances")
     shape: float = Field(0.9, ge=0, le=1, description="how far the face geometry moves towards the donor's")
 
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value  # YAML reads a bare `off` as false
+
 
 class Donors(Frozen):
     """Where identities come from and which are good enough."""
