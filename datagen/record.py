@@ -160,7 +160,8 @@ def _content_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
         if before != after:
             what = "was added" if before is None else "is gone" if after is None else "has other contents"
             lines.append(f"{key} {what}")
-    return lines if len(lines) <= 5 else [*lines[:5], f"and {len(lines) - 5} more files"]
+    lines.sort(key=lambda line: not line.endswith("was added"))  # what was asked for now comes first
+    return lines if len(lines) <= 5 else [*lines[:5], f"and {len(lines) - 5} more"]
 
 
 def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from datagen.errors import UserError
-from datagen.layout import Output
+from datagen.inspecting import read_failures
+from datagen.layout import Output, names
 from datagen.plan import read_plan
 from datagen.publish import read_tables
 from datagen.record import Inputs
@@ -27,9 +28,9 @@ def finish(out: Output, inputs: Inputs, curated: Progress | None, made: Progress
     Raises:
         UserError: not a single clip came out; the message says what went wrong most.
     """
-    dataset = Dataset(out.root)
-    failures = read_tables(out.failures)
-    if not len(dataset):
+    failures = read_failures(out.root)
+    dataset = Dataset(out.root) if names(out.index) else None
+    if dataset is None or not len(dataset):
         raise UserError(f"nothing usable came out of {out.root}: {_reasons(failures) or 'there was no source'}")
     sheet = out.root / "sheet.png"
     save_sheet(dataset, _pick(dataset), sheet)
@@ -39,7 +40,7 @@ def finish(out: Output, inputs: Inputs, curated: Progress | None, made: Progress
 def describe_curation(out: Output) -> str:
     """Summary of the clip table."""
     clips = read_tables(out.clips, ["frames", "fps", "source"])
-    failures = read_tables(out.failures)
+    failures = read_failures(out.root)
     frames = clips.column("frames").to_pylist()
     return (
         f"{len(frames)} clips, {sum(frames)} frames, from {len(set(clips['source'].to_pylist()))} sources; "
