@@ -17,6 +17,7 @@ from datagen.operations.shape import size_of
 _SHRINK = 4  # shading is found on a picture this much smaller: it has no detail to lose
 _SHADING_REACH = 0.13  # standard deviation of the shading's blur, as a share of the face's size
 _DARKER = (18.0, 32.0)  # how much darker (Lab) than the middle of the face hair begins, and surely is hair
+_LIGHTER = (26.0, 38.0)  # how much lighter background or white hair begins, and surely is
 _BEARD = 14.0  # how much darker still it must be below the mouth
 _OTHER_COLOUR = (22.0, 34.0)  # difference in colour (Lab) where background begins, and surely is background
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -87,17 +88,17 @@ def usable_skin(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
     """How far each donor pixel may be used, (H, W) uint8: 0 on hair over the face and on background beside it.
 
     Brows, eyes, nose and mouth are always used. Around them a pixel counts as hair when it is much darker than the
-    middle of the face, as background when its colour is far from the skin's; below the mouth it may be darker, as
-    beards are.
+    middle of the face, as background when it is much lighter or its colour is far from the skin's; below the mouth
+    it may be darker, as beards are.
     """
     size, shape = size_of(landmarks_NC), image_HWC.shape[:2]
     middle = regions.fill(regions.inner_face(landmarks_NC), shape)
     tone = Tone.of(image_HWC, landmarks_NC, middle)
     lab = _lab(cv2.GaussianBlur(image_HWC, (0, 0), max(0.5, 0.006 * size)))
-    darker = tone.median[0] - lab[..., 0] - _BEARD * _below_mouth(landmarks_NC, shape)
-    foreign = np.maximum(
-        _step(darker, _DARKER), _step(np.linalg.norm((lab - tone.median)[..., 1:], axis=2), _OTHER_COLOUR)
-    )
+    darker = tone.median[0] - lab[..., 0]
+    other = np.linalg.norm((lab - tone.median)[..., 1:], axis=2)
+    hair = _step(darker - _BEARD * _below_mouth(landmarks_NC, shape), _DARKER)
+    foreign = np.maximum(np.maximum(hair, _step(-darker, _LIGHTER)), _step(other, _OTHER_COLOUR))
     foreign[middle > 0] = 0
     width = max(1, int(0.02 * size))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))

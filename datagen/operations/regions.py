@@ -22,8 +22,8 @@ _GLABELLA, _FOREHEAD = 9, 151
 _ROOM = 1.15
 
 
-def lower_face(landmarks_NC: np.ndarray, lift: float = 0.45) -> np.ndarray:
-    """Convex outline (K, 2) from jaw to just above the brows.
+def lower_face(landmarks_NC: np.ndarray, lift: float = 0.85) -> np.ndarray:
+    """Convex outline (K, 2) from jaw to the lower forehead.
 
     Args:
         landmarks_NC: (N, 2 or 3).

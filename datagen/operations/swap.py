@@ -26,7 +26,7 @@ from datagen.operations.smooth import fill_gaps, without_jitter
 
 _ROOM = 0.22  # picture around the face that follows its change of build, as a share of the face's size
 _REACH = 0.10  # how far around the face the picture is bent, as a share of its size
-_RIM = 0.035  # width taken off the face's edge before it fades, as a share of its size
+_RIM = 0.025  # width taken off the face's edge before it fades, as a share of its size
 _FILLED = np.concatenate([TRIANGLES, CLOSING_TRIANGLES]).astype(np.intp)
 _MANY = 0.2  # share of frames turned too far at which a clip is refused
 
