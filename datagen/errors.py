@@ -19,6 +19,7 @@ REASONS: dict[str, str] = {
     "framing": "too much of the crop lies outside the picture",
     "yaw": "the head turns away too far",
     "drawn_face": "the face does not look like a filmed one",
+    "still": "the face does not move: a photograph, not a person",
     "gaze": "the eyes move less than the recipe asks for",
     "expression": "a donor does not look neutral: grimace, open mouth or closed eyes",
     "colourless": "a donor is black-and-white or has no skin colour",

@@ -48,6 +48,9 @@ class Gates(Frozen):
     min_sharpness: float | None = Field(None, ge=0, description="Laplacian variance of the face at 128 px, median")
     max_yaw: float | None = Field(60.0, ge=0, le=90, description="median absolute yaw in degrees")
     min_presence: float = Field(0.5, ge=0, le=1, description="mesh presence below which a face counts as lost")
+    min_movement: float | None = Field(
+        0.015, ge=0, description="movement of the face in itself; a photograph has about 0.01, a talking face 0.1"
+    )
     min_gaze_movement: float | None = Field(None, ge=0, description="eye-movement subset: gaze standard deviation")
     swap_pose_rms: float | None = Field(8.0, gt=0, description="head pose of swapped against source, degrees RMS")
     swap_mouth_rms: float | None = Field(0.10, gt=0, description="mouth opening of swapped against source, RMS")

@@ -46,16 +46,31 @@ class Candidate:
         """(frames, 4) face boxes in source pixels."""
         return self.table[:, :4]
 
+    @property
+    def movement(self) -> float:
+        """How much the face moves in itself: about 0.01 in a photograph, 0.1 in someone who talks.
 
-def candidates(tracking: Tracking, settings: Curate) -> list[Candidate]:
+        Sum of the standard deviations of mouth and eye opening and, over 100 degrees, of yaw, pitch and roll.
+        """
+        spread = self.column("mouth", "eyes", "yaw", "pitch", "roll").std(axis=0)
+        return float(spread[:2].sum() + spread[2:].sum() / 100)
+
+
+def candidates(tracking: Tracking, settings: Curate, gates: Gates) -> list[Candidate]:
     """Segments of tracks inside one shot, cut into windows of at most `max_frames`; too short ones are dropped.
 
-    With `faces: largest` one face per moment of a shot is kept, the one that fills most of it.
+    With `faces: largest` one face per moment of a shot is kept, the one that fills most of it; a person goes before
+    a picture of one (a panel beside the speaker, a poster).
     """
+    still = gates.min_movement or 0.0
     cuts = find_cuts(tracking.change, settings.shot_threshold)
     segments = [piece for piece in _segments(tracking, cuts) if len(piece.table) >= settings.min_frames]
     if settings.faces == "largest":
-        segments.sort(key=lambda piece: (-float(square_side(piece.boxes).sum()), piece.start, piece.number))
+        segments.sort(
+            key=lambda piece: (
+                piece.movement < still, -float(square_side(piece.boxes).sum()), piece.start, piece.number
+            )
+        )  # fmt: skip
         kept: list[Candidate] = []
         for piece in segments:
             if all(piece.stop <= other.start or piece.start >= other.stop for other in kept):
@@ -108,7 +123,7 @@ def measure(candidate: Candidate, crop: Crop) -> dict[str, float]:
 
 
 def check(quality: dict[str, float], gates: Gates) -> None:
-    """Refuse what misses a gate.
+    """Refuse what misses a gate; `quality` is that of `measure` and `movement`.
 
     Raises:
         Refusal: names the measure, its value and the gate.
@@ -117,6 +132,7 @@ def check(quality: dict[str, float], gates: Gates) -> None:
         ("luma", gates.min_luma, "too_dark", "gates.min_luma"),
         ("face_area", gates.min_face_area, "face_area", "gates.min_face_area"),
         ("sharpness", gates.min_sharpness, "blurred", "gates.min_sharpness"),
+        ("movement", gates.min_movement, "still", "gates.min_movement"),
         ("gaze_movement", gates.min_gaze_movement, "gaze", "gates.min_gaze_movement"),
     )
     for name, limit, reason, key in lower:

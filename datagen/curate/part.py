@@ -22,7 +22,6 @@ from datagen.publish import disk_errors
 from datagen.recipe import Recipe
 from datagen.sources import file_sha256, key_hash, local_file
 
-BATCH = 8  # frames decoded at once: 50 MB at 1080p
 Row = dict[str, Any]
 
 
@@ -105,7 +104,7 @@ def _clips(
     tracking = follower(_frames(reader, chosen))
     if not tracking.tracks:
         raise Refusal("no_face", f"no face in {len(chosen)} frames")
-    found = candidates(tracking, settings)
+    found = candidates(tracking, settings, recipe.gates)
     if not found:
         longest = max(len(track.records) for track in tracking.tracks)
         raise Refusal(
@@ -133,7 +132,7 @@ def _clip(
 ) -> Row:
     crop, upscale = fit(candidate, reader.info, recipe.curate)
     quality = measure(candidate, crop)
-    check(quality, recipe.gates)
+    check(quality | {"movement": candidate.movement}, recipe.gates)
     size = recipe.curate.size
     frames = chosen[candidate.start : candidate.stop]
     best = best_frame(candidate)
@@ -181,7 +180,7 @@ def _identity(portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe) -> t
 
 def _frames(reader: VideoReader, chosen: np.ndarray) -> Iterator[np.ndarray]:
     """Frames of the timeline in order."""
-    for batch in reader.stream(chosen, BATCH):
+    for batch in reader.stream(chosen, reader.handful):
         yield from batch
 
 

@@ -17,6 +17,8 @@ from datagen.errors import Refusal
 from datagen.media.backends import DECORD_ERRORS, DecordFrames, FfmpegFrames, UnfitError
 from datagen.media.probe import describe, inspect
 
+HANDFUL_BYTES = 64_000_000
+
 
 class VideoReader:
     """Random access to a video file's frames; a context manager.
@@ -71,6 +73,11 @@ class VideoReader:
     def backend(self) -> Literal["decord", "ffmpeg"]:
         """Which decoder the next frame comes from."""
         return "decord" if isinstance(self._frames, DecordFrames) else "ffmpeg"
+
+    @property
+    def handful(self) -> int:
+        """Frames to ask for at once: at most 8 (50 MB at 1080p), fewer where they are larger, at least 1."""
+        return min(max(HANDFUL_BYTES // (self.info.width * self.info.height * 3), 1), 8)
 
     @property
     def held(self) -> int:

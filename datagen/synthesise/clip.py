@@ -27,7 +27,6 @@ from datagen.seeding import rng, seed_of
 from datagen.synthesise.measure import gate_style, gate_swap, identity_columns, motion_columns
 from datagen.synthesise.tools import Stylist, Tools
 
-BATCH = 8  # source frames decoded at once: 50 MB at 1080p
 Row = dict[str, Any]
 MARKS = {
     "swapped": "synthetic: face of another person put on real footage by megactor-datagen",
@@ -100,7 +99,7 @@ def read_crop(row: Row, source: Path, recipe: Recipe) -> np.ndarray:
     with VideoReader(source, ffmpeg=recipe.encode.ffmpeg) as reader:
         if wanted[-1] >= len(reader):
             raise Refusal("damaged", "the source is shorter than when it was curated", "restore it and retry")
-        batches = reader.stream(wanted, BATCH)
+        batches = reader.stream(wanted, reader.handful)
         for target, frame in zip(frames, (frame for batch in batches for frame in batch), strict=True):
             target[...] = crop.cut(frame, row["size"])
     return frames
