@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,21 +17,31 @@ class Dtype(StrEnum):
 
 
 ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="YAML file, or a bundled name: stage1, stage2, joint, eyes, tiny-image...")
+    str,
+    typer.Argument(
+        metavar="CONFIG", help="YAML file, or a bundled one: stage1, stage2, joint, eyes, tiny-image..."
+    ),
 ]
-DataOption = Annotated[list[str], typer.Option("--data", metavar="OUT", help="Output of `run`, or its URI; repeatable.")]
+DataOption = Annotated[
+    list[str], typer.Option("--data", metavar="OUT", help="Output of `run` or its URI; repeatable.")
+]
 RunOption = Annotated[Path, typer.Option("--output", metavar="RUN", help="Folder of the run.")]
 InitOption = Annotated[
-    Path | None, typer.Option("--init", metavar="CKPT", help="Weights to start from: a checkpoint, or another run.")
+    Path | None,
+    typer.Option("--init", metavar="CKPT", help="Weights to start from: a checkpoint, or another run."),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of RUN.")]
-WhereOption = Annotated[str | None, typer.Option("--where", metavar="SQL", help="Choose clips by index columns.")]
+WhereOption = Annotated[
+    str | None, typer.Option("--where", metavar="SQL", help="Choose clips by index columns.")
+]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes; more than one, or an --address, starts them by Ray.")
+    int | None,
+    typer.Option("--workers", min=1, help="Processes; more than one, or an --address, starts them by Ray."),
 ]
 AddressOption = Annotated[str | None, typer.Option("--address", help="Ray cluster to join, or `auto`.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one value of the config; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one value of the config; repeatable."),
 ]
 
 
@@ -75,9 +85,13 @@ def train(
 def precompute(
     out: Annotated[str, typer.Argument(metavar="OUT", help="Output folder of `run`.")],
     vae: Annotated[Path, typer.Option("--vae", metavar="DIR", help="VAE, as diffusers lays it out.")],
-    clip: Annotated[Path, typer.Option("--clip", metavar="DIR", help="CLIP vision model, as transformers lays it out.")],
+    clip: Annotated[
+        Path, typer.Option("--clip", metavar="DIR", help="CLIP vision model, as in transformers.")
+    ],
     dtype: Annotated[Dtype, typer.Option("--dtype", help="Numbers to store.")] = Dtype.float16,
-    references: Annotated[int, typer.Option("--references", min=1, help="Candidate reference frames of a clip.")] = 4,
+    references: Annotated[
+        int, typer.Option("--references", min=1, help="Candidate reference frames of a clip.")
+    ] = 4,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images encoded at once.")] = 8,
     part: Annotated[int, typer.Option("--part", min=0, help="Do every PARTS-th unit, from this one on.")] = 0,
     parts: Annotated[int, typer.Option("--parts", min=1, help="Processes that share the work.")] = 1,
@@ -103,6 +117,7 @@ def precompute(
         encoders,
         dtype=dtype.value,
         references=references,
+        clip_size=_image_size(clip),
         part=part,
         parts=parts,
         on_unit=tell,
@@ -112,3 +127,11 @@ def precompute(
         typer.echo(f"{clip_id}: {reason}", err=True)
     clips = sum(done.clips for done in made)
     typer.echo(f"{clips} clips of {len(made)} units encoded, {len(failed)} failed")
+
+
+def _image_size(clip: Path) -> int:
+    """Side in pixels of the image a CLIP vision model takes."""
+    from transformers import CLIPVisionConfig
+
+    config: Any = CLIPVisionConfig.from_pretrained(clip, local_files_only=True)
+    return int(config.image_size)

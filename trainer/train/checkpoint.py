@@ -112,8 +112,9 @@ def read_progress(folder: Path) -> Progress:
     Raises:
         UserError: unreadable, or not of this program.
     """
+    values: dict[str, Any] = read_json(folder / "state.json")
     try:
-        return Progress(**read_json(folder / "state.json"))
+        return Progress(**values)
     except TypeError as error:
         raise UserError(f"{folder / 'state.json'} is not of this program: {error}") from error
 

@@ -17,7 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLOCK = 8
-_COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))  # orthogonal: luma, red - blue, green - magenta
+_COLOURS = (
+    (1.0, 1.0, 1.0),
+    (1.0, 0.0, -1.0),
+    (1.0, -2.0, 1.0),
+)  # orthogonal: luma, red - blue, green - magenta
 _CERTAIN = -30.0  # log variance of a latent without noise
 
 

@@ -57,7 +57,9 @@ class Optimiser(Frozen):
     warmup_steps: int = Field(500, ge=0, description="steps over which the rate rises from near 0")
     schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="after the warm-up")
     final_rate: float = Field(0.0, ge=0, le=1, description="share of the rate left at the last step")
-    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of all gradients together; empty: no clipping")
+    clip_norm: float | None = Field(
+        1.0, gt=0, description="largest norm of all gradients together; empty: no clipping"
+    )
 
 
 class Validation(Frozen):
@@ -86,22 +88,32 @@ class TrainConfig(Frozen):
     micro_batch: int = Field(1, ge=1, description="samples a worker takes at once; the rest is accumulated")
     data: DataConfig = DataConfig()
     where: str | None = Field(None, description="SQL over the index columns that chooses the clips")
-    weights: tuple[float, ...] | None = Field(None, description="share of each --data; empty: by number of clips")
+    weights: tuple[float, ...] | None = Field(
+        None, description="share of each --data; empty: by number of clips"
+    )
     model: ModelChoice = ModelChoice()
     codec: str = Field(
-        "vae", description="`vae`: the checkpoint's own; `cosine`: fixed, for tiny models; or a folder of a VAE"
+        "vae",
+        description="`vae`: the checkpoint's own; `cosine`: fixed, for tiny models; or a folder of a VAE",
     )
     image_encoder: str | None = Field(
-        None, description="folder of the CLIP vision model; `random`: untrained, for tiny models; empty: precomputed"
+        None,
+        description="folder of the CLIP vision model; `random`: untrained, for tiny models; empty: precomputed",
     )
     optimiser: Optimiser = Optimiser()
     ema: float | None = Field(0.9999, gt=0, lt=1, description="decay of the averaged weights; empty: none")
     precision: Literal["fp32", "bf16"] = "bf16"
-    recompute: bool = Field(False, description="keep no activations inside layers: less memory, a third more time")
+    recompute: bool = Field(
+        False, description="keep no activations inside layers: less memory, a third more time"
+    )
     compile: bool = Field(False, description="compile each layer (regional)")
     loader_workers: int = Field(4, ge=0, description="processes that make samples, for each worker")
-    threads: int | None = Field(None, ge=1, description="CPU threads of torch, for each worker; empty: its default")
-    peak_tflops: float | None = Field(None, gt=0, description="of the device, for MFU; empty: known GPUs only")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of torch, for each worker; empty: its default"
+    )
+    peak_tflops: float | None = Field(
+        None, gt=0, description="of the device, for MFU; empty: known GPUs only"
+    )
     log_every: int = Field(10, ge=1)
     checkpoints: Checkpoints = Checkpoints()
     validation: Validation = Validation()
@@ -109,14 +121,20 @@ class TrainConfig(Frozen):
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
         if self.batch % self.micro_batch:
-            raise ValueError(f"batch = {self.batch} is no multiple of micro_batch = {self.micro_batch}; change one")
+            raise ValueError(
+                f"batch = {self.batch} is no multiple of micro_batch = {self.micro_batch}; change one"
+            )
         if self.weights is not None and any(weight <= 0 for weight in self.weights):
             raise ValueError(f"weights = {self.weights} must all be positive")
         limit = self.model.resolve(None).model.max_frames
         if self.stage != "image" and self.data.frames > limit:
-            raise ValueError(f"data.frames = {self.data.frames} is above the model's max_frames = {limit}; lower it")
+            raise ValueError(
+                f"data.frames = {self.data.frames} is above the model's max_frames = {limit}; lower it"
+            )
         if self.stage == "video" and self.data.frames < 2:
-            raise ValueError(f"stage = 'video' trains motion, but data.frames = {self.data.frames}; give at least 2")
+            raise ValueError(
+                f"stage = 'video' trains motion, but data.frames = {self.data.frames}; give at least 2"
+            )
         return self
 
     def accumulate(self, ranks: int) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from datagen.errors import UserError
@@ -38,7 +38,11 @@ class Frozen:
 
 
 def load_frozen(
-    config: TrainConfig, model: MegActorConfig, device: torch.device, own_vae: Path | None, stored: Settings | None
+    config: TrainConfig,
+    model: MegActorConfig,
+    device: torch.device,
+    own_vae: Path | None,
+    stored: Settings | None,
 ) -> Frozen:
     """Build what the config names.
 
@@ -55,28 +59,39 @@ def load_frozen(
     tokens, clip_hash = _image_encoder(config, model, device, stored is not None)
     if config.codec == "cosine":
         codec = CosineCodec.build(model.model.latent_channels, device)
-        moments, decode, scaling_factor, vae_hash = codec.moments, codec.decode, 1.0, "cosine"
-    else:
-        folder = own_vae if config.codec == "vae" else Path(config.codec)
-        if folder is None and stored is None:
+        encoders = Encoders(codec.moments, tokens, device, vae="cosine", clip=clip_hash)
+        return Frozen(_same(encoders, stored), 1.0, codec.decode)
+    folder = own_vae if config.codec == "vae" else Path(config.codec)
+    if folder is None:
+        if stored is None:
             raise UserError(
                 "codec is 'vae', but the checkpoint brought none and no latents are precomputed; "
                 "give its folder with --set codec=DIR"
             )
-        if folder is None:
-            moments, vae_hash, scaling_factor = _missing("VAE", "codec"), "", model.vae.scaling_factor
-            return Frozen(Encoders(moments, tokens, device), scaling_factor, None)
-        vae = freeze(load_vae(folder)).to(device)
-        moments, decode, vae_hash = _moments_of(vae), _decoder_of(vae), module_hash(vae)
-        scaling_factor = float(vae.config["scaling_factor"])
-    for name, ours, theirs in (("codec", vae_hash, stored and stored.vae), ("image_encoder", clip_hash, stored and stored.clip)):
-        if theirs and ours and theirs != ours:
+        encoders = Encoders(_missing("VAE", "codec"), tokens, device, clip=clip_hash)
+        return Frozen(_same(encoders, stored), model.vae.scaling_factor, None)
+    vae: Any = load_vae(folder)  # diffusers' models have no types
+    freeze(vae).to(device)
+    encoders = Encoders(
+        lambda images: vae.encode(images).latent_dist.parameters,
+        tokens,
+        device,
+        vae=module_hash(vae),
+        clip=clip_hash,
+    )
+    return Frozen(_same(encoders, stored), float(vae.config["scaling_factor"]), _decoder_of(vae))
+
+
+def _same(encoders: Encoders, stored: Settings | None) -> Encoders:
+    """The encoders, if precomputed latents are theirs."""
+    for field, name in (("codec", "vae"), ("image_encoder", "clip")):
+        ours, theirs = getattr(encoders, name), stored and getattr(stored, name)
+        if ours and theirs and ours != theirs:
             raise UserError(
-                f"{name} has hash {ours}, but the latents were precomputed with {theirs}; "
+                f"{field} has hash {ours}, but the latents were precomputed with {theirs}; "
                 f"give the same network, or set data.precomputed to never"
             )
-    encoders = Encoders(moments, tokens, device, vae=vae_hash, clip=clip_hash)
-    return Frozen(encoders, scaling_factor, decode)
+    return encoders
 
 
 def _image_encoder(
@@ -89,10 +104,8 @@ def _image_encoder(
                 "or `random` for a tiny model"
             )
         return _missing("image encoder", "image_encoder"), ""
-    if config.image_encoder == "random":
-        encoder = _untrained(model)
-    else:
-        encoder = load_clip(Path(config.image_encoder))
+    untrained = config.image_encoder == "random"
+    encoder = _untrained(model) if untrained else load_clip(Path(config.image_encoder))
     freeze(encoder).to(device)
     return encoder.tokens, module_hash(encoder)
 
@@ -111,11 +124,7 @@ def _missing(what: str, field: str) -> Callable[[Tensor], Tensor]:
     return refuse
 
 
-def _moments_of(vae: AutoencoderKL) -> Callable[[Tensor], Tensor]:
-    return lambda images: vae.encode(images).latent_dist.parameters
-
-
-def _decoder_of(vae: AutoencoderKL) -> Callable[[Tensor], Tensor]:
+def _decoder_of(vae: Any) -> Callable[[Tensor], Tensor]:
     @torch.no_grad()
     def decode(latents_NChw: Tensor) -> Tensor:
         latents_NChw = latents_NChw / vae.config["scaling_factor"]

@@ -37,7 +37,7 @@ class Inputs:
         """All tensors by name, to be saved."""
         named = {"latents": self.latents_BFCHW, "kinds": self.kinds_B}
         for part in (self.conditions, self.draws):
-            named |= {name: tensor for name, tensor in vars(part).items()}
+            named.update(vars(part))
         return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
 
 
@@ -65,7 +65,9 @@ def prepare(batch: Batch, draws: Draws, frozen: Frozen, device: torch.device) ->
         reference_B3HW=_unit(batch.reference_B3HW),
         reference_sample_BCHW=sample_latents(reference_moments, draws.reference_eps_BCHW, scale),
         reference_mean_BCHW=reference_mean,
-        background_B1HW=F.interpolate(batch.background_B1HW.float(), reference_mean.shape[-2:], mode="nearest"),
+        background_B1HW=F.interpolate(
+            batch.background_B1HW.float(), reference_mean.shape[-2:], mode="nearest"
+        ),
         tokens_BTD=tokens.float(),
     )
     latents = sample_latents(moments, draws.target_eps_BFCHW, scale)

@@ -61,7 +61,9 @@ def sources_of(config: TrainConfig, data: Sequence[str], where: str | None = Non
     if not data:
         raise UserError("training needs a data set; give --data OUT", code=2)
     if config.weights is not None and len(config.weights) != len(data):
-        raise UserError(f"weights = {config.weights} are for {len(config.weights)} data sets, got {len(data)}", code=2)
+        raise UserError(
+            f"weights = {config.weights} are for {len(config.weights)} data sets, got {len(data)}", code=2
+        )
     weights = config.weights or (None,) * len(data)
     selection = " and ".join(f"({text})" for text in (config.where, where) if text) or None
     return tuple(

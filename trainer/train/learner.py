@@ -81,7 +81,9 @@ class Learner:
         """Averaged weights by name; empty without averaging."""
         return dict(self.ema.averages) if self.ema is not None else {}
 
-    def restore(self, step: int, optimiser: Mapping[str, Tensor], averaged: Mapping[str, Tensor] | None) -> list[str]:
+    def restore(
+        self, step: int, optimiser: Mapping[str, Tensor], averaged: Mapping[str, Tensor] | None
+    ) -> list[str]:
         """Go on where a checkpoint stood.
 
         Args:

@@ -19,7 +19,6 @@ from trainer.train import checkpoint, rng
 from trainer.train.ahead import Ahead
 from trainer.train.inputs import Inputs, draws_of, prepare
 from trainer.train.job import Job
-from trainer.train.learner import Learner
 from trainer.train.report import LossTable, Reporter, Say, Speed, memory
 from trainer.train.setup import Parts, build
 from trainer.train.step import accumulate_gradients
@@ -179,7 +178,9 @@ class _Run:
         mine = rng.capture(world.device)
         everyone = {name: world.gather(tensor) for name, tensor in mine.items()}
         if world.is_main:
-            rngs = {f"{rank}.{name}": t for name, tensors in everyone.items() for rank, t in enumerate(tensors)}
+            rngs = {
+                f"{rank}.{name}": t for name, tensors in everyone.items() for rank, t in enumerate(tensors)
+            }
             progress = checkpoint.Progress(
                 step=learner.step,
                 stage=self.config.stage,
@@ -190,10 +191,19 @@ class _Run:
             )
             architecture: MegActorConfig = learner.architecture
             weights = checkpoint.Weights(
-                architecture, self.parts.origins, learner.model.state_dict(), learner.averages(), self.parts.vae
+                architecture,
+                self.parts.origins,
+                learner.model.state_dict(),
+                learner.averages(),
+                self.parts.vae,
             )
             checkpoint.save(
-                self.job.output, progress, weights, learner.optimiser_tensors(), rngs, self.config.checkpoints.keep
+                self.job.output,
+                progress,
+                weights,
+                learner.optimiser_tensors(),
+                rngs,
+                self.config.checkpoints.keep,
             )
         world.wait()
         self.saved = learner.step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ def build_adamw(config: Optimiser, parameters: Mapping[str, nn.Parameter]) -> to
     """AdamW in one group; norms and biases are not decayed. Fused where torch has it for the device."""
     decayed = [p for p in parameters.values() if p.ndim > 1]
     others = [p for p in parameters.values() if p.ndim <= 1]
-    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        groups,
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.epsilon,
@@ -32,13 +33,17 @@ def learning_rate(config: Optimiser, step: int, steps: int) -> float:
     """Rate of a step (counted from 0) in a run of `steps`."""
     warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
     done = min(1.0, max(0.0, (step - config.warmup_steps) / max(1, steps - config.warmup_steps)))
-    left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[config.schedule]
+    left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[
+        config.schedule
+    ]
     if config.schedule != "constant":
         left = config.final_rate + (1 - config.final_rate) * left
     return config.learning_rate * warm * left
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+def optimiser_tensors(
+    optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
     """Everything the optimiser remembers, by `moment.parameter`; empty before its first step."""
     return {
         f"{key}.{name}": value
@@ -58,7 +63,9 @@ def restore_optimiser(
     """
     known = {f"{key}.{name}" for key in (*MOMENTS, "step") for name in parameters} if tensors else set()
     if wrong := known ^ tensors.keys():
-        raise ValueError(f"the optimiser's state is of other parameters: {len(wrong)} differ, such as {min(wrong)}")
+        raise ValueError(
+            f"the optimiser's state is of other parameters: {len(wrong)} differ, such as {min(wrong)}"
+        )
     for name, parameter in parameters.items() if tensors else ():
         state = {"step": tensors[f"step.{name}"].to(parameter.device, copy=True)}
         for key in MOMENTS:  # laid out in memory as the parameter is, which the fused update relies on

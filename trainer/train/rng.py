@@ -21,14 +21,14 @@ def seed_all(seed: int, step: int, rank: int) -> None:
     """Start all generators anew, differently on every rank."""
     value = seed_of(seed, "process", step, rank) % 2**32
     random.seed(value)
-    np.random.seed(value)  # noqa: NPY002 - third-party code may use the global generator
+    np.random.seed(value)  # third-party code may use the global generator
     torch.manual_seed(value)
 
 
 def capture(device: torch.device) -> dict[str, Tensor]:
     """State of the generators of Python, NumPy, torch, and torch on the device."""
     version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    _, keys, position, has_gauss, cached = np.random.get_state()
     state = {
         "python": torch.tensor([version, *words]),
         "python_gauss": torch.tensor([gauss is not None, gauss or 0.0], dtype=torch.float64),
@@ -48,7 +48,7 @@ def restore(state: Mapping[str, Tensor], device: torch.device) -> None:
     random.setstate((version, tuple(words), gauss if has_gauss else None))
     *keys, position, has_cached = state["numpy"].tolist()
     cached = state["numpy_gauss"].item()
-    np.random.set_state(("MT19937", np.asarray(keys, np.uint32), position, has_cached, cached))  # noqa: NPY002
+    np.random.set_state(("MT19937", np.asarray(keys, np.uint32), position, has_cached, cached))
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -26,6 +26,8 @@ from trainer.weights.checkpoint import layout_of, load_info, load_state
 from trainer.weights.initial import initial_state
 from trainer.weights.vae import VAEWeights, read_vae
 
+SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -75,6 +77,7 @@ def build(job: Job, world: World, say: Say) -> Parts:
     data = open_training_data(job.sources, config.data, config.seed)
     own_vae = _vae_of(start.folder)
     frozen = load_frozen(config, architecture, world.device, own_vae, data.precomputed)
+    _check_size(architecture, data.clips[0].size)
     cost = estimate(config, architecture, data.clips[0].size)
     accumulate_or_complain(config, world.size)
     clips = sum(len(clips) for clips in data.clips)
@@ -104,6 +107,18 @@ def build(job: Job, world: World, say: Say) -> Parts:
         origins=start.origins,
         vae=read_vae(own_vae) if own_vae is not None and world.is_main else None,
     )
+
+
+def _check_size(architecture: MegActorConfig, size: int) -> None:
+    """Check that the model takes clips of a size."""
+    locked = architecture.model.reference_size
+    if locked is not None and size != locked:
+        raise UserError(
+            f"the data's clips have {size} pixels, but the model takes {locked} only; "
+            f"set model.model.reference_size=null for any size, or make clips of that size"
+        )
+    if size < SMALLEST:
+        raise UserError(f"the data's clips have {size} pixels; the DrivenEncoder needs {SMALLEST} or more")
 
 
 def accumulate_or_complain(config: TrainConfig, ranks: int) -> None:
@@ -176,9 +191,7 @@ def _vae_of(folder: Path | None) -> Path | None:
     return folder / "vae"
 
 
-def _resume(
-    folder: Path, config: TrainConfig, learner: Learner, loader: Loader, world: World
-) -> list[str]:
+def _resume(folder: Path, config: TrainConfig, learner: Learner, loader: Loader, world: World) -> list[str]:
     """Bring everything back to a checkpoint; returns what the user should know."""
     progress = checkpoint.read_progress(folder)
     if progress.stage != config.stage:

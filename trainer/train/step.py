@@ -39,9 +39,8 @@ def accumulate_gradients(
     """
     total: Tensor | None = None
     for index, inputs in zip(range(count), micro_batches, strict=False):
-        last = index == count - 1
-        distributed = isinstance(model, DistributedDataParallel)
-        with model.no_sync() if distributed and not last else nullcontext():
+        waits = isinstance(model, DistributedDataParallel) and index < count - 1
+        with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
             with autocast(config, inputs.latents_BFCHW.device):
                 loss = training_loss(
                     model,

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from trainer.config import MegActorConfig
-from trainer.diffusion.draws import draw
+from trainer.diffusion.draws import Draws
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.model.flops import count
-from trainer.model.megactor import STAGE_GROUPS, Conditions, MegActor
+from trainer.model.megactor import STAGE_GROUPS, Conditions, Group, MegActor
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import LATENT
 
@@ -31,7 +31,7 @@ class Cost:
         activations_gb: kept by the forward pass of one micro-batch for its backward pass.
     """
 
-    groups: dict[str, tuple[int, bool]]
+    groups: dict[Group, tuple[int, bool]]
     step_flop: float
     state_gb: float
     activations_gb: float
@@ -49,7 +49,9 @@ def estimate(config: TrainConfig, architecture: MegActorConfig, size: int) -> Co
     total = sum(number for number, _ in groups.values())
     trained = sum(number for number, trains in groups.values() if trains)
     latent = size // LATENT
-    per_clip = count(architecture.model, config.data.frames, latent, latent, architecture.image_encoder.tokens)
+    per_clip = count(
+        architecture.model, config.data.frames, latent, latent, architecture.image_encoder.tokens
+    )
     copies = 3 + (config.ema is not None)  # gradient and two moments, perhaps an average
     return Cost(
         groups=groups,
@@ -110,21 +112,18 @@ def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegAct
         background_B1HW=latents[:, 0, :1],
         tokens_BTD=torch.empty(batch, encoder.tokens, encoder.projection_dim, device="meta"),
     )
-    draws = draw(architecture.diffusion, (1, 1, 1, 1), seed=0, step=0, slots=range(batch))
+    timesteps, dropped = torch.empty(2, batch, dtype=torch.long, device="meta")
+    noise = torch.empty_like(latents)
+    draws = Draws(timesteps, noise, dropped.bool(), noise, noise[:, 0])
     schedule = TrainingSchedule(architecture.diffusion)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        meta_draws = draws.map(lambda tensor: torch.empty_like(tensor, device="meta"))
-        noise = torch.empty_like(latents)
-        meta_draws = type(draws)(
-            meta_draws.timesteps_B, noise, meta_draws.dropped_B, noise, meta_draws.reference_eps_BCHW
-        )
         schedule.alphas_cumprod = schedule.alphas_cumprod.to("meta")
         training_loss(
             model,
             schedule,
             latents,
             conditions,
-            meta_draws,
+            draws,
             motion=config.stage != "image",
             recompute=config.recompute,
         )

@@ -5,8 +5,8 @@ Legend for suffixes as in `trainer.model.layers`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +64,7 @@ class Validator:
         Raises:
             UserError: no clip can be used, or the disk is full.
         """
-        averaged = learner.ema.applied() if learner.ema is not None else nullcontext()
-        with untouched(self.world.device), evaluating(learner), averaged, torch.no_grad():
+        with untouched(self.world.device), evaluating(learner), torch.no_grad():
             values = self._loss(learner)
             if self.world.is_main:
                 self._videos(learner)
@@ -74,7 +73,7 @@ class Validator:
 
     def _loss(self, learner: Learner) -> dict[str, float]:
         table = LossTable(self.world.device)
-        total, samples = 0.0, 0
+        total, samples = 0.0, 0.0
         for batch in self.loader:
             inputs = self._inputs(batch)
             with autocast(self.config, self.world.device):
@@ -89,7 +88,7 @@ class Validator:
             table.add(loss.samples_B, inputs.draws.timesteps_B, inputs.kinds_B)
             total += float(loss.samples_B.double().sum())
             samples += len(batch)
-        total, samples = self.world.sums([total, samples])  # type: ignore[assignment]
+        total, samples = self.world.sums([total, samples])
         return {"validation/loss": total / samples} | {
             f"validation_{name}": value for name, value in table.means(self.world).items()
         }
@@ -110,7 +109,7 @@ class Validator:
                 self.architecture,
             )[0]
             name = f"step-{learner.step:08d}-{batch.clip_ids[0]}.mp4"
-            write_side_by_side(self.folder / name, batch, result_F3HW, self.config.data.frame_rate)
+            write_side_by_side(self.folder / name, batch, result_F3HW)
 
     def _shortest(self) -> int:
         return min(int(clips.frames_N.min()) for clips in self.data.clips)
@@ -121,18 +120,16 @@ class Validator:
         return prepare(batch, draws, self.frozen, self.world.device)
 
 
-class evaluating:  # noqa: N801 - a context manager, named like one
-    """The model is in evaluation mode inside the block, and afterwards in the mode it was in."""
-
-    def __init__(self, learner: Learner) -> None:
-        self._model = learner.model
-
-    def __enter__(self) -> None:
-        self._modes = [(module, module.training) for module in self._model.modules()]
-        self._model.eval()
-
-    def __exit__(self, *error: object) -> None:
-        for module, training in self._modes:
+@contextmanager
+def evaluating(learner: Learner) -> Iterator[None]:
+    """The model is in evaluation mode with averaged weights inside the block, and afterwards as it was."""
+    modes = [(module, module.training) for module in learner.model.modules()]
+    learner.model.eval()
+    try:
+        with learner.ema.applied() if learner.ema is not None else nullcontext():
+            yield
+    finally:
+        for module, training in modes:
             module.training = training
 
 
@@ -153,7 +150,7 @@ def generate(
     return images.unflatten(0, latents_BFCHW.shape[:2])
 
 
-def write_side_by_side(path: Path, batch: Batch, result_F3HW: Tensor, fps: float) -> None:
+def write_side_by_side(path: Path, batch: Batch, result_F3HW: Tensor) -> None:
     """Reference | driver | result of a batch of one clip, as a video.
 
     Raises:
@@ -166,6 +163,8 @@ def write_side_by_side(path: Path, batch: Batch, result_F3HW: Tensor, fps: float
         np.concatenate([reference_HW3, np.repeat(driver_HW[..., None], 3, -1), result_HW3], axis=1)
         for driver_HW, result_HW3 in zip(driver_FHW, result_FHW3, strict=True)
     ]
+    step = int(batch.indices_BF[0].diff().float().mean()) if batch.indices_BF.shape[1] > 1 else 1
+    fps = float(batch.fps_B[0]) / step
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         encode(rows, fps, path, comment="synthetic: made by a model in training")

@@ -1,0 +1,61 @@
+"""Runs in processes of their own; importable there, unlike a test's local functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+
+from trainer.diffusion.schedule import TrainingSchedule
+from trainer.train.inputs import draws_of, prepare
+from trainer.train.job import Job
+from trainer.train.loop import train
+from trainer.train.setup import build
+from trainer.train.step import accumulate_gradients
+from trainer.train.world import World
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+def train_alone(job: Job) -> None:
+    """A run without other ranks."""
+    torch.set_num_threads(1)
+    train(job, World.current("cpu"), silent)
+
+
+def gradients(job: Job) -> dict[str, torch.Tensor]:
+    """The gradients of the first step, averaged over ranks."""
+    world = World.current("cpu")
+    parts = build(job, world, silent)
+    learner, config = parts.learner, job.config
+
+    def inputs():
+        for batch in parts.loader:
+            draws = draws_of(batch, learner.architecture.diffusion, 6, seed=config.seed, step=0)
+            yield prepare(batch, draws, parts.frozen, world.device)
+
+    schedule = TrainingSchedule(learner.architecture.diffusion)
+    accumulate_gradients(learner.forward, schedule, inputs(), config.accumulate(world.size), config)
+    return {name: p.grad.clone() for name, p in learner.trained.items() if p.grad is not None}
+
+
+def on_rank(rank: int, ranks: int, meeting: Path, what: str, job: Job, result: Path) -> None:
+    """`gradients` or a whole run on one of several ranks."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
+    try:
+        if what == "gradients":
+            found = gradients(job)
+            if rank == 0:
+                save_file(found, result)
+        else:
+            said: list[str] = []
+            train(job, World.current("cpu"), said.append)
+            if rank == 0:
+                result.write_text("\n".join(said), encoding="utf-8")
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,68 @@
+"""Validation looks on; the training goes on as if nobody had looked."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from datagen.media import probe
+from train.conftest import CPU, losses
+from train.runs import silent
+from trainer.train import rng
+from trainer.train.job import Job
+from trainer.train.loop import train
+from trainer.train.setup import build
+
+MakeJob = Callable[..., Job]
+SEE = ("validation.every=1", "validation.samples=2", "validation.videos=1")
+
+
+def test_losses_are_the_same_with_and_without_validation(job: MakeJob) -> None:
+    blind, seeing = job("tiny-image", run="blind"), job("tiny-image", *SEE, run="seeing")
+    train(blind, CPU, silent)
+    train(seeing, CPU, silent)
+    assert losses(blind.output) == losses(seeing.output)
+
+
+def test_weights_mode_and_generators_are_as_before(job: MakeJob) -> None:
+    parts = build(job("tiny-joint", *SEE), CPU, silent)
+    learner = parts.learner
+    learner.model.unet.mid_block.eval()  # a mode that validation must not forget
+    state = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    modes = [module.training for module in learner.model.modules()]
+    learner.ema.averages = {name: average + 1 for name, average in learner.ema.averages.items()}
+    before = rng.capture(CPU.device)
+    first = parts.validator.run(learner)
+    after = rng.capture(CPU.device)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert modes == [module.training for module in learner.model.modules()]
+    assert all(torch.equal(state[name], tensor) for name, tensor in learner.model.state_dict().items())
+    assert first == parts.validator.run(learner)  # the same samples and noise every time
+
+
+def test_sample_videos_show_reference_driver_and_result(job: MakeJob) -> None:
+    made = job("tiny-video", "steps=1", *SEE, "validation.video_frames=4")
+    train(made, CPU, silent)
+    (video,) = (made.output / "samples").glob("step-00000001-*.mp4")
+    info = probe(video)
+    assert (info.width, info.height, info.frames) == (384, 128, 4)
+    lines = [json.loads(line) for line in (made.output / "log.jsonl").read_text().splitlines()]
+    values = {name for line in lines for name in line}
+    assert {"validation/loss", "loss", "grad_norm", "speed/clips_per_s", "speed/data_wait_share"} <= values
+    assert any(name.startswith("loss_timestep/") for name in values)
+    assert any(name.startswith("loss_driver/") for name in values)
+    assert list((made.output / "tensorboard").iterdir())
+
+
+def test_generators_come_back_as_they_were() -> None:
+    rng.seed_all(1, 2, 3)
+    random.gauss(0, 1), np.random.standard_normal()  # leave a spare number in both
+    state = rng.capture(CPU.device)
+    drawn = [(random.gauss(0, 1), np.random.standard_normal(), torch.rand(2).tolist()) for _ in range(2)]
+    rng.restore(state, CPU.device)
+    again = [(random.gauss(0, 1), np.random.standard_normal(), torch.rand(2).tolist()) for _ in range(2)]
+    assert drawn == again
