@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types check docs clean
+.PHONY: setup demo train-demo test lint types check docs clean
 
 setup: $(VENV)/.ready
 
@@ -15,6 +15,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/megactor-datagen run demo --output out/demo
+
+train-demo: setup
+	$(BIN)/python -m trainer.demo
 
 test: setup
 	$(BIN)/python -m pytest

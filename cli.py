@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from datagen.errors import UserError
+from trainer.cli import register
 from trainer.weights.cli import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
@@ -334,6 +335,7 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+register(app)
 app.add_typer(weights, name="weights")
 
 
