@@ -77,7 +77,7 @@ def _decode(
     if not stream.average_rate or not stream.time_base:
         raise StreamError("has no frame rate")
     stream.codec_context.thread_count = 1
-    step = 1 / (stream.average_rate * stream.time_base)
+    step = float(1 / (stream.average_rate * stream.time_base))
     first = stream.start_time or 0
     row_of = {first + round(number * step): row for row, number in enumerate(wanted)}
     container.seek(min(row_of), stream=stream, backward=True)
