@@ -28,6 +28,7 @@ _ROOM = 0.22  # picture around the face that follows its change of build, as a s
 _REACH = 0.10  # how far around the face the picture is bent, as a share of its size
 _RIM = 0.025  # width taken off the face's edge before it fades, as a share of its size
 _FILLED = np.concatenate([TRIANGLES, CLOSING_TRIANGLES]).astype(np.intp)
+_MIN_DENSITY = 0.3  # donor pixels per result pixel, over the face's median, below which skin is stretched
 _MANY = 0.2  # share of frames turned too far at which a clip is refused
 
 
@@ -121,21 +122,20 @@ class MeshSwap:
         height, width = window.shape[:2]
 
         triangle = warp.draw_triangles(moved_NC, _FILLED, warp.grid_size(height, width))
-        onto_donor, onto_target = self._maps(triangle, moved_NC, target_NC, clip)
+        onto_donor, onto_target, density = self._maps(triangle, moved_NC, target_NC, clip)
         skin = warp.sample(clip.skin, warp.to_pixels(onto_donor, height, width))
         base = warp.sample(window, warp.to_pixels(onto_target, height, width))
         donor_skin, usable = np.ascontiguousarray(skin[..., :3]), skin[..., 3]
         lit = colour.relit(donor_skin, usable, base, moved_NC, clip.size, self.light)
-        alpha = self._alpha(triangle >= 0, moved_NC, clip.size, (height, width)) * (
-            usable * np.float32(1 / 255)
-        )
+        alpha = self._alpha(triangle >= 0, density, moved_NC, clip.size, (height, width))
+        alpha *= usable * np.float32(1 / 255)
         frame_HWC[y0:y1, x0:x1] = cv2.blendLinear(lit, base, alpha, 1 - alpha)
 
     @staticmethod
     def _maps(
         triangle: np.ndarray, moved_NC: np.ndarray, target_NC: np.ndarray, clip: _Clip
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Grid maps from result pixels to donor pixels and to the target's own pixels."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Grid maps from result pixels to donor pixels and to the target's own, and donor pixels per result pixel."""
         inside = triangle >= 0
         here = warp.nodes(triangle.shape)
         affines = np.concatenate(
@@ -148,14 +148,24 @@ class MeshSwap:
         source = here[..., :1] * affines[..., 0, :] + here[..., 1:] * affines[..., 1, :] + affines[..., 2, :]
         bend = warp.spread_outwards(source[..., 2:] - here, inside, _REACH * clip.size / warp.STEP)
         onto_donor = np.where(inside[..., None], source[..., :2], np.float32(-1))
-        return onto_donor, here + bend
+        density = np.abs(affines[..., 0, 0] * affines[..., 1, 1] - affines[..., 0, 1] * affines[..., 1, 0])
+        return onto_donor, here + bend, density / np.median(density[inside])
 
     @staticmethod
-    def _alpha(inside: np.ndarray, moved_NC: np.ndarray, size: float, shape: tuple[int, int]) -> np.ndarray:
-        """Share of donor skin at each pixel, (H, W) float32: the face without eyes and inside of the mouth."""
+    def _alpha(
+        inside: np.ndarray, density: np.ndarray, moved_NC: np.ndarray, size: float, shape: tuple[int, int]
+    ) -> np.ndarray:
+        """Share of donor skin at each pixel, (H, W) float32: the face without eyes and inside of the mouth.
+
+        Skin that the donor shows edge-on only (low `density`) is left out, except around the features.
+        """
         rim = max(1, int(_RIM * size / warp.STEP))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
-        face = regions.fill([regions.lower_face(moved_NC)], inside.shape, warp.STEP) * inside
+        stretched = (density < _MIN_DENSITY) & (
+            regions.fill(regions.inner_face(moved_NC), inside.shape, warp.STEP) == 0
+        )
+        face = regions.fill([regions.lower_face(moved_NC)], inside.shape, warp.STEP) * (inside & ~stretched)
+        face = cv2.morphologyEx(face, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
         face = cv2.erode(face, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         soft = cv2.GaussianBlur(face.astype(np.float32) / 255, (0, 0), 0.75 * rim) * inside
         holes = regions.fill([moved_NC[ring, :2] for ring in regions.OPENINGS], shape)
