@@ -34,17 +34,23 @@ from datagen.layout import Output, temporary
 from datagen.media import encode
 from datagen.operations.augment import Augmentation
 from datagen.operations.mask import mask_driving
+from datagen.shards.reader import Dataset as Index
 from datagen.shards.writer import ShardWriter, publish_unit
 from trainer.data import DataConfig, Drivers, Encoders, Loader, Source, TrainingData, open_training_data
 from trainer.data.precompute import precompute
 
-SIZE, CLIP_FRAMES, CLIPS = 512, 150, 3
+SIZE, CLIP_FRAMES, CLIPS = 512, 150, 2
 BOX = (176.0, 60.0, 336.0, 260.0)
+KINDS = ((12, "online"), (12, "baked"), (16, "online"))
 SYNTHETIC = Drivers(original=0, swapped=1, styled=0)
+HEADINGS = (
+    *("case", "driving", "grain", "GOP", "frames", "samples/s per core", "samples/s, 2 processes", "goal"),
+    *("frames/s per core", "MB per process", "MB per clip"),
+)
 GOALS = {
-    ("video", 12, "wall"): "20",
-    ("precomputed", 12, "wall"): "35",
-    ("latents", 12, "core"): "200",
+    ("video", 12): "20 with 2 processes",
+    ("precomputed", 12): "35 with 2 processes",
+    ("latents", 12): "200 per core",
 }
 
 
@@ -53,8 +59,9 @@ class Result:
     """One measured case: medians over rounds.
 
     Attributes:
-        case: `video`, `precomputed` or `latents`.
+        case: `video`, `precomputed`, `latents`, or `bare`: decord reads both windows and nothing else is done.
         driving: how drivers are made.
+        grain: standard deviation of the film grain in grey levels; it makes streams larger.
         gop: frames between key frames.
         frames: of a sample.
         per_core: samples per second of CPU time.
@@ -66,6 +73,7 @@ class Result:
 
     case: str
     driving: str
+    grain: float
     gop: int
     frames: int
     per_core: float
@@ -87,29 +95,34 @@ def main() -> None:
     torch.set_num_threads(1)
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for gop in (12, 250, 1):
-            output = make_dataset(Path(folder) / f"gop{gop}", gop)
-            for frames, driving in ((12, "online"), (12, "baked"), (16, "online")):
-                if gop == 12 or (frames == 12 and driving == "online"):
-                    results.append(measure("video", output, gop, frames, driving, args))
-                    print(results[-1], flush=True)
-            if gop == 12:
-                precompute(output.root, pooling_encoders())
-                for frames, driving in ((12, "online"), (12, "baked"), (16, "baked")):
-                    results.append(measure("precomputed", output, gop, frames, driving, args))
-                    print(results[-1], flush=True)
-                for frames in (12, 16):
-                    results.append(measure_latents(output, frames, args))
-                    print(results[-1], flush=True)
+        made = Made(make_dataset(Path(folder) / "main", 12, 0), 12, 0)
+        results += [measure_bare(made, args), *(measure("video", made, *kind, args) for kind in KINDS)]
+        precompute(made.output.root, pooling_encoders())
+        results += [measure("precomputed", made, *kind, args) for kind in KINDS]
+        results += [measure_latents(made, frames, args) for frames in (12, 16)]
+        for gop, grain in ((250, 0), (1, 0), (12, 2)):
+            made = Made(make_dataset(Path(folder) / f"gop {gop} grain {grain}", gop, grain), gop, grain)
+            results += [measure_bare(made, args), measure("video", made, *KINDS[0], args)]
     border = {
         str(dtype).removeprefix("torch."): across_the_border(dtype) for dtype in (torch.uint8, torch.float32)
     }
     write(results, border, args)
 
 
-def measure(
-    case: str, output: Output, gop: int, frames: int, driving: str, args: argparse.Namespace
-) -> Result:
+@dataclass(frozen=True)
+class Made:
+    """A data set of made clips."""
+
+    output: Output
+    gop: int
+    grain: float
+
+    @property
+    def clip_mb(self) -> float:
+        return sum(path.stat().st_size for path in self.output.shards.glob("*.tar")) / CLIPS / 1e6
+
+
+def measure(case: str, made: Made, frames: int, driving: str, args: argparse.Namespace) -> Result:
     """Samples of a case, one at a time in this process and from two loader processes."""
     config = DataConfig(
         frames=frames,
@@ -117,17 +130,36 @@ def measure(
         drivers=SYNTHETIC,
         precomputed="always" if case == "precomputed" else "never",
     )
-    data = open_training_data([Source(path=str(output.root))], config, 0)
+    data = open_training_data([Source(path=str(made.output.root))], config, 0)
     slots = iter(range(10**9))
     cpu = rounds(lambda: data.sample(next(slots)), args, time.process_time)
     wall, memory = two_processes(data, args)
-    pairs = frames if case == "precomputed" else 2 * frames
-    return Result(case, driving, gop, frames, cpu, wall, cpu * (pairs + 2), memory, clip_mb(output))
+    shown = cpu * (2 + (frames if case == "precomputed" else 2 * frames))
+    result = Result(case, driving, made.grain, made.gop, frames, cpu, wall, shown, memory, made.clip_mb)
+    print(result, flush=True)
+    return result
 
 
-def measure_latents(output: Output, frames: int, args: argparse.Namespace) -> Result:
+def measure_bare(made: Made, args: argparse.Namespace, frames: int = 12) -> Result:
+    """Two windows by decord, without reference, mask, warp or batch: the trials' ideal script."""
+    data = Index(made.output.root)
+    dice = np.random.default_rng(0)
+
+    def read() -> None:
+        row = data.row(int(dice.integers(len(data))))
+        indices = int(dice.integers(CLIP_FRAMES - 2 * frames)) + 2 * np.arange(frames)
+        for stream in ("video", "swapped"):
+            data.frames(row, stream, indices)
+
+    rate = rounds(read, args, time.process_time)
+    return Result(
+        "bare", "-", made.grain, made.gop, frames, rate, None, rate * 2 * frames, None, made.clip_mb
+    )
+
+
+def measure_latents(made: Made, frames: int, args: argparse.Namespace) -> Result:
     """Moments of the target and moments and tokens of the reference, without any decoding."""
-    data = open_training_data([Source(path=str(output.root))], DataConfig(frames=frames), 0)
+    data = open_training_data([Source(path=str(made.output.root))], DataConfig(frames=frames), 0)
     latents = data.clips[0].latents
     assert latents is not None
     dice = np.random.default_rng(0)
@@ -139,7 +171,8 @@ def measure_latents(output: Output, frames: int, args: argparse.Namespace) -> Re
         latents.reference(number, int(dice.integers(4)))
 
     per_core = rounds(read, args, time.process_time)
-    return Result("latents", "-", 12, frames, per_core, None, per_core * (frames + 1), None, clip_mb(output))
+    shown = per_core * (frames + 1)
+    return Result("latents", "-", made.grain, made.gop, frames, per_core, None, shown, None, made.clip_mb)
 
 
 def rounds(work: Callable[[], object], args: argparse.Namespace, clock: Callable[[], float]) -> float:
@@ -198,8 +231,8 @@ def across_the_border(dtype: torch.dtype) -> float:
     return statistics.median(rates)
 
 
-def make_dataset(folder: Path, gop: int) -> Output:
-    """Clips of a moving portrait with film grain: target, swapped (mirrored) and baked driver, mask, face."""
+def make_dataset(folder: Path, gop: int, grain: float) -> Output:
+    """Clips of a moving portrait: target, swapped (mirrored) and baked driver, mask, face."""
     output = Output(folder)
     output.create()
     portrait = cv2.resize(pictures.astronaut(), (SIZE, SIZE))
@@ -214,7 +247,7 @@ def make_dataset(folder: Path, gop: int) -> Output:
     rows = []
     with ShardWriter(temporary(output.tmp, "shard.tar")) as shard:
         for clip in range(CLIPS):
-            video = np.stack(list(moving(portrait, clip)))
+            video = np.stack(list(moving(portrait, clip, grain)))
             swapped = video[:, :, ::-1]
             driver = mask_driving(*Augmentation(1.1, 0.9).apply(np.ascontiguousarray(swapped), boxes))
             mask = (cv2.GaussianBlur(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), (0, 0), 9) > 110).astype(
@@ -247,14 +280,14 @@ def make_dataset(folder: Path, gop: int) -> Output:
     return output
 
 
-def moving(portrait: np.ndarray, clip: int) -> Iterator[np.ndarray]:
-    """Frames of a portrait that sways, with grain of 2 grey levels."""
+def moving(portrait: np.ndarray, clip: int, grain: float) -> Iterator[np.ndarray]:
+    """Frames of a portrait that sways, with film grain of `grain` grey levels."""
     dice = np.random.default_rng(clip)
     for i in range(CLIP_FRAMES):
         t = i + 40 * clip
         matrix = np.float32([[1, 0.02 * np.sin(t / 10), 8 * np.sin(t / 7)], [0, 1, 5 * np.cos(t / 9)]])
         frame = cv2.warpAffine(portrait, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
-        yield np.clip(frame + dice.normal(0, 2, (SIZE, SIZE, 1)), 0, 255).astype(np.uint8)
+        yield np.clip(frame + dice.normal(0, grain, (SIZE, SIZE, 1)), 0, 255).astype(np.uint8)
 
 
 def pooling_encoders() -> Encoders:
@@ -268,38 +301,26 @@ def pooling_encoders() -> Encoders:
     )
 
 
-def clip_mb(output: Output) -> float:
-    return sum(path.stat().st_size for path in output.shards.glob("*.tar")) / CLIPS / 1e6
-
-
 def write(results: list[Result], border: dict[str, float], args: argparse.Namespace) -> None:
     """Table and numbers."""
     load = os.getloadavg()[0]
     lines = [
         "# Loader",
         "",
-        f"{SIZE}x{SIZE}, {CLIP_FRAMES} frames a clip at 25 fps, samples at 12.5 fps with a synthetic driver (two streams",
-        "decoded), reference frame and mask. `online`: augmented and masked from the raw stream; `baked`: grey stream.",
-        f"Medians of {args.rounds} rounds. {os.cpu_count()} CPUs ({platform.machine()}), load average {load:.1f} at the end.",
+        f"{SIZE}x{SIZE}, {CLIP_FRAMES} frames a clip at 25 fps, samples at 12.5 fps with a synthetic driver (two",
+        "streams decoded), reference frame and mask. `online`: augmented and masked from the raw stream; `baked`: the",
+        "grey stream. `bare`: decord reads the same two windows and nothing else is done. Grain makes streams larger.",
+        f"Per core: by CPU time of one process; 2 processes: by wall time. Medians of {args.rounds} rounds of",
+        f"{args.samples} samples; {os.cpu_count()} CPUs ({platform.machine()}), load average {load:.1f}.",
         "",
-        "| case | driving | GOP | frames | samples/s per core | samples/s, 2 processes | goal | frames/s per core "
-        "| MB per process | MB per clip |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| " + " | ".join(HEADINGS) + " |",
+        "|" + "---|" * len(HEADINGS),
     ]
     for r in results:
-        goals = [GOALS.get((r.case, r.frames, kind)) for kind in ("wall", "core")]
-        goal = next(
-            (
-                f"{value} ({kind})"
-                for value, kind in zip(goals, ("2 processes", "per core"), strict=True)
-                if value
-            ),
-            "",
-        )
-        lines.append(
-            f"| {r.case} | {r.driving} | {r.gop} | {r.frames} | {r.per_core:.1f} | {number(r.two_workers, 1)} | {goal} "
-            f"| {r.shown:.0f} | {number(r.memory_mb, 0)} | {r.clip_mb:.1f} |"
-        )
+        goal = GOALS.get((r.case, r.frames), "")
+        rates = (f"{r.per_core:.1f}", number(r.two_workers, 1), goal, f"{r.shown:.0f}")
+        cells = (r.case, r.driving, f"{r.grain:g}", str(r.gop), str(r.frames), *rates)
+        lines.append("| " + " | ".join((*cells, number(r.memory_mb, 0), f"{r.clip_mb:.1f}")) + " |")
     lines += ["", "Across the process border, samples of 12 frames per second and worker: "]
     lines[-1] += ", ".join(f"{dtype} {rate:.0f}" for dtype, rate in border.items()) + "."
     args.output.mkdir(parents=True, exist_ok=True)
