@@ -1,0 +1,1 @@
+"""Measurements of this project; each module is a command, run from the project's root."""

@@ -1,0 +1,323 @@
+"""Kill, damage and fill: what a run loses.
+
+    python -m benchmarks.faults [--kills 20] [--actors 3] [--drivers 2] [--media 300] [--seed 0] [--output FILE.md]
+
+Every run is compared with an uninterrupted one in one process: shards, index, clip table, failures and donor pool must
+be byte-identical, no clip doubled, no temporary file left. Damaged media are curated one by one: each must end as
+clips or as failure rows, in time. Prints a Markdown table; the full disk needs root for a small tmpfs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.mutations import KINDS, Curator, Outcome, containers, damaged_files
+from benchmarks.setting import (
+    TINY_RECIPE,
+    arguments,
+    command,
+    environment,
+    machine,
+    published,
+    table,
+    tiny_set,
+)
+from datagen.inspecting import read_failures
+from datagen.shards import Dataset
+from datagen.verify import verify
+
+LIMIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The uninterrupted run, and what is needed to do the same elsewhere."""
+
+    footage: Path
+    recipe: Path
+    hashes: dict[str, str]
+    clips: list[str]
+    seconds: float
+
+    @classmethod
+    def make(cls, folder: Path) -> Reference:
+        """Make footage and run over it once."""
+        footage, recipe = tiny_set(folder / "footage"), folder / "tiny.yaml"
+        recipe.write_text(TINY_RECIPE)
+        out = folder / "reference"
+        started = time.monotonic()
+        command(*words(footage, recipe, out))
+        seconds = time.monotonic() - started
+        return cls(
+            footage, recipe, published(out), sorted(Dataset(out).table["clip_id"].to_pylist()), seconds
+        )
+
+    def losses(self, out: Path) -> list[str]:
+        """How another output differs from this one, in words."""
+        found = published(out)
+        lost = [f"{name} is missing" for name in sorted(self.hashes.keys() - found.keys())]
+        lost += [f"{name} is too much" for name in sorted(found.keys() - self.hashes.keys())]
+        lost += [
+            f"{name} differs"
+            for name in self.hashes.keys() & found.keys()
+            if found[name] != self.hashes[name]
+        ]
+        if sorted(Dataset(out).table["clip_id"].to_pylist()) != self.clips:
+            lost.append("clips are not the same ones, or doubled")
+        lost += [f"left in tmp: {path.name}" for path in (out / "tmp").iterdir()]
+        return lost + verify(out).faults
+
+    def words(self, out: Path, runner: str = "local", *more: object) -> list[object]:
+        """Command line of the same run into another folder."""
+        return words(self.footage, self.recipe, out, runner, *more)
+
+
+def words(footage: Path, recipe: Path, out: Path, runner: str = "local", *more: object) -> list[object]:
+    """Command line of a run."""
+    return ["run", "--input", footage, "--recipe", recipe, "--output", out, "--runner", runner, *more]
+
+
+def kill_and_resume(reference: Reference, out: Path, after_s: float) -> tuple[bool, list[str]]:
+    """SIGKILL a local run after so many seconds, and run it again: whether it was still at work, and what was lost."""
+    with started(reference.words(out)) as driver:
+        try:
+            driver.wait(after_s)
+        except subprocess.TimeoutExpired:
+            driver.send_signal(signal.SIGKILL)
+        killed = driver.wait() == -signal.SIGKILL
+    command(*reference.words(out), timeout=LIMIT_S)
+    return killed, reference.losses(out)
+
+
+def kill_actor(reference: Reference, out: Path, after_s: float) -> tuple[bool, list[str]]:
+    """SIGKILL one Ray actor in the middle of a task, this long after the first result; the run must end by itself."""
+    with started(reference.words(out, "ray", "--workers", 2)) as driver:
+        killed = False
+        deadline = time.monotonic() + LIMIT_S
+        while driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+            if not killed and any((out / "index").glob("*.parquet")):
+                time.sleep(after_s)
+                busy = [process for process in family(driver.pid) if ".run" in title(process)]
+                if busy:
+                    busy[0].kill()
+                    killed = True
+        code = driver.wait(LIMIT_S)
+    return killed, [f"the driver ended with {code}"] * bool(code) + reference.losses(out)
+
+
+def several_drivers(reference: Reference, out: Path, count: int) -> list[str]:
+    """Drivers that all work on one output at the same time."""
+    drivers = [
+        subprocess.Popen(
+            arguments(*reference.words(out)),
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(count)
+    ]
+    lost = []
+    for driver in drivers:
+        _, errors = driver.communicate(timeout=LIMIT_S)
+        if driver.returncode:
+            lost.append(f"a driver ended with {driver.returncode}: {errors.decode()[-300:]}")
+    return lost + reference.losses(out)
+
+
+def fill_disk(reference: Reference, folder: Path, kilobytes: int) -> tuple[bool, list[str]] | None:
+    """Run on a file system of so many kilobytes, make room, run again: whether it was full; None without root."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        return None
+    try:
+        out = folder / "out"
+        done = command(*reference.words(out), check=False, timeout=LIMIT_S)
+        lost = []
+        if done.returncode and ("full" not in done.stderr or "Traceback" in done.stderr):
+            lost.append(f"the message is not about the disk: {done.stderr[-200:]!r}")
+        subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)
+        command(*reference.words(out), timeout=LIMIT_S)
+        return done.returncode != 0, lost + reference.losses(out)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def damage(folder: Path, count: int, seed: int, limit_s: float) -> tuple[list[list[object]], list[Path]]:
+    """Curate damaged media: rows of outcomes per kind of damage, and files that killed their process."""
+    outcomes: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    deadly = []
+    slowest = Outcome()
+    with Curator(limit_s) as curate:
+        for path, kind in damaged_files(containers(folder / "sound"), folder / "damaged", count, seed):
+            outcome = curate(path)
+            outcomes[kind][str(outcome)] += 1
+            slowest = max(slowest, outcome, key=lambda item: item.seconds)
+            if outcome.died or not str(outcome):
+                deadly.append(path)
+                print(f"{path.name}: {outcome}", flush=True)
+            else:
+                path.unlink()
+    print(f"slowest damaged file: {slowest.seconds:.1f} s ({slowest})", flush=True)
+    rows: list[list[object]] = [
+        [f"media: {kind}, seeds {seed}..{seed + count - 1}", sum(found.values()),
+         ", ".join(f"{what} {times}" for what, times in found.most_common()),
+         sum(times for what, times in found.items() if not what or "process died" in what or "no end" in what)]
+        for kind, found in outcomes.items()
+    ]  # fmt: skip
+    return rows, deadly
+
+
+def deadly_end_as_rows(files: list[Path], folder: Path) -> list[str]:
+    """Files that kill or stop a process, through the command with Ray: those that leave no row."""
+    footage, recipe, out = folder / "deadly", folder / "tiny.yaml", folder / "deadly-out"
+    footage.mkdir()
+    for path in files:
+        shutil.copy(path, footage)
+    recipe.write_text(TINY_RECIPE)
+    command("plan", "--input", footage, "--recipe", recipe, "--output", out)
+    command("curate", out, "--runner", "ray", "--workers", 1, timeout=LIMIT_S)
+    seen = {row["source"] for row in read_failures(out).to_pylist()}
+    return [path.name for path in files if path.name not in seen]
+
+
+@contextmanager
+def started(line: list[object]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command at work; it and its descendants are gone afterwards."""
+    process = subprocess.Popen(
+        arguments(*line), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        for member in family(process.pid):
+            member.kill()
+        process.kill()
+        process.wait()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Descendants of a process."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def title(process: psutil.Process) -> str:
+    """Command line of a process; Ray writes there what an actor does."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def main() -> None:
+    """Try everything and print the table."""
+    options = _options()
+    dice = random.Random(options.seed)
+    rows: list[list[object]] = []
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+
+    def tell(what: str, times: int, outcome: str, lost: list[str]) -> None:
+        rows.append([what, times, outcome, "; ".join(lost) or "nothing"])
+        print(*rows[-1], sep=" | ", flush=True)
+
+    try:
+        if options.kills or options.actors or options.drivers or options.disks:
+            reference = Reference.make(folder)
+            print(f"reference: {len(reference.clips)} clips in {reference.seconds:.1f} s", flush=True)
+        hits, lost = 0, []
+        for number in range(options.kills):
+            killed, found = kill_and_resume(
+                reference, folder / f"kill-{number}", dice.uniform(0.5, reference.seconds)
+            )
+            hits, lost = hits + killed, lost + found
+            shutil.rmtree(folder / f"kill-{number}")
+        if options.kills:
+            tell(
+                f"driver killed (SIGKILL) at random moments, seed {options.seed}, and run again", options.kills,
+                f"{hits} were at work, all finished byte-identical" if not lost else "differences", lost,
+            )  # fmt: skip
+        hits, lost = 0, []
+        for number in range(options.actors):
+            killed, found = kill_actor(reference, folder / f"actor-{number}", dice.uniform(0.1, 1.0))
+            hits, lost = hits + killed, lost + found
+        if options.actors:
+            tell(
+                "Ray actor killed in the middle of a unit", options.actors,
+                f"{hits} were at work, the same run finished byte-identical" if not lost else "differences", lost,
+            )  # fmt: skip
+        lost = [
+            text
+            for n in range(options.drivers)
+            for text in several_drivers(reference, folder / f"two-{n}", 2)
+        ]
+        if options.drivers:
+            tell(
+                "two drivers at once on one output", options.drivers, "both ended well, byte-identical", lost
+            )
+        full, lost, skipped = 0, [], False
+        for number in range(options.disks):
+            answer = fill_disk(reference, folder / f"disk-{number}", dice.randint(100, 1500))
+            if answer is None:
+                skipped = True
+                break
+            full, lost = full + answer[0], lost + answer[1]
+        if options.disks:
+            outcome = "skipped: mounting a small tmpfs needs root" if skipped else (
+                f"{full} ran full and ended with one line; with room, all finished byte-identical"
+            )  # fmt: skip
+            tell("full disk: tmpfs of 100 kB to 1.5 MB, then room", options.disks, outcome, lost)
+        if options.media:
+            found_rows, deadly = damage(folder, options.media, options.seed, options.limit)
+            rows += found_rows
+            if deadly:
+                lost = deadly_end_as_rows(deadly, folder)
+                tell(
+                    "the files that killed or stopped their process, as a run with Ray",
+                    len(deadly),
+                    "rows",
+                    lost,
+                )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    text = f"{machine()}\n\n" + table(["tried", "times", "outcome", "lost"], rows)
+    print(text)
+    if options.output:
+        options.output.write_text(text + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=20, help="SIGKILLs of the driver")
+    parser.add_argument("--actors", type=int, default=3, help="SIGKILLs of a Ray actor")
+    parser.add_argument("--drivers", type=int, default=2, help="times that two drivers run at once")
+    parser.add_argument("--disks", type=int, default=5, help="runs on a small file system")
+    parser.add_argument("--media", type=int, default=300, help="damaged media files")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds for one damaged file")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="write the table there too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
