@@ -51,7 +51,8 @@ class Speed:
     """Time and work since the last look."""
 
     def __init__(self) -> None:
-        self._start, self._steps, self._waited = time.perf_counter(), 0, 0.0
+        self._start, self._cpu = time.perf_counter(), time.process_time()
+        self._steps, self._waited = 0, 0.0
 
     def add(self, waited_s: float) -> None:
         """One step, and how long it waited for data."""
@@ -60,13 +61,15 @@ class Speed:
 
     def look(self, clips_per_step: int, flop_per_step: float, peak_flops: float | None) -> dict[str, float]:
         """Rates since the last look."""
-        now = time.perf_counter()
-        seconds = max(now - self._start, 1e-9)
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        cpu_seconds = time.process_time() - self._cpu
         steps, waited = self._steps, self._waited
-        self._start, self._steps, self._waited = now, 0, 0.0
+        self._start, self._cpu = self._start + seconds, self._cpu + cpu_seconds
+        self._steps, self._waited = 0, 0.0
         values = {
             "speed/clips_per_s": steps * clips_per_step / seconds,
             "speed/step_s": seconds / max(steps, 1),
+            "speed/step_cpu_s": cpu_seconds / max(steps, 1),
             "speed/data_wait_share": waited / seconds,
             "speed/tflops": steps * flop_per_step / seconds / 1e12,
         }

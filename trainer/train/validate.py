@@ -9,18 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from datagen.errors import UserError
 from datagen.media import encode
-from trainer.config import MegActorConfig
+from trainer.config import DiffusionConfig, MegActorConfig
 from trainer.data import Batch, Loader, Source, TrainingData, open_training_data
 from trainer.data.batch import collate
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.sampler import sample
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
 from trainer.train.frozen import Frozen
 from trainer.train.inputs import Inputs, draws_of, prepare
@@ -101,12 +101,9 @@ class Validator:
         data = TrainingData(self.data.clips, None, shown, self.config.seed)
         for slot in range(self.config.validation.videos):
             batch = collate([data.sample(slot)])
+            inputs = self._inputs(batch)
             result_F3HW = generate(
-                learner,
-                self._inputs(batch),
-                self.frozen,
-                self.config,
-                self.architecture,
+                learner.model, self.architecture.diffusion, inputs, self.frozen, self.config
             )[0]
             name = f"step-{learner.step:08d}-{batch.clip_ids[0]}.mp4"
             write_side_by_side(self.folder / name, batch, result_F3HW)
@@ -134,39 +131,34 @@ def evaluating(learner: Learner) -> Iterator[None]:
 
 
 def generate(
-    learner: Learner, inputs: Inputs, frozen: Frozen, config: TrainConfig, architecture: MegActorConfig
+    model: MegActor, diffusion: DiffusionConfig, inputs: Inputs, frozen: Frozen, config: TrainConfig
 ) -> Tensor:
-    """Sampled videos (B F 3 H W) in [0, 1], from the draws' noise."""
+    """Sampled videos (B F 3 H W) in [0, 1], from the draws' noise, as the config's stage samples them."""
     assert frozen.decode is not None
     with torch.no_grad(), autocast(config, inputs.latents_BFCHW.device):
         latents_BFCHW = sample(
-            learner.model,
-            architecture.diffusion,
-            inputs.conditions,
-            inputs.draws.noise_BFCHW,
-            motion=config.stage != "image",
+            model, diffusion, inputs.conditions, inputs.draws.noise_BFCHW, motion=config.stage != "image"
         )
     images = frozen.decode(latents_BFCHW.float().flatten(0, 1))
     return images.unflatten(0, latents_BFCHW.shape[:2])
 
 
-def write_side_by_side(path: Path, batch: Batch, result_F3HW: Tensor) -> None:
-    """Reference | driver | result of a batch of one clip, as a video.
+def write_side_by_side(path: Path, batch: Batch, *videos_F3HW: Tensor) -> None:
+    """Reference | driver | the given videos (in [0, 1]) of a batch of one clip.
 
     Raises:
         UserError: it cannot be written.
     """
-    reference_HW3 = batch.reference_B3HW[0].movedim(0, -1).cpu().numpy()
-    driver_FHW = batch.driver_BF1HW[0, :, 0].cpu().numpy()
-    result_FHW3 = (result_F3HW.movedim(1, -1) * 255).round().byte().cpu().numpy()
-    rows = [
-        np.concatenate([reference_HW3, np.repeat(driver_HW[..., None], 3, -1), result_HW3], axis=1)
-        for driver_HW, result_HW3 in zip(driver_FHW, result_FHW3, strict=True)
-    ]
-    step = int(batch.indices_BF[0].diff().float().mean()) if batch.indices_BF.shape[1] > 1 else 1
-    fps = float(batch.fps_B[0]) / step
+    frames = batch.driver_BF1HW.shape[1]
+    reference_F3HW = batch.reference_B3HW[:1].expand(frames, -1, -1, -1)
+    driver_F3HW = batch.driver_BF1HW[0].expand(-1, 3, -1, -1)
+    shown = [(video * 255).round().byte().cpu() for video in videos_F3HW]
+    wide_FHW3 = torch.cat([reference_F3HW, driver_F3HW, *shown], dim=3).movedim(1, -1).contiguous().numpy()
+    step = int(batch.indices_BF[0].diff().float().mean()) if frames > 1 else 1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        encode(rows, fps, path, comment="synthetic: made by a model in training")
+        encode(
+            wide_FHW3, float(batch.fps_B[0]) / step, path, comment="synthetic: made by a model in training"
+        )
     except OSError as error:
         raise UserError(f"cannot write {path}: {error}") from error

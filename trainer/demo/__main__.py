@@ -1,0 +1,91 @@
+"""Command line of the demonstration: data, two stages of training, measurement."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from datagen.errors import UserError
+from trainer.data.config import Kind
+from trainer.demo.footage import WHERE, make_data
+from trainer.demo.measure import CPU, Judge
+from trainer.demo.summary import summarise
+from trainer.train.config import TrainConfig
+from trainer.train.job import Job, load_config, sources_of
+from trainer.train.loop import train
+from trainer.train.validate import write_side_by_side
+from trainer.train.world import World
+
+
+def main() -> int:
+    """Run all of it; what is there already is not made again."""
+    options = _options()
+    out: Path = options.output
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        data = make_data(out, print)
+        configs = {}
+        init: Path | None = None
+        for stage in ("image", "video"):
+            config = load_config(f"demo-{stage}", options.set.get(stage, []))
+            job = Job(config, sources_of(config, [str(data)]), out / f"run-{stage}", init, resume=True)
+            if not train(job, World.current(CPU)).finished:
+                return 1
+            configs[stage], init = config, out / f"run-{stage}"
+        result = {stage: _measure(out / f"run-{stage}", configs[stage], data) for stage in configs}
+        _films(out, configs["video"], data)
+        text, good = summarise(out, result, configs)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.code
+    print(text)
+    return 0 if good else 1
+
+
+def _measure(run: Path, config: TrainConfig, data: Path) -> dict[str, dict[str, dict[str, float | bool]]]:
+    """Errors by part of the data and kind of driver."""
+    judge = Judge(run, config, data)
+    found: dict[str, dict[str, dict[str, float | bool]]] = {}
+    for part, where in WHERE.items():
+        found[part] = {"original": judge.errors(where, "original").to_dict()}
+    found["held-out motion"]["swapped"] = judge.errors(WHERE["held-out motion"], "swapped").to_dict()
+    return found
+
+
+def _films(out: Path, config: TrainConfig, data: Path) -> None:
+    """Reference | driver | result | truth, as videos."""
+    judge = Judge(out / "run-video", config, data)
+    shown: list[tuple[str, Kind]] = [
+        ("held-out motion", "original"),
+        ("unseen identity", "original"),
+        ("held-out motion", "swapped"),
+    ]
+    for part, kind in shown:
+        for batch in judge.batches(WHERE[part], kind, frames=24, rate=8.0):
+            assert batch.target_BF3HW is not None
+            name = f"{part.replace(' ', '-')}-{kind}-{batch.clip_ids[0]}.mp4"
+            write_side_by_side(out / "films" / name, batch, judge.result(batch), batch.target_BF3HW[0] / 255)
+            break
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m trainer.demo", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("out/train-demo"), help="folder for everything")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
+    parser.add_argument("--image-steps", type=int, help="steps of the first stage")
+    parser.add_argument("--video-steps", type=int, help="steps of the second stage")
+    options = parser.parse_args()
+    options.set = {
+        stage: [f"steps={steps}"]
+        for stage, steps in (("image", options.image_steps), ("video", options.video_steps))
+        if steps is not None
+    }
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Does the result follow its driver? Errors inside the face box, against what must be beaten.
+
+Every number is a mean absolute difference to the true frame, in grey levels of 0..255, inside that frame's face box.
+Shapes as in `trainer.model.layers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datagen.shards.reader import Dataset
+from trainer.config import MegActorConfig
+from trainer.data import KINDS, Batch, Drivers, Source, TrainingData, open_training_data
+from trainer.data.batch import collate
+from trainer.data.config import Kind
+from trainer.model.megactor import MegActor
+from trainer.train.checkpoint import usable_weights
+from trainer.train.config import TrainConfig
+from trainer.train.frozen import Frozen, load_frozen
+from trainer.train.inputs import Inputs, draws_of, prepare
+from trainer.train.validate import generate
+from trainer.weights.checkpoint import load_info, load_model
+
+FRAMES = 8  # of a clip, spread over it
+_STEP = 2**31  # key of the noise, which no training step uses
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Mean errors of some clips.
+
+    Attributes:
+        clips, frames: how many were looked at.
+        model: of the result.
+        copy: of showing the reference all the time.
+        shuffled: of the same model, the same noise, its driver frames in another order.
+        codec: of the true frame through the codec, the floor for any result.
+        nearest: share of results that are nearer to their own frame than to any other of the clip; chance is 1 / 8.
+    """
+
+    clips: int
+    frames: int
+    model: float
+    copy: float
+    shuffled: float
+    codec: float
+    nearest: float
+
+    @property
+    def follows(self) -> bool:
+        """Whether the driver is what makes the result right."""
+        return self.model < min(self.copy, self.shuffled)
+
+    def to_dict(self) -> dict[str, float | bool]:
+        """A plain dict for JSON."""
+        return {name: round(value, 3) for name, value in asdict(self).items()} | {"follows": self.follows}
+
+
+class Judge:
+    """A trained run, and the data set it is measured on."""
+
+    def __init__(self, run: Path, config: TrainConfig, data: Path) -> None:
+        """Load the averaged weights of a run.
+
+        Raises:
+            UserError: there is no checkpoint.
+        """
+        weights = usable_weights(run)
+        self.config, self.data = config, data
+        self.architecture: MegActorConfig = load_info(weights).config
+        self.model: MegActor = load_model(weights).eval()
+        self.frozen: Frozen = load_frozen(config, self.architecture, CPU, None, None)
+        self.dataset = Dataset(data)
+
+    def errors(self, where: str, kind: Kind) -> Errors:
+        """Errors over the clips that SQL chooses, driven by one kind of driver.
+
+        Raises:
+            UserError: there is no such clip.
+        """
+        rows = [self._clip(batch) for batch in self.batches(where, kind, FRAMES)]
+        model, copy, shuffled, codec, nearest = (float(np.mean(column)) for column in zip(*rows, strict=True))
+        return Errors(len(rows), len(rows) * FRAMES, model, copy, shuffled, codec, nearest)
+
+    def batches(self, where: str, kind: Kind, frames: int, rate: float = 2.0) -> Iterator[Batch]:
+        """One batch of one clip each, every clip once."""
+        drivers = Drivers(**{name: float(name == kind) for name in KINDS})
+        size = self.architecture.image_encoder.image_size
+        config = self.config.data.model_copy(
+            update={"frames": frames, "frame_rate": rate, "drivers": drivers, "clip_size": size}
+        )
+        source = Source(path=str(self.data), where=where)
+        data: TrainingData = open_training_data([source], config, seed=0, split=None)
+        for slot in range(len(data.clips[0])):
+            batch = collate([data.sample(slot)])
+            if KINDS[int(batch.kinds_B[0])] == kind:  # a clip may lack it
+                yield batch
+
+    def result(self, batch: Batch) -> Tensor:
+        """The generated video (F 3 H W)."""
+        return generate(
+            self.model, self.architecture.diffusion, self._inputs(batch), self.frozen, self.config
+        )[0]
+
+    def _clip(self, batch: Batch) -> tuple[float, float, float, float, float]:
+        assert batch.target_BF3HW is not None and self.frozen.decode is not None
+        truth_F3HW = batch.target_BF3HW[0].float() / 255
+        result_F3HW = self.result(batch)
+        order = torch.arange(FRAMES).roll(FRAMES // 2)
+        shuffled_F3HW = self.result(replace(batch, driver_BF1HW=batch.driver_BF1HW[:, order]))
+        copy_F3HW = (batch.reference_B3HW.float() / 255).expand_as(truth_F3HW)
+        means_FCHW = self.frozen.encoders.image_moments(batch.target_BF3HW[0]).chunk(2, dim=1)[0]
+        codec_F3HW = self.frozen.decode(means_FCHW * self.frozen.scaling_factor)
+        boxes_F4 = self.dataset.faces(batch.clip_ids[0])["box"][batch.indices_BF[0].numpy()].astype(float)
+
+        def error(images_F3HW: Tensor) -> float:
+            pairs = zip(images_F3HW, truth_F3HW, boxes_F4, strict=True)
+            return float(np.mean([difference(image, true, box) for image, true, box in pairs]))
+
+        table = np.array(
+            [
+                [difference(image, true, box) for true, box in zip(truth_F3HW, boxes_F4, strict=True)]
+                for image in result_F3HW
+            ]
+        )
+        nearest = float((table.argmin(axis=1) == np.arange(FRAMES)).mean())
+        return error(result_F3HW), error(copy_F3HW), error(shuffled_F3HW), error(codec_F3HW), nearest
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        channels = self.architecture.model.latent_channels
+        draws = draws_of(batch, self.architecture.diffusion, channels, seed=0, step=_STEP)
+        return prepare(batch, draws, self.frozen, CPU)
+
+
+def difference(image_3HW: Tensor, true_3HW: Tensor, box: np.ndarray) -> float:
+    """Mean absolute difference of two images in [0, 1] inside a box x0, y0, x1, y1, in grey levels."""
+    height, width = image_3HW.shape[1:]
+    x0, y0 = (max(0, int(np.floor(value))) for value in box[:2])
+    x1, y1 = min(width, int(np.ceil(box[2])) + 1), min(height, int(np.ceil(box[3])) + 1)
+    return float((image_3HW - true_3HW)[:, y0:y1, x0:x1].abs().mean() * 255)
