@@ -262,7 +262,7 @@ def markdown_row(result: Result) -> str:
     times = " | ".join(
         f"{t:.4f}" for t in (result.step_s, result.forward_s, result.backward_s, result.optimiser_s)
     )
-    rates = f"{result.clips_per_s:.3f} | {result.tflops:.2f} | {used} | {memory}"
+    rates = f"{result.clips_per_s:.3f} | {result.tflops:.3g} | {used} | {memory}"
     return f"| {describe(result.variant)} | {times} | {rates} |"
 
 

@@ -149,9 +149,13 @@ class MegActor(nn.Module):
         return trained
 
     def use_channels_last(self) -> None:
-        """Lay convolution weights out with channels innermost, which GPUs are fastest with; activations follow."""
+        """Lay convolution weights out with channels innermost, which GPUs are fastest with; activations follow.
+
+        Weights on a CPU are left alone: there torch 2.13 crashes in the backward pass of a trained GroupNorm that
+        follows frozen layers, as the first motion module's does in the video stage.
+        """
         for parameter in self.parameters():
-            if parameter.ndim == 4:
+            if parameter.ndim == 4 and parameter.is_cuda:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def compile_regions(self, **options: object) -> None:

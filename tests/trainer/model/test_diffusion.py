@@ -138,7 +138,7 @@ def test_training_lowers_the_loss(stage: str) -> None:
     latents, _, conditions = make_inputs(2, frames=frames)
     schedule = TrainingSchedule(DEFAULT.diffusion)
     losses = []
-    for _ in range(6):
+    for _ in range(4):
         draws = draw(DEFAULT.diffusion, latents.shape[1:], seed=0, step=0, slots=[0, 1])
         loss = training_loss(model, schedule, latents, conditions, draws, motion=stage != "image")
         losses.append(loss.mean.item())
