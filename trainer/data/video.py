@@ -8,16 +8,20 @@ of grey streams only the luma plane is taken. It knows only files that `datagen.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 _OPEN_FAST = {"probesize": "32", "analyzeduration": "0", "skip_frame": "all"}
 _SLICES = (1, 5)  # NAL unit types of coded pictures
 _FULL_RANGE = 2
+_FAR = 12  # frames from one key frame to the next, usually
 
 
 class StreamError(Exception):
@@ -66,9 +70,7 @@ def decode(
         raise StreamError(f"cannot be decoded: {error}") from error
 
 
-def _decode(
-    container: av.container.InputContainer, wanted: list[int], clip_frames: int, grey: bool
-) -> Frames:
+def _decode(container: InputContainer, wanted: list[int], clip_frames: int, grey: bool) -> Frames:
     if not container.streams.video:
         raise StreamError("holds no video")
     stream = container.streams.video[0]
@@ -79,31 +81,48 @@ def _decode(
     stream.codec_context.thread_count = 1
     step = float(1 / (stream.average_rate * stream.time_base))
     first = stream.start_time or 0
-    row_of = {first + round(number * step): row for row, number in enumerate(wanted)}
-    container.seek(min(row_of), stream=stream, backward=True)
+    times = [first + round(number * step) for number in wanted]
+    row_of = {time: row for row, time in enumerate(times)}
     numbers_N = np.full(len(wanted), -1)
     pixels: np.ndarray | None = None
-    missing = len(wanted)
-    for packet in container.demux(stream):
-        if packet.pts is not None and packet.pts not in row_of and _is_disposable(packet):
+    for rows in _runs(wanted):
+        if (numbers_N[rows] >= 0).all():
             continue
-        for frame in packet.decode():
-            if frame.pts is None:
-                continue
-            row = row_of.get(frame.pts, -1)
-            if row < 0 or numbers_N[row] >= 0:
+        container.seek(times[rows.start], stream=stream, backward=True)
+        for time, frame in _pictures(container, stream, row_of):
+            row = row_of[time]
+            if numbers_N[row] >= 0:
                 continue
             picture = _luma(frame) if grey else frame.to_ndarray(format="rgb24")
             if pixels is None:
                 pixels = np.empty((len(wanted), *picture.shape), np.uint8)
             pixels[row] = picture
-            numbers_N[row] = round((frame.pts - first) / step)
-            missing -= 1
-        if not missing:
-            break
-    if pixels is None or missing:
-        raise StreamError(f"lacks {missing} of the frames {wanted}")
+            numbers_N[row] = round((time - first) / step)
+            if (numbers_N[rows] >= 0).all():
+                break
+    lost = int((numbers_N < 0).sum())
+    if pixels is None or lost:
+        raise StreamError(f"lacks {lost} of the frames {wanted}")
     return Frames(numbers_N, pixels)
+
+
+def _runs(wanted: list[int]) -> Iterator[slice]:
+    """Rows of frames near each other; between two runs a seek saves more than it costs."""
+    ends = [row for row in range(1, len(wanted)) if wanted[row] - wanted[row - 1] > _FAR]
+    for start, stop in pairwise([0, *ends, len(wanted)]):
+        yield slice(start, stop)
+
+
+def _pictures(
+    container: InputContainer, stream: VideoStream, wanted: Container[int]
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Times and frames among those wanted, from where the container stands; nothing is decoded that none needs."""
+    for packet in container.demux(stream):
+        if packet.pts is not None and packet.pts not in wanted and _is_disposable(packet):
+            continue
+        for frame in packet.decode():
+            if frame.pts is not None and frame.pts in wanted:
+                yield frame.pts, frame
 
 
 def _is_disposable(packet: av.Packet) -> bool:

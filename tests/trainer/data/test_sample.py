@@ -125,7 +125,16 @@ def test_decoding_gives_the_pixels_of_the_pipelines_decoder(tmp_path: Path, gop:
     row = data.row(0)
     for name, grey in (("video", False), ("driving_video", True), ("mask", True)):
         content = data.read(row, f"{name}.mp4")
-        for indices in ([0], [69], [3, 1, 2], [40, 5, 5, 60], range(10, 58, 2), range(70)):
+        for indices in (
+            [0],
+            [69],
+            [3, 1, 2],
+            [40, 5, 5, 60],
+            [0, 13, 26, 69],
+            [2, *range(30, 54, 2)],
+            range(10, 58, 2),
+            range(70),
+        ):
             frames = decode(content, list(indices), 70, grey=grey)
             expected = sorted(set(indices))
             assert frames.numbers_N.tolist() == expected
