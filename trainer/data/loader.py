@@ -7,7 +7,7 @@ its own. All that must be kept for a resume is how many slots all ranks together
 from __future__ import annotations
 
 import multiprocessing
-import signal
+import os
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.context import BaseContext
@@ -186,8 +186,12 @@ def _processes() -> BaseContext:
 
 
 def _start_worker(worker: int) -> None:
-    """One thread each: the processes are the parallelism. Ctrl-C is the training process's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """One thread each: the processes are the parallelism.
+
+    Signals to the group, such as Ctrl-C or what `timeout` sends, are the training process's to answer, so a worker
+    leaves the group; it ends when the training process does.
+    """
+    os.setpgrp()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     pa.set_cpu_count(1)

@@ -11,7 +11,12 @@ from trainer.data.training_data import TrainingData
 
 
 def open_training_data(
-    sources: Sequence[Source], config: DataConfig, seed: int, *, split: str | None = "train"
+    sources: Sequence[Source],
+    config: DataConfig,
+    seed: int,
+    *,
+    split: str | None = "train",
+    networks: tuple[str, str] | None = None,
 ) -> TrainingData:
     """Data sets mixed by weight.
 
@@ -20,6 +25,8 @@ def open_training_data(
         config: of a sample.
         seed: of the order and every choice.
         split: clips of this split; None for all.
+        networks: hashes of the VAE and the CLIP tower that training uses (`Encoders.vae`, `.clip`): latents made by
+            others do not count.
 
     Raises:
         UserError: no usable clip in one of the sets, sets that cannot share a batch, or latents that are missing
@@ -36,7 +43,7 @@ def open_training_data(
     if len(sizes) > 1:
         raise UserError(f"the data sets have clips of different sizes, which cannot share a batch: {sizes}")
     if config.precomputed != "never":
-        why_not = _no_latents(opened, sources)
+        why_not = _no_latents(opened, sources, networks)
         if why_not is None:
             opened = [item.with_latents() for item in opened]
         elif config.precomputed == "always":
@@ -58,13 +65,18 @@ def open_training_data(
     )
 
 
-def _no_latents(opened: Sequence[Opened], sources: Sequence[Source]) -> str | None:
+def _no_latents(
+    opened: Sequence[Opened], sources: Sequence[Source], networks: tuple[str, str] | None
+) -> str | None:
     """Why precomputed latents cannot be used for all clips, or None where they can."""
     for item, source in zip(opened, sources, strict=True):
         if item.found.latents is None or item.found.missing:
             return f"{item.found.missing} of {len(item.clips)} clips of {source.path} have no latents"
         if len(item.found.failed) == len(item.clips):
             return f"the latents of all clips of {source.path} failed"
+        made_by = item.found.latents.settings
+        if networks is not None and (made_by.vae, made_by.clip) != networks:
+            return f"the latents of {source.path} were made with another VAE or CLIP than training uses"
     first = opened[0].found.latents
     assert first is not None
     for item, source in zip(opened, sources, strict=True):

@@ -176,6 +176,14 @@ def test_half_finished_latents_are_not_used_unless_demanded(dataset: Output, enc
     assert open_training_data([source], DataConfig(frames=4, precomputed="never"), 0).notes == ()
 
 
+def test_latents_of_another_vae_are_not_used(dataset: Output, encoders: Encoders) -> None:
+    precompute(dataset.root, encoders, clip_size=SIDE)
+    sources, config = [Source(path=str(dataset.root))], DataConfig(frames=4)
+    assert open_training_data(sources, config, 0, networks=(encoders.vae, encoders.clip)).precomputed
+    data = open_training_data(sources, config, 0, networks=("other", encoders.clip))
+    assert data.precomputed is None and "another VAE or CLIP" in data.notes[0]
+
+
 def test_damaged_latents_cost_only_their_clip(dataset: Output, encoders: Encoders) -> None:
     precompute(dataset.root, encoders, clip_size=SIDE)
     row = pq.read_table(dataset.precomputed / "index" / "p00000-u00.parquet").to_pylist()[1]
