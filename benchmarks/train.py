@@ -4,8 +4,9 @@
     python benchmarks/train.py OUT --stages tiny-image tiny-video --steps 5 --output DIR     (a CPU)
 
 Each stage is a bundled config, trained for a few steps in a process of its own with checkpoints and validation off. The
-first `--skip` logged steps (compilation, caches) do not count. Without `--set image_encoder=...` and a codec the
-data set must have precomputed latents. Writes DIR/train.json and DIR/train.md, and prints a line a stage.
+first `--skip` logged steps (compilation, caches) do not count. Latents come from `precompute`, or --precompute here;
+`--set codec=random --set image_encoder=random --set data.precomputed=never` measures encoding in line. Writes
+DIR/train.json and DIR/train.md, and prints a line a stage.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ COLUMNS = ("step_s", "clips_per_s", "tflops", "mfu", "data_wait_share", "peak_gb
 def main() -> None:
     options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
+    if options.precompute:
+        _precompute(options.stages[0], options)
     rows = []
     for stage in options.stages:
         folder = options.output / stage
@@ -49,6 +52,22 @@ def _train(stage: str, folder: Path, options: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     job = Job(config, sources_of(config, options.data, options.where), folder, options.init, resume=False)
     train(job, World.current(device))
+
+
+def _precompute(stage: str, options: argparse.Namespace) -> None:
+    """Latents and tokens of untrained networks of the model's size: they take the same time as real ones."""
+    import torch
+
+    from trainer.data.encoders import encoders_of
+    from trainer.data.precompute import precompute
+    from trainer.train.frozen import random_image_encoder, random_vae
+    from trainer.train.job import load_config
+
+    model = load_config(stage, options.set).model.resolve(None)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoders = encoders_of(random_vae(model), random_image_encoder(model), device=device)
+    for data in options.data:
+        precompute(Path(data), encoders, clip_size=model.image_encoder.image_size)
 
 
 def _read(log: Path, skip: int) -> dict[str, Any]:
@@ -102,6 +121,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--stages", nargs="+", default=["stage1", "stage2", "joint"], help="configs to measure"
     )
+    parser.add_argument("--precompute", action="store_true", help="first store latents of untrained networks")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--skip", type=int, default=5, help="first steps that do not count")
     parser.add_argument("--init", type=Path, help="weights; default: random, which takes the same time")

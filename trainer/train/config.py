@@ -94,7 +94,7 @@ class TrainConfig(Frozen):
     model: ModelChoice = ModelChoice()
     codec: str = Field(
         "vae",
-        description="`vae`: the checkpoint's own; `cosine`: fixed, for tiny models; or a folder of a VAE",
+        description="`vae`: the checkpoint's own; `cosine`: fixed, for tiny models; `random`: untrained; or a folder",
     )
     image_encoder: str | None = Field(
         None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from datagen.errors import UserError
@@ -16,6 +17,7 @@ from trainer.data.encoders import load_clip, load_vae, module_hash
 from trainer.data.latents import Encoders
 from trainer.data.precomputed import Settings
 from trainer.model.image_encoder import ImageEncoder, freeze
+from trainer.model.vae import build_vae
 from trainer.train.codec import CosineCodec
 from trainer.train.config import TrainConfig
 
@@ -70,7 +72,7 @@ def load_frozen(
             )
         encoders = Encoders(_missing("VAE", "codec"), tokens, device, clip=clip_hash)
         return Frozen(_same(encoders, stored), model.vae.scaling_factor, None)
-    vae: Any = load_vae(folder)  # diffusers' models have no types
+    vae: Any = random_vae(model) if config.codec == "random" else load_vae(folder)  # diffusers has no types
     freeze(vae).to(device)
     encoders = Encoders(
         lambda images: vae.encode(images).latent_dist.parameters,
@@ -105,13 +107,20 @@ def _image_encoder(
             )
         return _missing("image encoder", "image_encoder"), ""
     untrained = config.image_encoder == "random"
-    encoder = _untrained(model) if untrained else load_clip(Path(config.image_encoder))
+    encoder = random_image_encoder(model) if untrained else load_clip(Path(config.image_encoder))
     freeze(encoder).to(device)
     return encoder.tokens, module_hash(encoder)
 
 
-def _untrained(model: MegActorConfig) -> ImageEncoder:
-    """The same for every run: a checkpoint need not hold it."""
+def random_vae(model: MegActorConfig) -> AutoencoderKL:
+    """An untrained VAE, always the same: measuring speed takes no more."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_vae(model.vae)
+
+
+def random_image_encoder(model: MegActorConfig) -> ImageEncoder:
+    """An untrained image encoder, always the same: a checkpoint need not hold it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return ImageEncoder(model.image_encoder)

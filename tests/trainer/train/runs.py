@@ -43,19 +43,16 @@ def gradients(job: Job) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in learner.trained.items() if p.grad is not None}
 
 
-def on_rank(rank: int, ranks: int, meeting: Path, what: str, job: Job, result: Path) -> None:
-    """`gradients` or a whole run on one of several ranks."""
+def on_rank(rank: int, ranks: int, folder: Path, first: Job, other: Job) -> None:
+    """One of several ranks: the gradients of the first job, then the whole of the other."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=ranks)
     try:
-        if what == "gradients":
-            found = gradients(job)
-            if rank == 0:
-                save_file(found, result)
-        else:
-            said: list[str] = []
-            train(job, World.current("cpu"), said.append)
-            if rank == 0:
-                result.write_text("\n".join(said), encoding="utf-8")
+        found = gradients(first)
+        said: list[str] = []
+        train(other, World.current("cpu"), said.append)
+        if rank == 0:
+            save_file(found, folder / "gradients.safetensors")
+            (folder / "said.txt").write_text("\n".join(said), encoding="utf-8")
     finally:
         dist.destroy_process_group()

@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from datagen.errors import UserError
 from train.conftest import CPU, losses
 from train.runs import gradients, on_rank, silent
 from trainer.train.checkpoint import checkpoints
@@ -22,21 +21,26 @@ from trainer.train.loop import train
 MakeJob = Callable[..., Job]
 
 
-def on_two_ranks(what: str, job: Job, tmp_path: Path) -> Path:
-    result = tmp_path / "result"
+def on_two_ranks(folder: Path, first: Job, other: Job) -> None:
     spawn = multiprocessing.get_context("spawn")
-    arguments = (2, tmp_path / f"meeting-{what}", what, job, result)
-    processes = [spawn.Process(target=on_rank, args=(rank, *arguments)) for rank in range(2)]
+    processes = [spawn.Process(target=on_rank, args=(rank, 2, folder, first, other)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    return result
 
 
-def test_two_workers_of_one_sample_have_the_gradient_of_one_with_two(job: MakeJob, tmp_path: Path) -> None:
-    shared = load_file(on_two_ranks("gradients", job("tiny-joint", "batch=2", run="two"), tmp_path))
+def test_two_workers_train_as_one_does(job: MakeJob, tmp_path: Path) -> None:
+    whole = job("tiny-image", run="whole")
+    train(whole, CPU, silent)
+    grown = job("tiny-image", "steps=2", run="grown")
+    train(grown, CPU, silent)
+    grown = replace(grown, config=grown.config.model_copy(update={"steps": 4}), resume=True)
+    on_two_ranks(tmp_path, job("tiny-joint", "batch=2", run="two"), grown)
+
+    # The gradient of two workers with one sample each is that of one worker with both.
+    shared = load_file(tmp_path / "gradients.safetensors")
     together = gradients(job("tiny-joint", "batch=2", "micro_batch=2", run="together"))
     accumulated = gradients(job("tiny-joint", "batch=2", "micro_batch=1", run="accumulated"))
     assert shared.keys() == together.keys() == accumulated.keys()
@@ -44,22 +48,15 @@ def test_two_workers_of_one_sample_have_the_gradient_of_one_with_two(job: MakeJo
         error = torch.stack([(other[name] - together[name]).norm() for name in together]).norm()
         assert error / torch.stack([g.norm() for g in together.values()]).norm() < 1e-6
 
-
-def test_another_number_of_workers_goes_on_with_the_order_and_says_so(job: MakeJob, tmp_path: Path) -> None:
-    whole = job("tiny-image", run="whole")
-    train(whole, CPU, silent)
-    made = job("tiny-image", "steps=2", run="grown")
-    train(made, CPU, silent)
-    longer = made.config.model_copy(update={"steps": 4})
-    said = on_two_ranks("train", replace(made, config=longer, resume=True), tmp_path).read_text()
-    assert "the checkpoint was made on 1 ranks, this run has 2" in said
-    state = json.loads((checkpoints(made.output)[-1] / "state.json").read_text())
+    # Resumed on two workers, a run of one goes on with the order of samples, and says so.
+    assert "the checkpoint was made on 1 ranks, this run has 2" in (tmp_path / "said.txt").read_text()
+    state = json.loads((checkpoints(grown.output)[-1] / "state.json").read_text())
     assert state["data"]["position"] == 8 and state["ranks"] == 2
-    alone, grown = losses(whole.output), losses(made.output)
-    assert list(grown) == [1, 2, 3, 4]
-    assert all(abs(alone[step] - grown[step]) < 1e-4 for step in alone)
+    alone, later = losses(whole.output), losses(grown.output)
+    assert list(later) == [1, 2, 3, 4]
+    assert all(abs(alone[step] - later[step]) < 1e-4 for step in alone)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(job: MakeJob) -> None:
-    with pytest.raises(UserError, match="give a multiple of 3"):
-        train(job("tiny-image", "batch=3", "micro_batch=1"), replace(CPU, size=2), silent)
+    with pytest.raises(ValueError, match="give a multiple of 2"):
+        job("tiny-image", "batch=3", "micro_batch=1").config.accumulate(2)
