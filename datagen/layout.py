@@ -110,6 +110,7 @@ class Output:
         folders = (
             self.plan,
             self.donors,
+            self.retries,
             self.clips,
             self.shards,
             self.index,
