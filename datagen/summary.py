@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from datagen.cards import write_cards
 from datagen.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names
@@ -23,7 +24,7 @@ SHEET_CLIPS = 8
 
 
 def finish(out: Output, inputs: Inputs, curated: Progress | None, made: Progress) -> str:
-    """Write the contact sheet and return the summary.
+    """Write the contact sheet and the data set's cards, and return the summary.
 
     Raises:
         UserError: not a single clip came out; the message says what went wrong most.
@@ -34,6 +35,7 @@ def finish(out: Output, inputs: Inputs, curated: Progress | None, made: Progress
         raise UserError(f"nothing usable came out of {out.root}: {_reasons(failures) or 'there was no source'}")
     sheet = out.root / "sheet.png"
     save_sheet(dataset, _pick(dataset), sheet)
+    write_cards(out, dataset)
     return "\n".join(_lines(out, inputs, dataset, failures, curated, made, sheet))
 
 

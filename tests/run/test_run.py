@@ -73,6 +73,15 @@ def test_common_tools_open_it(reference):
     assert count == (4, 24)
 
 
+def test_the_data_set_describes_itself(reference):
+    out, _ = reference
+    card = json.loads((out / "croissant.json").read_text())
+    fields = {field["name"] for field in card["recordSet"][0]["field"]}
+    assert {"clip_id", "shard", "licence", "consent", "identity_to_source"} <= fields
+    assert card["license"] == ["unstated"]
+    assert "face_mesh" in (out / "DATASET.md").read_text()
+
+
 def test_verify_finds_it_sound(reference):
     out, _ = reference
     assert verify(out, deep=True).faults == []
