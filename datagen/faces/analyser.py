@@ -72,14 +72,17 @@ class FaceAnalyser:
         """Irises (2, 5, 2) float32 of a face, right then left eye: centre, then four points of the edge."""
         return self._iris(rgb_HWC, landmarks_NC)
 
-    def track(self, frames: Iterable[np.ndarray], first: Detection | None = None) -> Faces:
+    def track(
+        self, frames: Iterable[np.ndarray], first: Detection | None = None, *, irises: bool = True
+    ) -> Faces:
         """Follow one face through the frames of a shot, holding one frame at a time.
 
         The face is `first`, a detection in the first frame, or else the largest face of the first frame that has one.
         It is followed by its mesh and looked for again with the detector when the mesh loses it, always at its last
-        place, so that another person in the picture is not mistaken for it.
+        place, so that another person in the picture is not mistaken for it. Without `irises`, which take half of the
+        time, they are NaN.
         """
-        return tracking.track(self, frames, first)
+        return tracking.track(self, frames, first, irises=irises)
 
     def embed(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
         """Identity (128,) float32 of a face; Euclidean distances below `identity.SAME_PERSON` mean one person."""

@@ -31,19 +31,22 @@ class Landmarker(Protocol):
     def irises(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray: ...
 
 
-def track(backend: Landmarker, frames: Iterable[np.ndarray], first: Detection | None = None) -> Faces:
+def track(
+    backend: Landmarker, frames: Iterable[np.ndarray], first: Detection | None = None, *, irises: bool = True
+) -> Faces:
     """Follow one face; see `FaceAnalyser.track`."""
     tracker = _Tracker(backend, first)
-    landmarks, irises, presence = [], [], []
+    unknown = np.full((2, 5, 2), np.nan, np.float32)
+    landmarks, eyes, presence = [], [], []
     for frame in frames:
         points, seen = tracker.step(frame)
         landmarks.append(points)
-        irises.append(backend.irises(frame, points) if seen else np.full((2, 5, 2), np.nan, np.float32))
+        eyes.append(backend.irises(frame, points) if seen and irises else unknown)
         presence.append(seen)
     landmarks_FNC = np.array(landmarks, np.float32).reshape(-1, 468, 3)
     return Faces(
         landmarks=landmarks_FNC,
-        irises=np.array(irises, np.float32).reshape(-1, 2, 5, 2),
+        irises=np.array(eyes, np.float32).reshape(-1, 2, 5, 2),
         presence=np.array(presence, np.float32),
         pose=geometry.pose(landmarks_FNC),
         box=geometry.face_box(landmarks_FNC),

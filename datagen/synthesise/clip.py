@@ -155,7 +155,7 @@ def _swap(
         with made.timed("swap"):
             swapped = tools.swapper(streams["video"], faces, donor, seed_of(recipe.seed, row["clip_id"], "swap"))
         with made.timed("measure"):
-            again = tools.analyser.track(swapped)
+            again = tools.analyser.track(swapped, irises=False)
             quality = motion_columns("swapped", streams["video"], faces, swapped, again)
             quality |= identity_columns(
                 streams["video"], faces, swapped, again, donor, tools.analyser, recipe.swap.identity_frames
@@ -186,7 +186,7 @@ def _stylise(
         with made.timed("stylise"):
             styled = stylist(streams["video"], faces, style, seed_of(recipe.seed, row["clip_id"], "stylise"))
         with made.timed("measure"):
-            again = tools.analyser.track(styled)
+            again = tools.analyser.track(styled, irises=False)
             quality = motion_columns("styled", streams["video"], faces, styled, again)
         gate_style(quality, recipe.gates)
     except Refusal as refusal:
