@@ -44,6 +44,7 @@ class Progress:
         self._total = total
         self._before = self._done = done
         self._began = time.monotonic()
+        self._ended: float | None = None
         self._line_at = self._began + LINE_S
         self._status_at = 0.0
         self._bar: tqdm[Any] | None = None
@@ -57,6 +58,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended = time.monotonic()
         if self._bar is not None:
             self._bar.close()
         elif self._done > self._before:
@@ -83,7 +85,7 @@ class Progress:
 
     def status(self, state: str) -> dict[str, Any]:
         """What `status.json` holds."""
-        elapsed = time.monotonic() - self._began
+        elapsed = (self._ended or time.monotonic()) - self._began
         new = self._done - self._before
         frames = self.totals.get("frames", 0)
         return {
@@ -117,7 +119,7 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
 
     def _counts(self) -> str:
-        elapsed = max(time.monotonic() - self._began, 1e-9)
+        elapsed = max((self._ended or time.monotonic()) - self._began, 1e-9)
         frames = self.totals.get("frames", 0)
         clips, failed = self.totals.get("clips", 0), self.totals.get("failed", 0) + len(self.failures)
         return f"{clips} clips, {failed} failed, {frames / elapsed:.1f} frames/s"
