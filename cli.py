@@ -359,6 +359,12 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # the disk, a path or permissions: what the system says names it
+        if os.environ.get("MEGACTOR_DATAGEN_DEBUG"):
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        _say(f"error: {error.strerror or error}{where}")
+        sys.exit(1)
     except ImportError as error:
         _say(f"error: {_missing(error)}")
         sys.exit(1)

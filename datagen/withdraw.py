@@ -83,6 +83,7 @@ def _purge(out: Output) -> int:
         return 0
     (out.compacted / "index.parquet").unlink(missing_ok=True)
     deleted = sum(_purge_unit(out, path, withdrawn) for path in sorted(out.index.glob("*.parquet")))
+    _drop_precomputed(out)
     for path in sorted(out.clips.glob("*.parquet")):
         _blank(out, path, withdrawn, CLIPS, ("embedding", "donor_score", "donor_image"))
     for path in sorted(out.donors.glob("*.parquet")):
@@ -105,6 +106,20 @@ def _purge_unit(out: Output, piece: Path, withdrawn: Withdrawn) -> int:
         if match is not None and match["unit"] == unit and path.name not in shards_now:
             path.unlink()  # the old shard, also one that an interrupted purge left
     return gone
+
+
+def _drop_precomputed(out: Output) -> None:
+    """Delete the latents of units that hold withdrawn clips; `precompute` makes the others' again."""
+    for path in sorted((out.precomputed / "index").glob("*.parquet")):
+        kept = out.index / path.name
+        clips = set(pq.read_table(path, columns=["clip_id"])["clip_id"].to_pylist())
+        if kept.exists() and clips <= set(pq.read_table(kept, columns=["clip_id"])["clip_id"].to_pylist()):
+            continue
+        path.unlink()
+        for shard in out.precomputed.glob(f"{path.stem}-*.tar"):
+            match = SHARD_NAME.fullmatch(shard.name)
+            if match is not None and match["unit"] == path.stem:
+                shard.unlink()
 
 
 def _repack(out: Output, unit: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
