@@ -76,7 +76,7 @@ class Judge:
         self.config, self.data = config, data
         self.architecture: MegActorConfig = load_info(weights).config
         self.model: MegActor = load_model(weights).eval()
-        self.frozen: Frozen = load_frozen(config, self.architecture, CPU, None, None)
+        self.frozen: Frozen = load_frozen(config, self.architecture, CPU, None)
         self.dataset = Dataset(data)
 
     def errors(self, where: str, kind: Kind) -> Errors:

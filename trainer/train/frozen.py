@@ -31,20 +31,44 @@ class Frozen:
     Attributes:
         encoders: pixels to moments and tokens.
         scaling_factor: of latents against moments.
-        decode: scaled latents (N, C, h, w) to images in [0, 1].
+        decode: scaled latents (N, C, h, w) to images in [0, 1]; None without a VAE.
+        missing: what must be given before pixels can be encoded.
     """
 
     encoders: Encoders
     scaling_factor: float
     decode: Callable[[Tensor], Tensor] | None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def networks(self) -> tuple[str, str] | None:
+        """Hashes of VAE and image encoder, where both are known."""
+        return (self.encoders.vae, self.encoders.clip) if not self.missing else None
+
+    def check(self, stored: Settings | None) -> None:
+        """See that everything is there that the data does not bring.
+
+        Args:
+            stored: what made the precomputed latents, where the data has them.
+
+        Raises:
+            UserError: a part is missing, or is not the one the latents were made with.
+        """
+        if stored is None and self.missing:
+            raise UserError(f"latents and tokens are not precomputed; {' and '.join(self.missing)}")
+        for ours, theirs in (
+            (self.encoders.vae, stored and stored.vae),
+            (self.encoders.clip, stored and stored.clip),
+        ):
+            if ours and theirs and ours != theirs:
+                raise UserError(
+                    f"a network of hash {ours} is given, but the latents were precomputed with {theirs}; "
+                    f"give the same, or neither"
+                )
 
 
 def load_frozen(
-    config: TrainConfig,
-    model: MegActorConfig,
-    device: torch.device,
-    own_vae: Path | None,
-    stored: Settings | None,
+    config: TrainConfig, model: MegActorConfig, device: torch.device, own_vae: Path | None
 ) -> Frozen:
     """Build what the config names.
 
@@ -53,26 +77,21 @@ def load_frozen(
         model: of the model.
         device: where they run.
         own_vae: folder of the VAE that came with the model's checkpoint.
-        stored: what made the precomputed latents, where the data has them.
 
     Raises:
-        UserError: a part is missing that the run needs, or is not the one the latents were made with.
+        UserError: a folder does not hold what it should.
     """
-    tokens, clip_hash = _image_encoder(config, model, device, stored is not None)
+    tokens, clip_hash = _image_encoder(config, model, device)
+    missing = [] if clip_hash else ["give the CLIP vision model with --set image_encoder=DIR"]
     if config.codec == "cosine":
         codec = CosineCodec.build(model.model.latent_channels, device)
         encoders = Encoders(codec.moments, tokens, device, vae="cosine", clip=clip_hash)
-        return Frozen(_same(encoders, stored), 1.0, codec.decode)
-    folder = own_vae if config.codec == "vae" else Path(config.codec)
-    if folder is None:
-        if stored is None:
-            raise UserError(
-                "codec is 'vae', but the checkpoint brought none and no latents are precomputed; "
-                "give its folder with --set codec=DIR"
-            )
-        encoders = Encoders(_missing("VAE", "codec"), tokens, device, clip=clip_hash)
-        return Frozen(_same(encoders, stored), model.vae.scaling_factor, None)
-    vae: Any = random_vae(model) if config.codec == "random" else load_vae(folder)  # diffusers has no types
+        return Frozen(encoders, 1.0, codec.decode, tuple(missing))
+    vae = _vae(config, model, own_vae)
+    if vae is None:
+        missing.append("give the VAE with --set codec=DIR, since the checkpoint brought none")
+        encoders = Encoders(_refuse, tokens, device, clip=clip_hash)
+        return Frozen(encoders, model.vae.scaling_factor, None, tuple(missing))
     freeze(vae).to(device)
     encoders = Encoders(
         lambda images: vae.encode(images).latent_dist.parameters,
@@ -81,35 +100,32 @@ def load_frozen(
         vae=module_hash(vae),
         clip=clip_hash,
     )
-    return Frozen(_same(encoders, stored), float(vae.config["scaling_factor"]), _decoder_of(vae))
+    return Frozen(encoders, float(vae.config["scaling_factor"]), _decoder_of(vae), tuple(missing))
 
 
-def _same(encoders: Encoders, stored: Settings | None) -> Encoders:
-    """The encoders, if precomputed latents are theirs."""
-    for field, name in (("codec", "vae"), ("image_encoder", "clip")):
-        ours, theirs = getattr(encoders, name), stored and getattr(stored, name)
-        if ours and theirs and ours != theirs:
-            raise UserError(
-                f"{field} has hash {ours}, but the latents were precomputed with {theirs}; "
-                f"give the same network, or set data.precomputed to never"
-            )
-    return encoders
+def _vae(config: TrainConfig, model: MegActorConfig, own: Path | None) -> Any:
+    """The VAE the config names (diffusers' models have no types), None where there is none."""
+    if config.codec == "random":
+        return random_vae(model)
+    folder = own if config.codec == "vae" else Path(config.codec)
+    return None if folder is None else load_vae(folder)
 
 
 def _image_encoder(
-    config: TrainConfig, model: MegActorConfig, device: torch.device, stored: bool
+    config: TrainConfig, model: MegActorConfig, device: torch.device
 ) -> tuple[Callable[[Tensor], Tensor], str]:
+    """Pixels to tokens, and the network's hash, empty where there is none."""
     if config.image_encoder is None:
-        if not stored:
-            raise UserError(
-                "no CLIP tokens are precomputed; give the CLIP vision model with --set image_encoder=DIR, "
-                "or `random` for a tiny model"
-            )
-        return _missing("image encoder", "image_encoder"), ""
+        return _refuse, ""
     untrained = config.image_encoder == "random"
     encoder = random_image_encoder(model) if untrained else load_clip(Path(config.image_encoder))
     freeze(encoder).to(device)
     return encoder.tokens, module_hash(encoder)
+
+
+def _refuse(images: Tensor) -> Tensor:
+    """In the place of a network that is not there; `Frozen.check` lets nobody come here."""
+    raise UserError("the run has no such network")
 
 
 def random_vae(model: MegActorConfig) -> AutoencoderKL:
@@ -124,13 +140,6 @@ def random_image_encoder(model: MegActorConfig) -> ImageEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return ImageEncoder(model.image_encoder)
-
-
-def _missing(what: str, field: str) -> Callable[[Tensor], Tensor]:
-    def refuse(images: Tensor) -> Tensor:
-        raise UserError(f"the run has no {what}; give its folder with --set {field}=DIR")
-
-    return refuse
 
 
 def _decoder_of(vae: Any) -> Callable[[Tensor], Tensor]:

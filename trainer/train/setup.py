@@ -22,7 +22,7 @@ from trainer.train.report import Say
 from trainer.train.table import Cost, estimate, start_table
 from trainer.train.validate import Validator
 from trainer.train.world import World
-from trainer.weights.checkpoint import layout_of, load_info, load_state
+from trainer.weights.checkpoint import ensure_fits, layout_of, load_info, load_state
 from trainer.weights.initial import initial_state
 from trainer.weights.vae import VAEWeights, read_vae
 
@@ -74,9 +74,10 @@ def build(job: Job, world: World, say: Say) -> Parts:
     start = _start(job, resumed)
     architecture = start.architecture
     config = _agreed(job.config, architecture)
-    data = open_training_data(job.sources, config.data, config.seed)
     own_vae = _vae_of(start.folder)
-    frozen = load_frozen(config, architecture, world.device, own_vae, data.precomputed)
+    frozen = load_frozen(config, architecture, world.device, own_vae)
+    data = open_training_data(job.sources, config.data, config.seed, networks=frozen.networks)
+    frozen.check(data.precomputed)
     _check_size(architecture, data.clips[0].size)
     cost = estimate(config, architecture, data.clips[0].size)
     accumulate_or_complain(config, world.size)
@@ -165,7 +166,9 @@ def _start(job: Job, resumed: Path | None) -> _Start:
             group: f"{origin}, trained" if group in trained and not origin.endswith("trained") else origin
             for group, origin in info.origins.items()
         }
-        return _Start(architecture, load_state(folder), origins, folder)
+        state = load_state(folder)
+        ensure_fits(state, architecture, f"{folder}, with the changes of the config,")
+        return _Start(architecture, state, origins, folder)
     architecture = _resolve(config, None)
     state = initial_state(architecture.model, layout_of(architecture.model), config.seed)
     groups = ("unet_spatial", "motion_modules", "driven_encoder", "reference_net")

@@ -52,7 +52,10 @@ class Validator:
         """
         self.config, self.architecture, self.frozen = config, architecture, frozen
         self.world, self.folder = world, folder
-        self.data = open_training_data(sources, config.data, config.seed, split="val")
+        self.data = open_training_data(
+            sources, config.data, config.seed, split="val", networks=frozen.networks
+        )
+        frozen.check(self.data.precomputed)
         self.loader = Loader(
             self.data, config.micro_batch, rank=world.rank, ranks=world.size, slots=config.validation.samples
         )
