@@ -89,12 +89,13 @@ def read_failures(out: str | Path | Store) -> pa.Table:
     latest: dict[tuple[Any, ...], int] = {}
     for row in rows:
         latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
-    made = _retried_clips(store)
+    made, mended = _retried(store, "index", "clip_id"), _retried(store, "clips", "source")
     kept = [
         row
         for row in rows
         if (row["attempt"] or 1) == latest[_subject(row)]
         and not (row["stream"] is None and row["clip_id"] in made)
+        and not (row["clip_id"] is None and row["source"] in mended)
         and not withdrawn.covers(row["source"], None)
     ]
     return pa.Table.from_pylist(kept, schema=schema)
@@ -111,12 +112,13 @@ def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["source"], row["clip_id"], row["stream"]
 
 
-def _retried_clips(store: Store) -> set[str]:
-    """Clips that a retry unit (`-r1` ...) brought into the index after all."""
+def _retried(store: Store, folder: str, column: str) -> set[str]:
+    """What retries (`-r1` ...) brought in after all: clips into the index, or sources into the clip table."""
     made: set[str] = set()
-    for name in store.names("index"):
+    for name in store.names(folder):
         if "-r" in name:
-            made |= set(store.table("index", name, ["clip_id"])["clip_id"].to_pylist())
+            data = pa.BufferReader(store.read(folder, name))
+            made |= set(pq.read_table(data, columns=[column])[column].to_pylist())
     return made
 
 

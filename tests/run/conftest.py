@@ -23,6 +23,7 @@ split: {val: 0.3, test: 0.0}
 def command(*arguments, check=True, **options):
     """Run `megactor-datagen` in a process of its own, with no ffmpeg of the system in reach."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+    environment.setdefault("RAY_worker_niceness", "0")  # tests must not starve beside other work
     done = subprocess.run(
         [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
         capture_output=True, text=True, env=environment, timeout=500, **options,
