@@ -1,4 +1,4 @@
-"""Footage as it comes: turned, cut, odd, damaged, with hostile names. Every decision is right, none costs another file."""
+"""Footage as it comes: turned, cut, odd, damaged, with hostile names. Decisions are right, none costs another file."""
 
 from __future__ import annotations
 

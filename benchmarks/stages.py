@@ -1,0 +1,235 @@
+"""The same operations one stage at a time, as published scripts chain them, for comparison with the pipeline.
+
+    python -m benchmarks.stages OUT     (called by benchmarks.pipeline on an output it made)
+
+Every stage reads a tar, decodes the streams it works on, does its one operation, encodes those streams and its result,
+and writes everything to a new tar. The clips, donors and styles are those of OUT. Loading of models is not counted.
+Prints seconds per operation as JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from datagen.faces import Faces
+from datagen.layout import Output
+from datagen.media import decode_bytes, encode
+from datagen.operations.augment import Augmentation
+from datagen.operations.mask import foreground, mask_driving
+from datagen.operations.stylise import Style
+from datagen.plan import read_plan
+from datagen.pool import Pool
+from datagen.recipe import Recipe
+from datagen.record import read_record, recorded_recipe
+from datagen.runners.tasks import single_threaded
+from datagen.shards import Dataset
+from datagen.styles import load_styles
+from datagen.synthesise.clip import read_crop, track_face
+from datagen.synthesise.measure import identity_columns, motion_columns
+from datagen.synthesise.tools import Tools
+
+Sample = dict[str, bytes]
+Streams = dict[str, np.ndarray]
+COLOUR = ("video", "swapped", "styled")
+
+
+@dataclass
+class Chain:
+    """What the stages share: the clips, the tools, and the time spent so far."""
+
+    rows: dict[str, dict[str, Any]]
+    paths: dict[str, Path]
+    recipe: Recipe
+    tools: Tools
+    pool: Pool
+    seconds: Counter[str]
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time of the block."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - started
+
+    def crop(self, clip: str, streams: Streams, faces: Faces | None) -> Streams:
+        row = self.rows[clip]
+        with self.timed("decode"):
+            return {"video": read_crop(row, self.paths[row["source"]], self.recipe)}
+
+    def track(self, clip: str, streams: Streams, faces: Faces | None) -> Faces:
+        with self.timed("track"):
+            return track_face(streams["video"], self.rows[clip], self.tools.analyser)
+
+    def swap(self, clip: str, streams: Streams, faces: Faces) -> Streams:
+        assert self.tools.swapper is not None
+        with self.timed("swap"):
+            return {"swapped": self.tools.swapper(streams["video"], faces, self.donor(clip), 0)}
+
+    def stylise(self, clip: str, streams: Streams, faces: Faces) -> Streams:
+        row = self.rows[clip]
+        portraits = (
+            Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256)
+            for donor in self.pool.donors
+        )
+        style = next(style for style in (*self.tools.styles, *portraits) if style.name == row["style"])
+        with self.timed("stylise"):
+            return {"styled": self.tools.stylists[row["stylist"]](streams["video"], faces, style, 0)}
+
+    def measure(self, clip: str, streams: Streams, faces: Faces) -> Streams:
+        source = streams.pop("video")
+        ((name, result),) = streams.items()
+        streams["video"] = source
+        analyser = self.tools.analyser
+        with self.timed("measure"):
+            again = analyser.track(result, irises=False)
+            motion_columns(name, source, faces, result, again)
+            if name == "swapped":
+                frames = self.recipe.swap.identity_frames
+                identity_columns(source, faces, result, again, self.donor(clip), analyser, frames)
+        return {}
+
+    def augment(self, clip: str, streams: Streams, faces: Faces) -> Streams:
+        with self.timed("augment"):
+            return {
+                f"driving_{name}": self.augmentation(clip, name).apply(frames, faces.box)[0]
+                for name, frames in streams.items()
+            }
+
+    def mask(self, clip: str, streams: Streams, faces: Faces) -> Streams:
+        grey = {}
+        for name, frames in streams.items():
+            drawn = self.augmentation(clip, name.removeprefix("driving_"))
+            boxes = drawn.apply(frames[:1], faces.box)[1]
+            with self.timed("mask"):
+                grey[name] = mask_driving(frames, boxes)
+        streams.clear()
+        return grey
+
+    def foreground(self, clip: str, streams: Streams, faces: Faces) -> Streams:
+        with self.timed("mask"):
+            return {"mask": foreground(streams["video"], self.tools.analyser)}
+
+    def augmentation(self, clip: str, stream: str) -> Augmentation:
+        """The one the pipeline drew."""
+        drawn = next(item for item in self.rows[clip]["augmentations"] if item["stream"] == stream)
+        return Augmentation(drawn["scale"], drawn["aspect"])
+
+    def donor(self, clip: str) -> Any:
+        """The one the pipeline chose."""
+        return next(donor for donor in self.pool.donors if donor.sha256 == self.rows[clip]["donor_sha256"])
+
+    def run(self, before: Path | None, after: Path, needs: Sequence[str], work: Callable[..., Any]) -> None:
+        """One stage: tar in, tar out."""
+        samples = _read(before) if before else ((clip, {}) for clip in self.rows)
+        with tarfile.open(after, "w") as tar:
+            while True:
+                with self.timed("tar"):
+                    found = next(samples, None)
+                if found is None:
+                    return
+                clip, sample = found
+                with self.timed("decode"):
+                    streams = {
+                        name: decode_bytes(sample[f"{name}.mp4"]) for name in needs if f"{name}.mp4" in sample
+                    }
+                faces = _faces(sample["faces.npz"]) if "faces.npz" in sample else None
+                made = work(clip, streams, faces)
+                if isinstance(made, Faces):
+                    buffer = io.BytesIO()
+                    np.savez(buffer, **asdict(made))
+                    sample["faces.npz"], made = buffer.getvalue(), {}
+                with self.timed("encode"):
+                    for name, frames in {**streams, **made}.items():
+                        sample[f"{name}.mp4"] = self.encoded(clip, name, frames)
+                with self.timed("tar"):
+                    _write(tar, clip, sample)
+
+    def encoded(self, clip: str, name: str, frames: np.ndarray) -> bytes:
+        """A stream as the pipeline encodes it."""
+        kind = "mask" if name == "mask" else "grey" if frames.ndim == 3 else "colour"
+        with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+            encode(frames, self.rows[clip]["fps"], file.name, kind=kind)
+            return Path(file.name).read_bytes()
+
+
+def chain(out: Path) -> dict[str, float]:
+    """All stages over the clips of a finished output: seconds per operation."""
+    output = Output(out)
+    record = read_record(output)
+    assert record is not None
+    recipe = recorded_recipe(record)
+    rows = {
+        row["clip_id"]: row for row in Dataset(out).table.to_pylist() if row["swapper"] and row["stylist"]
+    }
+    for path in output.clips.glob("*.parquet"):
+        for row in pq.read_table(path, columns=["clip_id", "source_frames"]).to_pylist():
+            if row["clip_id"] in rows:
+                rows[row["clip_id"]] |= row
+    paths = {row["source"]: Path(row["path"].decode()) for row in read_plan(output).to_pylist()}
+    tools = Tools.load(recipe, load_styles(None, recipe))
+    pool = tools.pool(next(output.donors.glob("*.parquet")), frozenset())
+    work = Chain(rows, paths, recipe, tools, pool, Counter())
+    driving = [f"driving_{name}" for name in COLOUR]
+    stages = (
+        ((), work.crop),
+        (("video",), work.track),
+        (("video",), work.swap),
+        (("video", "swapped"), work.measure),
+        (("video",), work.stylise),
+        (("video", "styled"), work.measure),
+        (COLOUR, work.augment),
+        (driving, work.mask),
+        (("video",), work.foreground),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        before = None
+        for number, (needs, step) in enumerate(stages):
+            after = Path(folder, f"{number}.tar")
+            work.run(before, after, needs, step)
+            before = after
+    return {**work.seconds, "frames": float(sum(row["frames"] for row in rows.values()))}
+
+
+def _read(path: Path) -> Iterator[tuple[str, Sample]]:
+    with tarfile.open(path) as tar:
+        clip, sample = "", {}
+        for member in tar:
+            name, _, suffix = member.name.partition(".")
+            if name != clip and sample:
+                yield clip, sample
+                sample = {}
+            content = tar.extractfile(member)
+            assert content is not None
+            clip, sample[suffix] = name, content.read()
+        if sample:
+            yield clip, sample
+
+
+def _write(tar: tarfile.TarFile, clip: str, sample: Sample) -> None:
+    for suffix, data in sample.items():
+        info = tarfile.TarInfo(f"{clip}.{suffix}")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+
+
+def _faces(data: bytes) -> Faces:
+    return Faces(**np.load(io.BytesIO(data), allow_pickle=False))
+
+
+if __name__ == "__main__":
+    single_threaded()
+    print(json.dumps(chain(Path(sys.argv[1]))))
