@@ -75,6 +75,20 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
+def refuse_unless_resumed(run: Path, resume: bool) -> None:
+    """A run is never overwritten.
+
+    Raises:
+        UserError: it has checkpoints, and nobody asked to go on from them.
+    """
+    existing = checkpoints(run)
+    if existing and not resume:
+        raise UserError(
+            f"{run} holds checkpoints up to {existing[-1].name}; "
+            f"--resume goes on from there, another --output begins anew"
+        )
+
+
 def save(
     run: Path,
     progress: Progress,

@@ -12,6 +12,7 @@ from trainer.data.config import DataConfig
 from trainer.model.megactor import Stage
 
 Preset = Literal["default", "published", "tiny"]
+NETWORKS = ("vae", "cosine", "random")  # words that `codec` and `image_encoder` take besides folders
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from datagen.errors import UserError
+from trainer.train.checkpoint import refuse_unless_resumed
+from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
 from trainer.train.stop import StopRequest
 from trainer.train.world import World
 
+RESTARTS = 3  # of all workers, after one of them or its node was lost
+
 
 def train_here(job: Job) -> None:
     """Train in this process, on its GPU if it has one."""
+    stop_file(job.output).unlink(missing_ok=True)
     train(job, World.current("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def train_on_ray(job: Job, workers: int, address: str | None) -> None:
-    """Train on Ray workers, one GPU each where the cluster has GPUs. SIGTERM here stops all of them cleanly.
+    """Train on Ray workers, one GPU each where the cluster has GPUs.
+
+    SIGTERM here stops all of them cleanly. When one is lost, all go on from the newest checkpoint.
 
     Args:
         job: its output must be a folder that all nodes share.
@@ -32,37 +41,41 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
         UserError: the cluster cannot be reached or has too few GPUs, or training failed.
     """
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    job = _absolute(job)
+    refuse_unless_resumed(job.output, job.resume)
     try:
-        ray.init(address=address, log_to_driver=True, ignore_reinit_error=True)
+        ray.init(address=address, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError) as error:
         raise UserError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
     gpus = int(ray.cluster_resources().get("GPU", 0))
     if 0 < gpus < workers:
         raise UserError(f"--workers {workers}, but the cluster has {gpus} GPUs; lower it", code=2)
     stop = stop_file(job.output)
-    stop.unlink(missing_ok=True)
+    for file in (stop, _refusal(job)):
+        file.unlink(missing_ok=True)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"job": job},
+        train_loop_config={"job": replace(job, resume=True)},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         run_config=RunConfig(
             name=job.output.name,
-            storage_path=str((job.output / "ray").absolute()),
-            failure_config=FailureConfig(max_failures=0),
+            storage_path=str(job.output / "ray"),
+            failure_config=FailureConfig(max_failures=RESTARTS),
         ),
     )
-    request = StopRequest(stop)
-    done = threading.Event()
+    request, done = StopRequest(stop), threading.Event()
     watcher = threading.Thread(target=_pass_on, args=(request, stop, done), daemon=True, name="stop request")
     with request.on_signals():
         watcher.start()
         try:
             trainer.fit()
-        except ray.train.base_trainer.TrainingFailedError as error:
+        except TrainingFailedError as error:
+            if _refusal(job).exists():
+                raise UserError(_refusal(job).read_text(encoding="utf-8")) from error
             raise UserError(f"training failed: {error}") from error
         finally:
             done.set()
@@ -71,17 +84,52 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
 
 
 def _worker(settings: dict[str, Any]) -> None:
+    """One worker's share. What the user must mend is kept in a file: restarted workers need not find it again."""
     from ray.train.torch import get_device
 
-    train(settings["job"], World.current(get_device()), _say)
+    job: Job = settings["job"]
+    if _refusal(job).exists():
+        raise UserError(_refusal(job).read_text(encoding="utf-8"))
+    try:
+        train(job, World.current(get_device()), _say)
+    except UserError as error:
+        if job.output.is_dir():
+            _refusal(job).write_text(str(error), encoding="utf-8")
+        raise
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(text + "\n")  # `print` is Ray's in its workers, and says everything twice
+    sys.stdout.flush()
+
+
+def _refusal(job: Job) -> Path:
+    return job.output / "refused.txt"
+
+
+def _absolute(job: Job) -> Job:
+    """The job with paths that hold in other working directories."""
+
+    def full(path: str) -> str:
+        return str(Path(path).absolute()) if path not in NETWORKS and Path(path).exists() else path
+
+    config = job.config
+    return replace(
+        job,
+        config=config.model_copy(
+            update={
+                "codec": full(config.codec),
+                "image_encoder": config.image_encoder and full(config.image_encoder),
+            }
+        ),
+        sources=tuple(source.model_copy(update={"path": full(source.path)}) for source in job.sources),
+        output=job.output.absolute(),
+        init=job.init and job.init.absolute(),
+    )
 
 
 def _pass_on(request: StopRequest, file: Path, done: threading.Event) -> None:
     """A signal to this process becomes the file all workers look for."""
     while not done.wait(0.5):
-        if request and not file.exists():
+        if request and not file.exists() and file.parent.is_dir():
             file.touch()

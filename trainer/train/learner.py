@@ -51,10 +51,8 @@ class Learner:
             self.model.compile_regions()
         self.forward: nn.Module = self.model
         if world.size > 1:
-            # Buffers are constants; gradients that are views of the buckets save a copy and their memory.
-            self.forward = DistributedDataParallel(
-                self.model, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+            # Gradients that are views of the buckets save a copy and their memory.
+            self.forward = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
 
     def clip(self) -> Tensor:
         """Limit the gradients' norm; returns what it was."""

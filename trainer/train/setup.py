@@ -137,12 +137,8 @@ def accumulate_or_complain(config: TrainConfig, ranks: int) -> None:
 def _claim(job: Job, world: World, say: Say) -> Path | None:
     """The checkpoint to go on from; the run's folder is made and its config written."""
     existing = checkpoint.checkpoints(job.output)
+    checkpoint.refuse_unless_resumed(job.output, job.resume)
     world.wait()  # all have looked before the main rank changes anything
-    if existing and not job.resume:
-        raise UserError(
-            f"{job.output} holds checkpoints up to {existing[-1].name}; "
-            f"--resume goes on from there, another --output begins anew"
-        )
     if job.resume and not existing:
         say(f"{job.output} has no checkpoint yet; beginning")
     if world.is_main:
