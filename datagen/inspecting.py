@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from datagen.errors import UserError
 from datagen.schema import FAILURES, INDEX, schema_of
