@@ -98,7 +98,7 @@ def inspect(path: str | os.PathLike[str]) -> Container:
         if isinstance(error, av.FFmpegError):
             raise Refusal("unreadable", "the file is not a video that ffmpeg can open") from error
         raise Refusal("unreadable", f"the file cannot be read: {error.strerror}") from error
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, IndexError) as error:  # IndexError: streams PyAV has not listed
         raise Refusal("unreadable", "the file is not a video that ffmpeg can open") from error
 
 
@@ -162,8 +162,8 @@ def _packets(container: Any, stream: Any) -> tuple[list[Fraction], bool, int]:
                 times.add(stamp * packet.time_base)
             if rotation is None:
                 rotation = _rotation(packet)
-    except av.FFmpegError:
-        corrupt += 1  # the file ends before its index says so; the packets up to here are kept
+    except (av.FFmpegError, IndexError):
+        corrupt += 1  # the file ends before its index says so, or streams appear late; packets up to here are kept
     shown = sorted(time for time in times if time >= 0) or sorted(times)
     return shown, not hidden and not corrupt and len(times) == count, rotation or 0
 
