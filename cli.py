@@ -35,29 +35,46 @@ class Runner(StrEnum):
 
 
 ManifestArgument = Annotated[
-    str | None, typer.Argument(metavar="[MANIFEST]", help="Manifest file, or the name of a bundled one such as `demo`.")
+    str | None,
+    typer.Argument(metavar="[MANIFEST]", help="Manifest file, or the name of a bundled one such as `demo`."),
 ]
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")]
 InputOption = Annotated[
-    list[Path] | None, typer.Option("--input", help="Folder, archive or video instead of a manifest; repeatable.")
+    list[Path] | None,
+    typer.Option("--input", help="Folder, archive or video instead of a manifest; repeatable."),
 ]
-OutputOption = Annotated[Path, typer.Option("--output", help="Folder to write to; the same command resumes there.")]
+OutputOption = Annotated[
+    Path, typer.Option("--output", help="Folder to write to; the same command resumes there.")
+]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="YAML file with what to do.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one recipe value; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one recipe value; repeatable."),
 ]
-DonorsOption = Annotated[Path | None, typer.Option("--donors", help="Folder of portraits that lend their identity.")]
-StylesOption = Annotated[Path | None, typer.Option("--styles", help="Folder of pictures to take styles from.")]
+DonorsOption = Annotated[
+    Path | None, typer.Option("--donors", help="Folder of portraits that lend their identity.")
+]
+StylesOption = Annotated[
+    Path | None, typer.Option("--styles", help="Folder of pictures to take styles from.")
+]
 RunnerOption = Annotated[Runner, typer.Option("--runner", help="This process, or Ray actors.")]
-AddressOption = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; default: a local Ray.")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; default: all CPUs.")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster to join; default: a local Ray.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Worker processes; default: all CPUs.")
+]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Curate about this many more sources now (whole parts).")
 ]
-RootOption = Annotated[Path | None, typer.Option("--root", help="Where the manifest's footage lies, if elsewhere.")]
+RootOption = Annotated[
+    Path | None, typer.Option("--root", help="Where the manifest's footage lies, if elsewhere.")
+]
 TermsOption = Annotated[
     list[str] | None,
-    typer.Option("--accept-terms", metavar="NAME", help="Use a data set whose terms are missing or forbid it."),
+    typer.Option(
+        "--accept-terms", metavar="NAME", help="Use a data set whose terms are missing or forbid it."
+    ),
 ]
 
 
@@ -80,7 +97,9 @@ def run(
     limit: LimitOption = None,
     root: RootOption = None,
     accept_terms: TermsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, touch nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, touch nothing.")
+    ] = False,
 ) -> None:
     """Plan, curate and synthesise: from footage to a finished data set. Rerun to resume."""
     from datagen import run as stages
@@ -102,7 +121,9 @@ def run(
     typer.echo(finish(out, given, curated, made))
 
 
-@app.command(epilog="Example:  megactor-datagen plan demo --output out/demo && megactor-datagen curate out/demo")
+@app.command(
+    epilog="Example:  megactor-datagen plan demo --output out/demo && megactor-datagen curate out/demo"
+)
 def plan(
     output: OutputOption,
     manifest: ManifestArgument = None,
@@ -119,7 +140,9 @@ def plan(
 
     out = Output(output)
     _, planned = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
-    _say(f"{planned.table.num_rows} sources planned ({planned.added} new); next: megactor-datagen curate {output}")
+    _say(
+        f"{planned.table.num_rows} sources planned ({planned.added} new); next: megactor-datagen curate {output}"
+    )
 
 
 @app.command(epilog="Example:  megactor-datagen curate out/set --workers 8 --limit 100")
@@ -175,9 +198,15 @@ def synthesise(
 )
 def inspect(
     out: OutArgument,
-    where: Annotated[str | None, typer.Option("--where", metavar="SQL", help="Which clips: SQL of the index.")] = None,
-    clip: Annotated[str | None, typer.Option("--clip", metavar="ID", help="Everything about one clip.")] = None,
-    save: Annotated[Path | None, typer.Option("--save", help="Write a contact sheet PNG of the clips.")] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="Which clips: SQL of the index.")
+    ] = None,
+    clip: Annotated[
+        str | None, typer.Option("--clip", metavar="ID", help="Everything about one clip.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write a contact sheet PNG of the clips.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Clips listed or drawn.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -260,7 +289,9 @@ def failures(
 @app.command(epilog="Example:  megactor-datagen retry out/demo --reason crashed --reason out_of_memory")
 def retry(
     out: OutArgument,
-    reason: Annotated[list[str] | None, typer.Option("--reason", help="Only this reason; repeatable.")] = None,
+    reason: Annotated[
+        list[str] | None, typer.Option("--reason", help="Only this reason; repeatable.")
+    ] = None,
     runner: RunnerOption = Runner.ray,
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -275,7 +306,9 @@ def retry(
     given = stages.resume(output, None, [], None, None, _say)
     asked = plan_retry(output, reason or [])
     engine = stages.Engine(runner.value, address, workers)
-    _say(f"trying {sum(map(len, asked.parts.values()))} sources and {sum(map(len, asked.units.values()))} clips again")
+    _say(
+        f"trying {sum(map(len, asked.parts.values()))} sources and {sum(map(len, asked.units.values()))} clips again"
+    )
     curated = stages.curate(output, given, engine, limit=None, retries_only=True)
     typer.echo(finish(output, given, curated, stages.synthesise(output, given, engine)))
 
@@ -283,7 +316,9 @@ def retry(
 @app.command(epilog="Example:  megactor-datagen remove out/set --subject id10042")
 def remove(
     out: OutArgument,
-    source: Annotated[str | None, typer.Option("--source", help="Source video, as `inspect` names it.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Source video, as `inspect` names it.")
+    ] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="Person id.")] = None,
 ) -> None:
     """Withdraw footage (consent revoked): hidden from every reader at once."""
@@ -344,7 +379,9 @@ def _missing(error: ImportError) -> str:
     text = " ".join(str(error).split())
     if ".so" in text and any(name in text for name in ("libGL", "libglib", "libgthread", "libX", "libxcb")):
         return f"OpenCV misses a system library ({text}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"
-    return f"{text}; install the project with its dependencies: pip install -c constraints.txt megactor-datagen"
+    return (
+        f"{text}; install the project with its dependencies: pip install -c constraints.txt megactor-datagen"
+    )
 
 
 def main() -> None:
@@ -371,7 +408,9 @@ def main() -> None:
     except Exception as error:  # a bug: still one line, the traceback only for those who ask
         if os.environ.get("MEGACTOR_DATAGEN_DEBUG"):
             raise
-        _say(f"internal error: {type(error).__name__}: {' '.join(str(error).split())}; please report it ({DEBUG})")
+        _say(
+            f"internal error: {type(error).__name__}: {' '.join(str(error).split())}; please report it ({DEBUG})"
+        )
         sys.exit(1)
 
 

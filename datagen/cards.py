@@ -1,4 +1,4 @@
-"""What a data set says of itself: `croissant.json` for machines, `DATASET.md` for people; written at the end of a run."""
+"""What a data set says of itself at the end of a run: `croissant.json` for machines, `DATASET.md` for people."""
 
 from __future__ import annotations
 
@@ -61,9 +61,14 @@ def croissant_of(name: str, found: dict[str, Any]) -> dict[str, Any]:
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "description": f"{found['clips']} talking-head clips with another identity, another look and driving video",
         "license": sorted(found["licences"]),
-        "creator": {"@type": "SoftwareApplication", "name": "megactor-datagen", "softwareVersion": __version__},
+        "creator": {
+            "@type": "SoftwareApplication",
+            "name": "megactor-datagen",
+            "softwareVersion": __version__,
+        },
         "rai:dataUseCases": USE,
-        "rai:personalSensitiveInformation": "Faces of people; consent terms: " + "; ".join(sorted(found["consent"])),
+        "rai:personalSensitiveInformation": "Faces of people; consent terms: "
+        + "; ".join(sorted(found["consent"])),
         "rai:dataManipulationProtocol": "Face swap, stylisation, scale and aspect change, face masking; see the index.",
         "distribution": [
             {
@@ -114,7 +119,9 @@ def _card(name: str, found: dict[str, Any], dataset: Dataset) -> str:
     models: Counter[tuple[str, ...]] = Counter()
     for used in dataset.table["models"].to_pylist():
         models.update(tuple(str(model[field.name]) for field in MODEL) for model in used)
-    lines = "\n".join(f"| {' | '.join(model[:2])} | {model[3]} | {count} |" for model, count in sorted(models.items()))
+    lines = "\n".join(
+        f"| {' | '.join(model[:2])} | {model[3]} | {count} |" for model, count in sorted(models.items())
+    )
     counted = {
         "clips": found["clips"],
         "frames": found["frames"],

@@ -40,6 +40,8 @@ def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> 
     if recipe.encode.ffmpeg is not None:
         binary = Path(recipe.encode.ffmpeg)
         if not binary.is_file():
-            raise UserError(f"encode.ffmpeg = {str(binary)!r} is not a file; leave it out for the bundled one", code=2)
+            raise UserError(
+                f"encode.ffmpeg = {str(binary)!r} is not a file; leave it out for the bundled one", code=2
+            )
         found["ffmpeg"] = file_sha256(binary)
     return found

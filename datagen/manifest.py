@@ -31,8 +31,12 @@ class Manifest(Frozen):
     homepage: str = ""
     root: str | None = Field(None, description="folder, archive or video file")
     generate: Literal["demo"] | None = Field(None, description="footage made by code instead of a root")
-    include: tuple[str, ...] = Field(("**/*",), description="patterns of files under the root that are sources")
-    subject: str | None = Field(None, description="regular expression with a group `subject`, searched in the path")
+    include: tuple[str, ...] = Field(
+        ("**/*",), description="patterns of files under the root that are sources"
+    )
+    subject: str | None = Field(
+        None, description="regular expression with a group `subject`, searched in the path"
+    )
     licence: str | None = Field(None, description="licence of the footage")
     consent: str | None = Field(None, description="what the filmed people agreed to")
     face_swap: Literal["allowed", "forbidden", "unstated"] = Field(
@@ -99,8 +103,12 @@ def root_of(manifest: Manifest, folder: Path) -> Path:
     """
     text = os.path.expandvars(manifest.root or "")
     if "$" in text:
-        raise UserError(f"manifest {manifest.name!r}: root {manifest.root!r} names an unset variable; export it")
+        raise UserError(
+            f"manifest {manifest.name!r}: root {manifest.root!r} names an unset variable; export it"
+        )
     root = (folder / Path(text).expanduser()).absolute()
     if not root.exists():
-        raise UserError(f"manifest {manifest.name!r}: {root} does not exist; put the data set there or give --root")
+        raise UserError(
+            f"manifest {manifest.name!r}: {root} does not exist; put the data set there or give --root"
+        )
     return root

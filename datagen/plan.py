@@ -73,7 +73,9 @@ def _rows(
     part = len(set(planned.column("part").to_pylist()))
     names = Counter(
         f"{name}-{key_hash(key)}"
-        for name, key in zip(*(planned.column(item).to_pylist() for item in ("name", "source_key")), strict=True)
+        for name, key in zip(
+            *(planned.column(item).to_pylist() for item in ("name", "source_key")), strict=True
+        )
     )
     splits = _splits(fresh, planned, recipe.split, recipe.seed)
     rows: list[dict[str, object]] = []

@@ -72,7 +72,13 @@ class Pool:
         return [donor for n, donor in enumerate(self.donors) if not self._is_of(n, source, subject)]
 
     def choose(
-        self, clip_id: str, rank: int, embedding: np.ndarray | None, source: str, subject: str | None, recipe: Recipe
+        self,
+        clip_id: str,
+        rank: int,
+        embedding: np.ndarray | None,
+        source: str,
+        subject: str | None,
+        recipe: Recipe,
     ) -> tuple[Donor, float | None]:
         """Donor of a clip, and its identity distance to the clip's person.
 
@@ -98,7 +104,9 @@ class Pool:
         detail = "the pool is empty" if not self.donors else f"{len(self.donors)} in the pool"
         if np.isfinite(nearest):
             detail += f", the nearest allowed distance is {recipe.donors.min_distance:g}"
-        raise Refusal("no_donor", f"no donor of another identity for {clip_id}: {detail}", "give more --donors")
+        raise Refusal(
+            "no_donor", f"no donor of another identity for {clip_id}: {detail}", "give more --donors"
+        )
 
     def _is_of(self, position: int, source: str, subject: str | None) -> bool:
         donor_source, donor_subject = self.sources[position]
@@ -162,7 +170,9 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give one with portraits", code=2)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
     if not files:
         raise UserError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)})", code=2)
     return files
@@ -216,7 +226,9 @@ def _of_set(out: Output, parts: list[str], recipe: Recipe) -> Iterator[Portrait]
                 score = row["donor_score"]
                 if score is not None and (key not in best or score > best[key]["donor_score"]):
                     best[key] = row
-        for row in sorted(best.values(), key=lambda item: (-float(str(item["donor_score"])), str(item["clip_id"]))):
+        for row in sorted(
+            best.values(), key=lambda item: (-float(str(item["donor_score"])), str(item["clip_id"]))
+        ):
             image = row["donor_image"]
             if isinstance(image, bytes):
                 yield Portrait(
@@ -249,4 +261,9 @@ def _checked(
             raise Refusal("same_person", f"{min(distances):.2f} from a donor already in the pool")
     except Refusal as refusal:
         return row | {"reason": refusal.reason, "message": refusal.message}
-    return row | {"score": donor.score, "embedding": donor.embedding.tolist(), "image": portrait.image, "reason": None}
+    return row | {
+        "score": donor.score,
+        "embedding": donor.embedding.tolist(),
+        "image": portrait.image,
+        "reason": None,
+    }

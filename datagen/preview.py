@@ -49,7 +49,9 @@ def _frames(rows: list[dict[str, Any]]) -> tuple[float, int, int]:
     """Frames of all rows judged by those probed, how many were probed, and how many of them cannot be read."""
     picked = [row for row in rows if not row["member"]]
     if len(picked) > LOOKS:
-        picked = [picked[i] for i in sorted(rng("preview", len(rows)).choice(len(picked), LOOKS, replace=False))]
+        picked = [
+            picked[i] for i in sorted(rng("preview", len(rows)).choice(len(picked), LOOKS, replace=False))
+        ]
     frames = size = unreadable = 0
     for row in picked:
         try:

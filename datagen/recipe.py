@@ -27,9 +27,15 @@ class Curate(Frozen):
 
     size: int = Field(512, ge=64, le=2048, multiple_of=16, description="side of a clip in pixels")
     min_frames: int = Field(33, ge=1, description="shortest clip in frames")
-    max_frames: int = Field(150, ge=1, le=1000, description="longest clip in frames; bounds memory per worker")
-    max_clips_per_source: int | None = Field(None, ge=1, description="clips taken from one source, longest first")
-    fps: float | None = Field(None, gt=0, le=120, description="frames per second of clips; empty keeps the source's")
+    max_frames: int = Field(
+        150, ge=1, le=1000, description="longest clip in frames; bounds memory per worker"
+    )
+    max_clips_per_source: int | None = Field(
+        None, ge=1, description="clips taken from one source, longest first"
+    )
+    fps: float | None = Field(
+        None, gt=0, le=120, description="frames per second of clips; empty keeps the source's"
+    )
     max_fps: float = Field(30.0, gt=0, le=120, description="sources above are thinned by a whole factor")
     crop_scale: float = Field(2.0, ge=1.2, le=4, description="side of the crop over the median face box side")
     max_upscale: float = Field(2.0, ge=1, description="largest enlargement from source pixels to the clip")
@@ -37,7 +43,9 @@ class Curate(Frozen):
     faces: Literal["largest", "all"] = Field("largest", description="faces of a shot that become clips")
     detect_every_s: float = Field(0.5, gt=0, description="seconds between looks for new faces")
     max_gap_s: float = Field(0.4, ge=0, description="longest loss of a face that a track bridges, in seconds")
-    shot_threshold: float = Field(0.35, gt=0, le=1, description="histogram distance of neighbouring frames at a cut")
+    shot_threshold: float = Field(
+        0.35, gt=0, le=1, description="histogram distance of neighbouring frames at a cut"
+    )
 
 
 class Gates(Frozen):
@@ -45,20 +53,36 @@ class Gates(Frozen):
 
     min_luma: float | None = Field(5.0, ge=0, le=255, description="mean luma of the clip")
     min_face_area: float | None = Field(0.20, ge=0, le=1, description="squared face box over crop, median")
-    min_sharpness: float | None = Field(None, ge=0, description="Laplacian variance of the face at 128 px, median")
-    max_yaw: float | None = Field(60.0, ge=0, le=90, description="median absolute yaw in degrees")
-    min_presence: float = Field(0.5, ge=0, le=1, description="mesh presence below which a face counts as lost")
-    min_movement: float | None = Field(
-        0.015, ge=0, description="movement of the face in itself; a photograph has about 0.01, a talking face 0.1"
+    min_sharpness: float | None = Field(
+        None, ge=0, description="Laplacian variance of the face at 128 px, median"
     )
-    min_gaze_movement: float | None = Field(None, ge=0, description="eye-movement subset: gaze standard deviation")
-    swap_pose_rms: float | None = Field(8.0, gt=0, description="head pose of swapped against source, degrees RMS")
-    swap_mouth_rms: float | None = Field(0.10, gt=0, description="mouth opening of swapped against source, RMS")
+    max_yaw: float | None = Field(60.0, ge=0, le=90, description="median absolute yaw in degrees")
+    min_presence: float = Field(
+        0.5, ge=0, le=1, description="mesh presence below which a face counts as lost"
+    )
+    min_movement: float | None = Field(
+        0.015,
+        ge=0,
+        description="movement of the face in itself; a photograph has about 0.01, a talking face 0.1",
+    )
+    min_gaze_movement: float | None = Field(
+        None, ge=0, description="eye-movement subset: gaze standard deviation"
+    )
+    swap_pose_rms: float | None = Field(
+        8.0, gt=0, description="head pose of swapped against source, degrees RMS"
+    )
+    swap_mouth_rms: float | None = Field(
+        0.10, gt=0, description="mouth opening of swapped against source, RMS"
+    )
     swap_eyes_rms: float | None = Field(0.10, gt=0, description="eye opening of swapped against source, RMS")
     swap_flicker: float | None = Field(3.0, gt=0, description="flicker of swapped over flicker of source")
     swap_min_distance: float | None = Field(0.35, ge=0, description="identity distance of swapped to source")
-    style_landmarks: float | None = Field(0.08, gt=0, description="landmark error over the eye distance, mean")
-    style_pose_rms: float | None = Field(10.0, gt=0, description="head pose of styled against source, degrees RMS")
+    style_landmarks: float | None = Field(
+        0.08, gt=0, description="landmark error over the eye distance, mean"
+    )
+    style_pose_rms: float | None = Field(
+        10.0, gt=0, description="head pose of styled against source, degrees RMS"
+    )
     style_flicker: float | None = Field(4.0, gt=0, description="flicker of styled over flicker of source")
 
 
@@ -66,7 +90,9 @@ class Swap(Frozen):
     """Another identity on the same motion."""
 
     backend: str = Field("mesh", description="mesh, off, or a backend another installed package offers")
-    max_yaw_difference: float = Field(40.0, gt=0, le=90, description="refused beyond, degrees between face and donor")
+    max_yaw_difference: float = Field(
+        40.0, gt=0, le=90, description="refused beyond, degrees between face and donor"
+    )
     identity_frames: int = Field(5, ge=1, le=100, description="frames sampled for identity distances")
     shape: float = Field(0.9, ge=0, le=1, description="how far the face geometry moves towards the donor's")
 
@@ -80,8 +106,12 @@ class Donors(Frozen):
     """Where identities come from and which are good enough."""
 
     from_set: bool = Field(True, description="use the other people of the set when no --donors are given")
-    bundled: bool = Field(True, description="top the pool up with the bundled portraits when no --donors are given")
-    min_distance: float = Field(0.6, ge=0, description="identity distance below which donor and source are one person")
+    bundled: bool = Field(
+        True, description="top the pool up with the bundled portraits when no --donors are given"
+    )
+    min_distance: float = Field(
+        0.6, ge=0, description="identity distance below which donor and source are one person"
+    )
     max_pool: int = Field(512, ge=1, description="donors kept in one pool")
     drawn: bool = Field(False, description="accept drawn, painted or sculpted portraits")
 
@@ -93,9 +123,13 @@ class Stylise(Frozen):
         ("arbitrary", "filter"),
         description="drawn from per clip: arbitrary, filter, or what another installed package offers; empty is off",
     )
-    filters: tuple[str, ...] = Field((), description="classic filters to draw from; empty takes the whole palette")
+    filters: tuple[str, ...] = Field(
+        (), description="classic filters to draw from; empty takes the whole palette"
+    )
     portraits: bool = Field(True, description="donors' portraits serve as styles too (appearance transfer)")
-    strength: float = Field(0.8, gt=0, le=1, description="blend of style and content code of the arbitrary network")
+    strength: float = Field(
+        0.8, gt=0, le=1, description="blend of style and content code of the arbitrary network"
+    )
 
 
 class Augment(Frozen):
@@ -117,7 +151,9 @@ class Encode(Frozen):
     """How streams are stored."""
 
     streams: tuple[Stream, ...] = Field(STREAMS, description="video streams kept beside the target")
-    driving: tuple[Stream, ...] = Field(STREAMS, description="streams baked as augmented, masked, grey driving video")
+    driving: tuple[Stream, ...] = Field(
+        STREAMS, description="streams baked as augmented, masked, grey driving video"
+    )
     crf: int = Field(18, ge=0, le=51, description="x264 constant rate factor")
     gop: int = Field(12, ge=1, le=300, description="frames between key frames; 12 reads fastest")
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = Field(

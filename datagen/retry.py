@@ -25,7 +25,9 @@ def plan_retry(out: Output, reasons: list[str]) -> Retry:
     """
     for reason in reasons:
         if reason not in REASONS:
-            raise UserError(f"--reason {reason}: not a failure reason; choose from {', '.join(REASONS)}", code=2)
+            raise UserError(
+                f"--reason {reason}: not a failure reason; choose from {', '.join(REASONS)}", code=2
+            )
     parts: dict[str, set[str]] = {}
     units: dict[str, set[str]] = {}
     for row in read_failures(out.root).to_pylist():
@@ -36,7 +38,9 @@ def plan_retry(out: Output, reasons: list[str]) -> Retry:
         else:
             units.setdefault(_planned_unit(row["unit"]), set()).add(row["clip_id"])
     if not parts and not units:
-        raise UserError(f"nothing to try again in {out.root}" + (f" for {', '.join(reasons)}" if reasons else ""))
+        raise UserError(
+            f"nothing to try again in {out.root}" + (f" for {', '.join(reasons)}" if reasons else "")
+        )
     number = len(read_retries(out)) + 1
     retry = Retry(
         number,

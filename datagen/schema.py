@@ -71,7 +71,9 @@ CLIP = (
     Column("upscale", F32, "enlargement from source pixels to the clip, 1 where none"),
     Column("has_audio", B, "the source has sound (clips never do)"),
     Column("crop", CROP, "square in displayed source pixels; what lies outside the picture is black"),
-    Column("face_boxes", pa.list_(pa.list_(I16, 4)), "per frame: brow-to-chin box x0, y0, x1, y1 in the clip"),
+    Column(
+        "face_boxes", pa.list_(pa.list_(I16, 4)), "per frame: brow-to-chin box x0, y0, x1, y1 in the clip"
+    ),
     Column("face_area", F32, "squared face box over crop, median"),
     Column("face_area_min", F32, "squared face box over crop, smallest frame"),
     Column("luma", F32, "mean luma, 0-255"),
@@ -120,11 +122,15 @@ INDEX = (
     Column("donor_sha256", S, "sha256 of the donor's image"),
     Column("donor_pool", S, "hash of the frozen donor pool"),
     Column("swapper", S, "swap backend; `mesh (weak)` marks the embedded one"),
-    Column("swap_refused", S, "why there is no swapped stream, null where there is one or none was asked for"),
+    Column(
+        "swap_refused", S, "why there is no swapped stream, null where there is one or none was asked for"
+    ),
     Column("style", S, "name of the style, null where nothing was styled"),
     Column("style_sha256", S, "sha256 of the style's image or parameters"),
     Column("stylist", S, "style backend"),
-    Column("style_refused", S, "why there is no styled stream, null where there is one or none was asked for"),
+    Column(
+        "style_refused", S, "why there is no styled stream, null where there is one or none was asked for"
+    ),
     Column("seed", I64, "recipe seed"),
     Column("augmentations", pa.list_(AUGMENTATION), "scale and aspect ratio of every driving stream"),
     Column("identity_to_source", F32, "identity distance of swapped to source, mean of sampled frames"),
@@ -142,7 +148,9 @@ FAILURES = (
     Column("unit", S, "unit, null while curating"),
     Column("source", S, "source video, relative to the manifest's root"),
     Column("clip_id", S, "clip, null where the whole source failed"),
-    Column("stream", S, "stream left out of a clip that is otherwise in the index, null where the clip failed"),
+    Column(
+        "stream", S, "stream left out of a clip that is otherwise in the index, null where the clip failed"
+    ),
     Column("stage", S, "curate, swap, stylise, encode ..."),
     Column("reason", S, "fixed word, see the list of reasons"),
     Column("message", S, "one line with the numbers"),

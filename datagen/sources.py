@@ -62,7 +62,9 @@ def list_sources(root: Path, manifest: Manifest) -> list[Source]:
     return sorted(found, key=lambda item: item.source)
 
 
-def sources_key(source: str, person: str = "", start_s: float | None = None, end_s: float | None = None) -> str:
+def sources_key(
+    source: str, person: str = "", start_s: float | None = None, end_s: float | None = None
+) -> str:
     """Source plus person and time range where annotations give them."""
     key = source
     if person:
@@ -172,18 +174,31 @@ def _extract(archive: Path, member: str, target: Path) -> None:
             with zipfile.ZipFile(archive) as opened:
                 info = opened.getinfo(member)
                 if (info.external_attr >> 16) & 0o170000 == 0o120000:
-                    raise Refusal("unsafe_member", "the member is a link", "repack the archive with real files")
+                    raise Refusal(
+                        "unsafe_member", "the member is a link", "repack the archive with real files"
+                    )
                 with opened.open(info) as stream, target.open("wb") as copy:
                     shutil.copyfileobj(stream, copy)
             return
         with tarfile.open(archive, errors="surrogateescape") as tar:
             item = tar.getmember(member)
             if not item.isfile():
-                raise Refusal("unsafe_member", "the member is a link or a device", "repack the archive with real files")
+                raise Refusal(
+                    "unsafe_member", "the member is a link or a device", "repack the archive with real files"
+                )
             content = tar.extractfile(item)
             if content is None:
                 raise Refusal("damaged", "the member cannot be read from its archive")
             with content as stream, target.open("wb") as copy:
                 shutil.copyfileobj(stream, copy)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise Refusal("damaged", f"the member cannot be read from its archive ({type(error).__name__})") from error
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        raise Refusal(
+            "damaged", f"the member cannot be read from its archive ({type(error).__name__})"
+        ) from error

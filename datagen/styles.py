@@ -24,7 +24,9 @@ def load_styles(folder: Path | None, recipe: Recipe) -> tuple[Style, ...]:
         if unknown:
             raise UserError(f"stylise.filters = {unknown}: choose from {', '.join(sorted(FILTERS))}", code=2)
         for name in recipe.stylise.filters or tuple(sorted(FILTERS)):
-            styles.append(Style(name, None, "filter", hashlib.sha256(name.encode()).hexdigest(), "Apache-2.0"))
+            styles.append(
+                Style(name, None, "filter", hashlib.sha256(name.encode()).hexdigest(), "Apache-2.0")
+            )
     if any(backend != "filter" for backend in recipe.stylise.backends):
         styles.extend(_pictures(folder) if folder is not None else bundled_styles())
     return tuple(styles)
@@ -40,5 +42,7 @@ def _pictures(folder: Path) -> list[Style]:
             image = decode_image(data)
         except Refusal as refusal:
             raise UserError(f"style {name}: {refusal.message}; remove or replace it") from refusal
-        styles.append(Style(name, image, "art", hashlib.sha256(data).hexdigest(), licences.get(name, "unstated")))
+        styles.append(
+            Style(name, image, "art", hashlib.sha256(data).hexdigest(), licences.get(name, "unstated"))
+        )
     return styles

@@ -32,7 +32,9 @@ def finish(out: Output, inputs: Inputs, curated: Progress | None, made: Progress
     failures = read_failures(out.root)
     dataset = Dataset(out.root) if names(out.index) else None
     if dataset is None or not len(dataset):
-        raise UserError(f"nothing usable came out of {out.root}: {_reasons(failures) or 'there was no source'}")
+        raise UserError(
+            f"nothing usable came out of {out.root}: {_reasons(failures) or 'there was no source'}"
+        )
     sheet = out.root / "sheet.png"
     save_sheet(dataset, _pick(dataset), sheet)
     write_cards(out, dataset)

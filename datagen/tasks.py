@@ -80,7 +80,9 @@ def curate_tasks(out: Output, limit: int | None) -> tuple[list[Task], int]:
     parts = plan_parts(plan)
     pending = [part for part in parts if part not in done]
     retries = [
-        (retry, part, f"{part}-r{retry.number}") for retry in read_retries(out) for part in sorted(retry.parts)
+        (retry, part, f"{part}-r{retry.number}")
+        for retry in read_retries(out)
+        for part in sorted(retry.parts)
     ]
     rows = rows_by_part(plan, {*pending, *(part for _, part, _ in retries)})
     if limit is not None:

@@ -36,7 +36,9 @@ def remove(out: Output, *, source: str | None = None, subject: str | None = None
     known = set(read_plan(out).column(kind).to_pylist()) - {None}
     if name not in known:
         near = difflib.get_close_matches(str(name), sorted(known), n=1)
-        raise UserError(f"no {kind} {name!r} in {out.root}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise UserError(
+            f"no {kind} {name!r} in {out.root}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
     donors = sorted(_donors_of(out, kind, str(name)))
     before = _readable(out)
     fresh = withdraw(out, source=source, subject=subject, donors=donors)
@@ -163,7 +165,9 @@ def _blank_donors(out: Output, path: Path, withdrawn: Withdrawn) -> None:
     rows = table.to_pylist()
     hit = [row for row in rows if row["sha256"] in withdrawn.donors and row["image"] is not None]
     for row in hit:
-        row.update({"image": None, "embedding": None, "reason": "withdrawn", "message": "consent was withdrawn"})
+        row.update(
+            {"image": None, "embedding": None, "reason": "withdrawn", "message": "consent was withdrawn"}
+        )
     if hit:
         _exchange(out, pa.Table.from_pylist(rows, schema=table.schema), path)
 

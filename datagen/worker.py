@@ -85,7 +85,9 @@ class Worker:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         known = set(payload.get("known", ()))
-        clips = sorted((clip for clip in clips if clip["clip_id"] not in known), key=lambda clip: str(clip["clip_id"]))
+        clips = sorted(
+            (clip for clip in clips if clip["clip_id"] not in known), key=lambda clip: str(clip["clip_id"])
+        )
         for row in failures:
             row["attempt"] = payload["attempt"]
         if failures:

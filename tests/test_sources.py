@@ -12,7 +12,7 @@ from datagen.errors import Refusal, UserError
 from datagen.manifest import Manifest, input_manifest
 from datagen.sources import key_hash, list_sources, local_file, name_of
 
-HOSTILE = ["-rf.mp4", "a b.mp4", 'quo"te\'s.mp4', "new\nline.mp4", "ünï.mp4", "concat:x.mp4", "http:--x.mp4"]
+HOSTILE = ["-rf.mp4", "a b.mp4", "quo\"te's.mp4", "new\nline.mp4", "ünï.mp4", "concat:x.mp4", "http:--x.mp4"]
 
 
 def tar_with(path, entries):

@@ -137,7 +137,9 @@ def check(quality: dict[str, float], gates: Gates) -> None:
     )
     for name, limit, reason, key in lower:
         if limit is not None and quality[name] < limit:
-            raise Refusal(reason, f"{name} {quality[name]:.3g} is below {limit:g}", f"lower {key} to keep such clips")
+            raise Refusal(
+                reason, f"{name} {quality[name]:.3g} is below {limit:g}", f"lower {key} to keep such clips"
+            )
     if gates.max_yaw is not None and quality["yaw_median"] > gates.max_yaw:
         raise Refusal(
             "yaw",
@@ -151,7 +153,12 @@ def best_frame(candidate: Candidate) -> int:
     table = candidate.column("yaw", "pitch", "roll", "mouth", "eyes", "sharpness", "presence")
     yaw, pitch, roll, mouth, eyes, sharpness, presence = table.T
     score = -((yaw / 12) ** 2) - (pitch / 20) ** 2 - (roll / 20) ** 2 - (mouth / 0.12) ** 2
-    score = score - ((eyes - np.median(eyes)) / 0.08) ** 2 + sharpness / max(float(sharpness.max()), 1e-6) + presence
+    score = (
+        score
+        - ((eyes - np.median(eyes)) / 0.08) ** 2
+        + sharpness / max(float(sharpness.max()), 1e-6)
+        + presence
+    )
     return int(np.argmax(score))
 
 
@@ -160,9 +167,7 @@ def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
     for number, track in enumerate(tracking.tracks):
         table = track.table()
         boxes = table[:, :4]
-        jumps = [
-            index for index in range(1, len(boxes)) if overlap(boxes[index - 1], boxes[index]) < 0.2
-        ]
+        jumps = [index for index in range(1, len(boxes)) if overlap(boxes[index - 1], boxes[index]) < 0.2]
         inside = [cut - track.start for cut in cuts if 0 < cut - track.start < len(table)]
         edges = sorted({0, *inside, *jumps, len(table)})
         for begin, end in pairwise(edges):
@@ -183,4 +188,6 @@ def _windows(piece: Candidate, settings: Curate) -> Iterator[Candidate]:
     size = min(length // count, settings.max_frames)
     for index in range(count):
         begin = index * length // count
-        yield Candidate(piece.number, piece.start + begin, piece.table[begin : begin + size], piece.face_count)
+        yield Candidate(
+            piece.number, piece.start + begin, piece.table[begin : begin + size], piece.face_count
+        )

@@ -67,14 +67,18 @@ def refuse_unexpected() -> Iterator[None]:
     except (Refusal, UserError):
         raise
     except MemoryError as error:
-        raise Refusal("out_of_memory", "not enough memory", "lower curate.max_frames or use fewer workers") from error
+        raise Refusal(
+            "out_of_memory", "not enough memory", "lower curate.max_frames or use fewer workers"
+        ) from error
     except Exception as error:  # whatever a library raises on strange input must cost only that input
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__} in {Path(where.filename).name}, {where.name}: {error}"
         raise Refusal("internal", text, "please report it with the file") from error
 
 
-def failure(row: Row, clip_id: str | None, refusal: Refusal, *, stage: str = "curate", attempt: int = 1) -> Row:
+def failure(
+    row: Row, clip_id: str | None, refusal: Refusal, *, stage: str = "curate", attempt: int = 1
+) -> Row:
     """One failure row of a source or of a clip."""
     return {
         "part": row["part"],
@@ -141,7 +145,10 @@ def _clip(
     return {
         "clip_id": clip_id,
         "part": row["part"],
-        **{name: row[name] for name in ("source", "source_key", "dataset", "subject", "split", "licence", "consent")},
+        **{
+            name: row[name]
+            for name in ("source", "source_key", "dataset", "subject", "split", "licence", "consent")
+        },
         "start_s": float(reader.times_F[frames[0]]),
         "end_s": float(reader.times_F[frames[0]]) + len(frames) / fps,
         "frames": len(frames),
@@ -160,13 +167,17 @@ def _clip(
     }
 
 
-def _identity(portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe) -> tuple[np.ndarray | None, float | None]:
+def _identity(
+    portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe
+) -> tuple[np.ndarray | None, float | None]:
     """Embedding of the clip's best frame, and its score as a donor where it may serve as one."""
     detections = analyser.detect(portrait)
     if not detections:
         return None, None
     centre = np.full(2, portrait.shape[0] / 2)
-    middle = min(detections, key=lambda face: float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)))
+    middle = min(
+        detections, key=lambda face: float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre))
+    )
     landmarks, presence = analyser.landmarks(portrait, middle)
     if presence < recipe.gates.min_presence:
         return None, None

@@ -100,7 +100,9 @@ class FaceFollower:
         done.extend(active)
         for track in done:
             _trim(track)
-        found = sorted((track for track in done if track.records), key=lambda track: (track.start, track.records[0][0]))
+        found = sorted(
+            (track for track in done if track.records), key=lambda track: (track.start, track.records[0][0])
+        )
         return Tracking(found, np.array(changes, np.float32))
 
     def _follow(self, track: Track, frame: np.ndarray) -> None:

@@ -163,7 +163,9 @@ def _packets(container: Any, stream: Any) -> tuple[list[Fraction], bool, int]:
             if rotation is None:
                 rotation = _rotation(packet)
     except (av.FFmpegError, IndexError):
-        corrupt += 1  # the file ends before its index says so, or streams appear late; packets up to here are kept
+        corrupt += (
+            1  # the file ends before its index says so, or streams appear late; packets up to here are kept
+        )
     shown = sorted(time for time in times if time >= 0) or sorted(times)
     return shown, not hidden and not corrupt and len(times) == count, rotation or 0
 

@@ -95,7 +95,7 @@ class Progress:
             "done": self._done,
             "total": self._total,
             "tasks_failed": len(self.failures),
-            **{key: value for key, value in sorted(self.totals.items())},
+            **dict(sorted(self.totals.items())),
             "elapsed_s": round(elapsed, 1),
             "frames_per_s": round(frames / elapsed, 2) if elapsed else 0.0,
             "eta_s": round(elapsed / new * (self._total - self._done)) if new else None,

@@ -60,7 +60,9 @@ class MadeClip:
             self.seconds[operation] = self.seconds.get(operation, 0.0) + time.perf_counter() - started
 
 
-def make_clip(row: Row, source: Path, recipe: Recipe, tools: Tools, pool: Pool, rank: int, scratch: Path) -> MadeClip:
+def make_clip(
+    row: Row, source: Path, recipe: Recipe, tools: Tools, pool: Pool, rank: int, scratch: Path
+) -> MadeClip:
     """Make every stream the recipe asks for.
 
     Args:
@@ -153,7 +155,9 @@ def _swap(
         embedding = None if row["embedding"] is None else np.asarray(row["embedding"], np.float32)
         donor, distance = pool.choose(row["clip_id"], rank, embedding, row["source"], row["subject"], recipe)
         with made.timed("swap"):
-            swapped = tools.swapper(streams["video"], faces, donor, seed_of(recipe.seed, row["clip_id"], "swap"))
+            swapped = tools.swapper(
+                streams["video"], faces, donor, seed_of(recipe.seed, row["clip_id"], "swap")
+            )
         with made.timed("measure"):
             again = tools.analyser.track(swapped, irises=False)
             quality = motion_columns("swapped", streams["video"], faces, swapped, again)
@@ -205,7 +209,9 @@ def _choose_style(row: Row, recipe: Recipe, tools: Tools, pool: Pool) -> tuple[S
     styles = [style for style in tools.styles if (style.kind == "filter") == filters]
     if recipe.stylise.portraits and not filters:
         for donor in pool.others(row["source"], row["subject"]):
-            styles.append(Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence))
+            styles.append(
+                Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence)
+            )
     if not styles:
         raise Refusal("no_style", f"the {stylist.name} backend has no style to choose from", "give --styles")
     return stylist, styles[int(dice.integers(len(styles)))]
@@ -261,5 +267,3 @@ def _encode(
     except FfmpegError as error:  # sound frames that cannot be written: the disk or memory, not the clip
         raise UserError(f"{error}; free some space or memory and run the same command again") from error
     return path
-
-

@@ -27,7 +27,9 @@ def motion_columns(
     measured = asdict(motion(faces, other))
     lost = measured.pop("lost")
     if lost > LOST:
-        raise Refusal("no_face", f"the {stream} face is lost in {lost:.0%} of the frames, more than {LOST:.0%}")
+        raise Refusal(
+            "no_face", f"the {stream} face is lost in {lost:.0%} of the frames, more than {LOST:.0%}"
+        )
     columns = {f"{stream}_{name}": value for name, value in measured.items()}
     return columns | {f"{stream}_flicker": flicker(source_FHWC, other_FHWC, faces)}
 
@@ -67,7 +69,9 @@ def gate_swap(columns: Columns, gates: Gates) -> None:
 
 def gate_style(columns: Columns, gates: Gates) -> None:
     """Refuse a style that misses a gate; see `gate_swap`."""
-    _at_most(columns, "styled_landmark_error", gates.style_landmarks, "gate_expression", "gates.style_landmarks")
+    _at_most(
+        columns, "styled_landmark_error", gates.style_landmarks, "gate_expression", "gates.style_landmarks"
+    )
     _at_most(columns, "styled_pose_rms", gates.style_pose_rms, "gate_motion", "gates.style_pose_rms")
     _at_most(columns, "styled_flicker", gates.style_flicker, "gate_flicker", "gates.style_flicker")
 

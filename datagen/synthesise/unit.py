@@ -32,7 +32,9 @@ def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
     columns = [*CARRIED, "source_frames", "embedding"]
     table = pq.read_table(out.clips / f"{piece}.parquet", columns=columns)
     wanted = set(clip_ids)
-    return sorted((row for row in table.to_pylist() if row["clip_id"] in wanted), key=lambda row: str(row["clip_id"]))
+    return sorted(
+        (row for row in table.to_pylist() if row["clip_id"] in wanted), key=lambda row: str(row["clip_id"])
+    )
 
 
 def make_clips(
@@ -91,7 +93,9 @@ def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -
                 rows.append(row)
                 for stream, refusal in sorted(made.left_out.items()):
                     entry = _failed(context, clip["clip_id"], refusal, payload["attempt"])
-                    failures.append(entry | {"stream": stream, "stage": "swap" if stream == "swapped" else "stylise"})
+                    failures.append(
+                        entry | {"stream": stream, "stage": "swap" if stream == "swapped" else "stylise"}
+                    )
                     counts[f"{stream}_left_out"] += 1
                 counts["clips"] += 1
                 counts["frames"] += row["frames"]

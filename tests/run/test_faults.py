@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from datagen.inspecting import read_failures
 from datagen.seeding import seed_of
 from datagen.shards import Dataset
@@ -56,10 +57,22 @@ def victim(reference):
 
 
 @pytest.mark.parametrize("runner", ["ray", "local"])
-def test_a_clip_that_kills_its_process_costs_only_itself(reference, footage, recipe, tmp_path, killer, runner):
+def test_a_clip_that_kills_its_process_costs_only_itself(
+    reference, footage, recipe, tmp_path, killer, runner
+):
     clip, seed, unit = victim(reference)
     out = tmp_path / "out"
-    arguments = ["run", "--input", footage, "--recipe", recipe, "--output", out, "--set", "swap.backend=killer"]
+    arguments = [
+        "run",
+        "--input",
+        footage,
+        "--recipe",
+        recipe,
+        "--output",
+        out,
+        "--set",
+        "swap.backend=killer",
+    ]
     from .conftest import ROOT
 
     environment = {"KILLING_SEEDS": str(seed), "PYTHONPATH": os.pathsep.join([str(ROOT), str(killer)])}
@@ -71,7 +84,9 @@ def test_a_clip_that_kills_its_process_costs_only_itself(reference, footage, rec
         assert runner == "local", done.stderr
     assert done.returncode == 0, done.stderr
     failed = [row for row in read_failures(out).to_pylist() if row["reason"] == "crashed"]
-    assert [(row["clip_id"], row["unit"], row["message"]) for row in failed] == [(clip, unit, "killed by SIGKILL")]
+    assert [(row["clip_id"], row["unit"], row["message"]) for row in failed] == [
+        (clip, unit, "killed by SIGKILL")
+    ]
     expected = set(Dataset(reference[0]).table["clip_id"].to_pylist()) - {clip}
     assert set(Dataset(out).table["clip_id"].to_pylist()) == expected
     assert verify(out).faults == []
@@ -111,7 +126,11 @@ def test_withdrawn_footage_is_hidden_then_deleted(reference, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(reference[0], out)
     source = Dataset(out).table["source"].to_pylist()[0]
-    lent = {row["clip_id"] for row in Dataset(out).table.to_pylist() if (row["donor"] or "").startswith(Path(source).stem)}
+    lent = {
+        row["clip_id"]
+        for row in Dataset(out).table.to_pylist()
+        if (row["donor"] or "").startswith(Path(source).stem)
+    }
     gone = {row["clip_id"] for row in Dataset(out).table.to_pylist() if row["source"] == source} | lent
     done = command("remove", out, "--source", source)
     assert f"{len(gone)} clips hidden" in done.stdout
@@ -124,7 +143,9 @@ def test_withdrawn_footage_is_hidden_then_deleted(reference, tmp_path):
     assert all(clip.encode() not in data for clip in gone)
     assert all(clip.encode() in data for clip in kept)
     rows = [row for path in (out / "clips").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
-    assert all(row["donor_image"] is None and row["embedding"] is None for row in rows if row["source"] == source)
+    assert all(
+        row["donor_image"] is None and row["embedding"] is None for row in rows if row["source"] == source
+    )
     assert set(Dataset(out).table["clip_id"].to_pylist()) == kept
     assert verify(out).faults == []
     assert "no source 'nobody.mp4'" in command("remove", out, "--source", "nobody.mp4", check=False).stderr
@@ -145,7 +166,9 @@ def small_disk(tmp_path):
     """A folder of a few hundred kilobytes on a file system of its own."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], capture_output=True
+    )
     if mounted.returncode != 0:
         pytest.skip("mounting a small file system needs root")
     yield folder

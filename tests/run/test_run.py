@@ -51,7 +51,15 @@ def test_a_clip_holds_what_the_index_says(reference):
     assert json.loads(data.read(row, "json"))["clip_id"] == row["clip_id"]
     faces = data.faces(row)
     assert faces["landmarks"].shape == (row["frames"], 468, 3)
-    for stream in ("video", "swapped", "styled", "driving_video", "driving_swapped", "driving_styled", "mask"):
+    for stream in (
+        "video",
+        "swapped",
+        "styled",
+        "driving_video",
+        "driving_swapped",
+        "driving_styled",
+        "mask",
+    ):
         assert f"{stream}.mp4" in data.suffixes(row), (stream, row["swap_refused"], row["style_refused"])
         assert data.frames(row, stream).shape == (row["frames"], 128, 128, 3)
     driving = data.frames(row, "driving_swapped", [0])[0]
@@ -68,7 +76,9 @@ def test_common_tools_open_it(reference):
     out, _ = reference
     shards = sorted(str(path) for path in (out / "shards").glob("*.tar"))
     samples = list(webdataset.WebDataset(shards, shardshuffle=False))
-    assert sorted(sample["__key__"] for sample in samples) == sorted(Dataset(out).table["clip_id"].to_pylist())
+    assert sorted(sample["__key__"] for sample in samples) == sorted(
+        Dataset(out).table["clip_id"].to_pylist()
+    )
     count = duckdb.sql(f"select count(*), min(frames) from '{out}/index/*.parquet'").fetchall()[0]
     assert count == (4, 24)
 
@@ -105,15 +115,30 @@ def test_ray_gives_the_same_bytes(reference, footage, recipe, tmp_path):
 
 def test_a_killed_driver_resumes_to_the_same_bytes(reference, footage, recipe, tmp_path):
     out = tmp_path / "out"
-    arguments = [sys.executable, str(ROOT / "cli.py"), *map(str, run_arguments(footage, recipe, out, "--runner", "local"))]
+    arguments = [
+        sys.executable,
+        str(ROOT / "cli.py"),
+        *map(str, run_arguments(footage, recipe, out, "--runner", "local")),
+    ]
     with subprocess.Popen(
-        arguments, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        arguments,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as driver:
         deadline = time.monotonic() + 300
-        while not list((out / "index").glob("*.parquet")) and driver.poll() is None and time.monotonic() < deadline:
+        while (
+            not list((out / "index").glob("*.parquet"))
+            and driver.poll() is None
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         driver.send_signal(signal.SIGKILL)
-    done = {path: path.stat() for path in out.rglob("*") if path.is_file() and path.parent.name in ("index", "shards")}
+    done = {
+        path: path.stat()
+        for path in out.rglob("*")
+        if path.is_file() and path.parent.name in ("index", "shards")
+    }
     assert any(path.parent.name == "index" for path in done)
     command(*run_arguments(footage, recipe, out, "--runner", "local"))
     for path, stat in done.items():
