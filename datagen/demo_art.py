@@ -130,8 +130,7 @@ def watercolour(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     soft = picture
     for _ in range(4):
         soft = cv2.bilateralFilter(soft, 0, 34, 7)
-    wash = np.round(soft.astype(np.float32) / 34) * 34
-    wash = cv2.GaussianBlur(wash, (0, 0), 1.2)
+    wash = cv2.GaussianBlur(np.round(soft.astype(np.float32) / 34) * 34, (0, 0), 1.2)
     rim = np.abs(cv2.Laplacian(cv2.GaussianBlur(wash, (0, 0), 1.5), cv2.CV_32F)).mean(axis=2, keepdims=True)
     blooms = (
         cv2.GaussianBlur(random.normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), 16)[..., None] * 16

@@ -206,10 +206,10 @@ def _with_skin(image: np.ndarray, shape_NC: np.ndarray, other: Portrait, share: 
         other.image, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
     unit = float(geometry.eye_distance(shape_NC))
-    inside = (
-        cv2.resize(nearest.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST) >= 0
-    ).astype(np.uint8)
-    inside = cv2.erode(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(0.35 * unit) | 1,) * 2))
+    covered = cv2.resize(nearest.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST) >= 0
+    inside = cv2.erode(
+        covered.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(0.35 * unit) | 1,) * 2)
+    )
     below = cv2.fillConvexPoly(np.zeros_like(inside), _below_eyes(shape_NC, unit), 1)
     weight = share * cv2.GaussianBlur((inside * below).astype(np.float32), (0, 0), 0.12 * unit)[..., None]
     lab, drawn_lab = (cv2.cvtColor(p.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for p in (image, drawn))
