@@ -62,7 +62,7 @@ def with_ray(base: Path, out: Path, workers: int) -> tuple[float, float]:
     with subprocess.Popen(
         arguments("synthesise", out, "--runner", "ray", "--workers", workers),
         env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as driver, peak_memory(driver.pid) as samples:  # fmt: skip
+    ) as driver, peak_memory(driver.pid, every_s=1.0) as samples:  # fmt: skip
         driver.wait()
     return units_per_second(out, workers), max(samples)
 
