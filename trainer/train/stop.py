@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+PATIENCE_S = 5.0  # `timeout` and schedulers may send one request twice; a later signal means impatience
 
 
 class StopRequest:
@@ -19,25 +22,28 @@ class StopRequest:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._signalled = False
+        self._since: float | None = None
 
     def __bool__(self) -> bool:
-        return self._signalled or self._file.exists()
+        return self._since is not None or self._file.exists()
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT set the request inside the block; a second one acts as usual."""
+        """SIGTERM and SIGINT set the request inside the block; another one some seconds later acts as usual."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread receives signals; launched workers have the file
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-        def set_request(number: int, frame: FrameType | None) -> None:
-            self._signalled = True
-            signal.signal(number, before[signal.Signals(number)])
+        def answer(number: int, frame: FrameType | None) -> None:
+            if self._since is None:
+                self._since = time.monotonic()
+            elif time.monotonic() - self._since > PATIENCE_S:
+                signal.signal(number, before[signal.Signals(number)])
+                signal.raise_signal(number)
 
         for number in before:
-            signal.signal(number, set_request)
+            signal.signal(number, answer)
         try:
             yield
         finally:
