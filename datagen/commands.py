@@ -1,0 +1,168 @@
+"""Commands over a finished or growing data set: look into it, check it, mend it, withdraw from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datagen.errors import UserError
+from datagen.options import AddressOption, OutArgument, Runner, RunnerOption, WorkersOption, say
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog="Examples:  megactor-datagen inspect out/demo   |   "
+    "megactor-datagen inspect out/demo --where \"yaw_range > 20 and split = 'train'\" --save sheet.png   |   "
+    "megactor-datagen inspect out/demo --clip CLIP_ID --json"
+)
+def inspect(
+    out: OutArgument,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="Which clips: SQL of the index.")
+    ] = None,
+    clip: Annotated[
+        str | None, typer.Option("--clip", metavar="ID", help="Everything about one clip.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write a contact sheet PNG of the clips.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Clips listed or drawn.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look into a data set: summary, matching clips, one clip, a picture."""
+    from datagen import inspecting, show
+    from datagen.shards import Dataset
+
+    data = Dataset(out, where)
+    if clip is not None:
+        found = inspecting.clip_details(data, clip)
+        typer.echo(show.as_json(found) if as_json else show.details(found))
+        chosen = [clip]
+    else:
+        rows = inspecting.query(data)[:limit] if where is not None else []
+        chosen = [row["clip_id"] for row in rows] or data.table["clip_id"].to_pylist()[:limit]
+        summary = inspecting.summary(data)
+        if as_json:
+            typer.echo(show.as_json({"summary": summary, "clips": rows} if where is not None else summary))
+        else:
+            typer.echo(show.summary(summary))
+            if rows:
+                typer.echo(show.table(rows))
+    if save is not None:
+        if not chosen:
+            raise UserError("no clip matches: there is nothing to draw; loosen --where")
+        inspecting.sheet(data, chosen, save)
+        say(f"wrote {save}")
+
+
+@commands.command(epilog="Example:  megactor-datagen verify out/demo --deep")
+def verify(
+    out: OutArgument,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every frame too.")] = False,
+) -> None:
+    """Check hashes, rows against members and frame counts; exit 1 and a list on any fault."""
+    from datagen.verify import verify as check
+
+    found = check(out, deep=deep)
+    for line in found.notes:
+        say(f"note: {line}")
+    for line in found.faults:
+        typer.echo(f"fault: {line}")
+    depth = "every frame decoded" if deep else "hashes, rows, members and frame counts"
+    if found.faults:
+        raise UserError(f"{len(found.faults)} faults in {found.clips} clips of {found.units} units")
+    typer.echo(f"{out} is sound: {found.clips} clips in {found.units} units checked ({depth})")
+
+
+@commands.command(epilog="Example:  megactor-datagen status out/demo --watch")
+def status(
+    out: OutArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the run ends.")] = False,
+) -> None:
+    """How far a run is: parts, units, clips, failures, time left."""
+    from datagen.layout import Output
+    from datagen.status import describe, watch_status
+
+    if watch:
+        watch_status(Output(out), typer.echo)
+    else:
+        typer.echo(describe(Output(out)))
+
+
+@commands.command(epilog="Example:  megactor-datagen failures out/demo --json")
+def failures(
+    out: OutArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """What was left out and why; failures that a retry resolved are not listed."""
+    from datagen import show
+    from datagen.inspecting import read_failures
+    from datagen.layout import Output
+    from datagen.run import require_plan
+
+    require_plan(Output(out))
+    rows = read_failures(out).to_pylist()
+    typer.echo("\n".join(show.json_line(row) for row in rows) if as_json else show.failures(rows))
+
+
+@commands.command(epilog="Example:  megactor-datagen retry out/demo --reason crashed --reason out_of_memory")
+def retry(
+    out: OutArgument,
+    reason: Annotated[
+        list[str] | None, typer.Option("--reason", help="Only this reason; repeatable.")
+    ] = None,
+    runner: RunnerOption = Runner.ray,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Try failed sources and clips again, as new parts and units; what is published stays as it is."""
+    from datagen import run as stages
+    from datagen.layout import Output
+    from datagen.retry import plan_retry
+    from datagen.summary import finish
+
+    output = Output(out)
+    given = stages.resume(output, None, [], None, None, say)
+    asked = plan_retry(output, reason or [])
+    engine = stages.Engine(runner.value, address, workers)
+    say(
+        f"trying {sum(map(len, asked.parts.values()))} sources and {sum(map(len, asked.units.values()))} clips again"
+    )
+    curated = stages.curate(output, given, engine, limit=None, retries_only=True)
+    typer.echo(finish(output, given, curated, stages.synthesise(output, given, engine)))
+
+
+@commands.command(epilog="Example:  megactor-datagen remove out/set --subject id10042")
+def remove(
+    out: OutArgument,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Source video, as `inspect` names it.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option("--subject", help="Person id.")] = None,
+) -> None:
+    """Withdraw footage (consent revoked): hidden from every reader at once."""
+    from datagen.layout import Output
+    from datagen.run import require_plan
+    from datagen.withdraw import remove as withdraw
+
+    if (source is None) == (subject is None):
+        raise UserError("give either --source or --subject", code=2)
+    require_plan(Output(out))
+    typer.echo(withdraw(Output(out), source=source, subject=subject))
+
+
+@commands.command(epilog="Example:  megactor-datagen compact out/set --purge")
+def compact(
+    out: OutArgument,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete the bytes of withdrawn footage.")] = False,
+) -> None:
+    """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
+    from datagen.layout import Output
+    from datagen.run import require_plan
+    from datagen.withdraw import compact as merge
+
+    require_plan(Output(out))
+    typer.echo(merge(Output(out), purge=purge))

@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Runner(StrEnum):
+    """Who does the work."""
+
+    local = "local"
+    ray = "ray"
+
+
+ManifestArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[MANIFEST]", help="Manifest file, or the name of a bundled one such as `demo`."),
+]
+OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")]
+InputOption = Annotated[
+    list[Path] | None,
+    typer.Option("--input", help="Folder, archive or video instead of a manifest; repeatable."),
+]
+OutputOption = Annotated[
+    Path, typer.Option("--output", help="Folder to write to; the same command resumes there.")
+]
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="YAML file with what to do.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one recipe value; repeatable."),
+]
+DonorsOption = Annotated[
+    Path | None, typer.Option("--donors", help="Folder of portraits that lend their identity.")
+]
+StylesOption = Annotated[
+    Path | None, typer.Option("--styles", help="Folder of pictures to take styles from.")
+]
+RunnerOption = Annotated[Runner, typer.Option("--runner", help="This process, or Ray actors.")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster to join; default: a local Ray.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Worker processes; default: all CPUs.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Curate about this many more sources now (whole parts).")
+]
+RootOption = Annotated[
+    Path | None, typer.Option("--root", help="Where the manifest's footage lies, if elsewhere.")
+]
+TermsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-terms", metavar="NAME", help="Use a data set whose terms are missing or forbid it."
+    ),
+]
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, beside a command's own output."""
+    typer.echo(text, err=True)
