@@ -30,6 +30,7 @@ from datagen.options import (
     WorkersOption,
     say,
 )
+from trainer.cli import register
 from trainer.weights.cli import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
