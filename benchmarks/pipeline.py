@@ -2,9 +2,9 @@
 
     python -m benchmarks.pipeline [--clips 6] [--frames 75] [--videos FOLDER] [--output FILE.md]
 
-One local worker pinned to one core gives seconds per operation and the overhead over their sum. Ray with one and two
-workers gives the gain of the second one, between the first units they finish and the last, so that starting Ray does
-not count. `benchmarks.stages` does the same operations with a decode, an encode and a tar at every stage.
+One local worker pinned to one core gives processor seconds per operation and the overhead over their sum. Ray with one
+and two workers gives the gain of the second one, between the first units they finish and the last, so that starting
+Ray does not count. `benchmarks.stages` does the same operations with a decode, an encode and a tar at every stage.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.setting import arguments, command, environment, head_video, machine, peak_memory, table
 from datagen.shards import Dataset
@@ -25,29 +25,22 @@ from datagen.shards import Dataset
 MODELS = ("swap", "stylise")
 
 
-def pinned(line: list[str], core: int) -> str:
-    """Run on one core; standard output."""
-    done = subprocess.run(
-        ["taskset", "-c", str(core), *line], env=environment(), capture_output=True, text=True, check=False
-    )
+def staged(how: str, out: Path) -> dict[str, Any]:
+    """What `benchmarks.stages` prints, run on one core."""
+    line = ["taskset", "-c", "0", sys.executable, "-m", "benchmarks.stages", how, str(out)]
+    done = subprocess.run(line, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-1000:])
-    return done.stdout
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def curated(footage: Path, base: Path) -> dict[str, float]:
-    """Plan and curate, one local worker on one core; its progress at the end."""
+def planned(footage: Path, out: Path) -> Path:
+    """An output with its plan, one clip a unit."""
     settings = ["plan.clips_per_unit=1", "plan.sources_per_part=1000", "donors.min_distance=0.4"]
     words = [word for setting in settings for word in ("--set", setting)]
-    command("plan", "--input", footage, "--output", base, *words)
-    pinned(arguments("curate", base, "--runner", "local"), 0)
-    return status(base)
-
-
-def status(out: Path) -> dict[str, float]:
-    """Progress of the last stage."""
-    found: dict[str, float] = json.loads((out / "logs" / "status.json").read_text())
-    return found
+    command("plan", "--input", footage, "--output", out, *words)
+    return out
 
 
 def units_per_second(out: Path, workers: int) -> float:
@@ -82,32 +75,29 @@ def main() -> None:
 
 def measure(folder: Path, options: argparse.Namespace) -> str:
     """The tables."""
-    footage, base = options.videos, folder / "base"
+    footage = options.videos
     if footage is None:
         footage = folder / "footage"
         footage.mkdir()
         for number in range(options.clips):
             head_video(footage / f"{number}.mp4", number % 3, options.frames, number, (512, 512))
-    curation = curated(footage, base)
-    one = folder / "one"
-    shutil.copytree(base, one)
-    started = time.monotonic()
-    pinned(arguments("synthesise", one, "--runner", "local"), 0)
-    whole = time.monotonic() - started
-    local = status(one)
-    spent: dict[str, float] = local["seconds"]  # type: ignore[assignment]
-    pure, frames = sum(spent.values()), local["frames"]
-    staged = json.loads(pinned([sys.executable, "-m", "benchmarks.stages", str(one)], 0))
-    staged_frames = staged.pop("frames")
+    out = planned(footage, folder / "out")
+    straight = staged("pipeline", out)
+    chained = staged("chain", out)
+    base = folder / "base"
+    shutil.copytree(out, base)
+    for name in ("shards", "index", "logs"):
+        shutil.rmtree(base / name)
     rates, memory = zip(*(with_ray(base, folder / f"ray-{n}", n) for n in (1, 2)), strict=True)
+    frames, spent, staged_frames = straight["frames"], straight["seconds"], chained["frames"]
 
     def rest(seconds: dict[str, float]) -> float:
         return sum(value for name, value in seconds.items() if name not in MODELS)
 
     per = {name: 100 * value / frames for name, value in spent.items()}
-    per_staged = {name: 100 * value / staged_frames for name, value in staged.items()}
+    per_staged = {name: 100 * value / staged_frames for name, value in chained["seconds"].items()}
     names = sorted(per.keys() | per_staged.keys(), key=lambda name: -per_staged.get(name, 0))
-    styles = {row["stylist"] for row in Dataset(one).table.to_pylist()}
+    styles = ", ".join(sorted({row["stylist"] or "none" for row in Dataset(out).table.to_pylist()}))
     operations = [[name, f"{per.get(name, 0):.2f}", f"{per_staged.get(name, 0):.2f}"] for name in names]
     sums = [
         [label, f"{count(per):.2f}", f"{count(per_staged):.2f}", f"{count(per_staged) / count(per):.2f}x", goal]
@@ -115,23 +105,23 @@ def measure(folder: Path, options: argparse.Namespace) -> str:
             ("outside swap and style", rest, ">= 3x less"), ("in all", lambda s: sum(s.values()), ">= 1.3x less")
         )
     ]  # fmt: skip
+    both = {stage: 100 * straight[stage] / frames for stage in ("curate", "synthesise")}
     rows = [
-        ["wall over sum of operations, one worker on one core", f"{local['elapsed_s'] / pure:.3f}", "<= 1.1"],
-        ["synthesis, s per 100 frames (wall)", f"{100 * local['elapsed_s'] / frames:.1f}", ""],
-        ["curation, s per 100 frames (wall)", f"{100 * curation['elapsed_s'] / curation['frames']:.1f}", ""],
         [
-            "whole pass, s per 100 frames (wall)",
-            f"{100 * (local['elapsed_s'] / frames + curation['elapsed_s'] / curation['frames']):.1f}",
-            "<= 15",
+            "synthesis over the sum of its operations, one worker",
+            f"{straight['synthesise'] / sum(spent.values()):.3f}",
+            "<= 1.1",
         ],
-        ["the command `synthesise`, start and donor pool included", f"{whole:.0f} s", ""],
-        ["two workers over one", f"{rates[1] / rates[0]:.2f}x", ">= 1.8x"],
+        ["curation, s per 100 frames", f"{both['curate']:.1f}", ""],
+        ["synthesis, s per 100 frames", f"{both['synthesise']:.1f}", ""],
+        ["whole pass, s per 100 frames", f"{sum(both.values()):.1f}", "<= 15"],
+        ["two workers over one (wall)", f"{rates[1] / rates[0]:.2f}x", ">= 1.8x"],
         ["peak memory, all processes, 1 and 2 workers", f"{memory[0]:.2f}, {memory[1]:.2f} GB", "< 4 GB"],
     ]
     return "\n\n".join(
         [
             f"{machine()}; load {os.getloadavg()[0]:.1f}",
-            f"{local['clips']} clips, {frames} frames of 512x512; styles by {', '.join(sorted(filter(None, styles)))}",
+            f"{straight['clips']} clips, {frames} frames of 512x512; styles by {styles}",
             table(["figure", "measured", "goal"], rows),
             table(["operation, s per 100 frames", "pipeline", "stage by stage"], operations),
             table(["sum, s per 100 frames", "pipeline", "stage by stage", "ratio", "goal"], sums),

@@ -1,26 +1,28 @@
-"""The same operations one stage at a time, as published scripts chain them, for comparison with the pipeline.
+"""The pipeline, and the same operations one stage at a time as published scripts chain them.
 
-    python -m benchmarks.stages OUT     (called by benchmarks.pipeline on an output it made)
+    python -m benchmarks.stages pipeline|chain OUT     (called by benchmarks.pipeline, on one core)
 
-Every stage reads a tar, decodes the streams it works on, does its one operation, encodes those streams and its result,
-and writes everything to a new tar. The clips, donors and styles are those of OUT. Loading of models is not counted.
-Prints seconds per operation as JSON.
+`pipeline` curates and synthesises a planned output in this process. `chain` then does the same to its clips, donors and
+styles stage by stage: each reads a tar, decodes the streams it works on, does its one operation, encodes those streams
+and its result, and writes everything to a new tar; loading of models is not counted there. Both print JSON: processor
+seconds per operation, of this process and of ffmpeg, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import tarfile
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -35,12 +37,17 @@ from datagen.plan import read_plan
 from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.record import read_record, recorded_recipe
-from datagen.runners.tasks import single_threaded
+from datagen.run import freeze, resume
+from datagen.runners import run_local
+from datagen.runners.progress import add_up
+from datagen.runners.tasks import Report, single_threaded
 from datagen.shards import Dataset
 from datagen.styles import load_styles
 from datagen.synthesise.clip import read_crop, track_face
 from datagen.synthesise.measure import identity_columns, motion_columns
 from datagen.synthesise.tools import Tools
+from datagen.tasks import curate_tasks, synthesise_tasks
+from datagen.worker import WorkerSettings
 
 Sample = dict[str, bytes]
 Streams = dict[str, np.ndarray]
@@ -61,9 +68,9 @@ class Chain:
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Add the time of the block."""
-        started = time.perf_counter()
+        started = processor_seconds()
         yield
-        self.seconds[name] += time.perf_counter() - started
+        self.seconds[name] += processor_seconds() - started
 
     def crop(self, clip: str, streams: Streams, faces: Faces | None) -> Streams:
         row = self.rows[clip]
@@ -166,7 +173,36 @@ class Chain:
             return Path(file.name).read_bytes()
 
 
-def chain(out: Path) -> dict[str, float]:
+def processor_seconds() -> float:
+    """Time that this process and its children that ended spent on a processor."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def pipeline(out: Path) -> dict[str, Any]:
+    """Curate and synthesise a planned output.
+
+    Returns:
+        `seconds` per operation, the pipeline's own timers made to count processor time; `curate` and `synthesise`, all
+        that these stages took; `frames`.
+    """
+    output = Output(out)
+    inputs = resume(output, None, [], None, None, print)
+    settings = WorkerSettings(out.absolute(), inputs.recipe, inputs.hash, inputs.styles)
+    curated: Report = {}
+    made: Report = {}
+    started = processor_seconds()
+    run_local(settings, curate_tasks(output, None)[0], lambda task, report: add_up(curated, report))
+    middle = processor_seconds()
+    freeze(output, inputs)
+    tasks, _, _ = synthesise_tasks(output, inputs.recipe)
+    frozen = processor_seconds()
+    with mock.patch("time.perf_counter", processor_seconds):
+        run_local(settings, tasks, lambda task, report: add_up(made, report))
+    return {**made, "curate": middle - started, "synthesise": processor_seconds() - frozen}
+
+
+def chain(out: Path) -> dict[str, Any]:
     """All stages over the clips of a finished output: seconds per operation."""
     output = Output(out)
     record = read_record(output)
@@ -201,7 +237,7 @@ def chain(out: Path) -> dict[str, float]:
             after = Path(folder, f"{number}.tar")
             work.run(before, after, needs, step)
             before = after
-    return {**work.seconds, "frames": float(sum(row["frames"] for row in rows.values()))}
+    return {"seconds": work.seconds, "frames": sum(row["frames"] for row in rows.values())}
 
 
 def _read(path: Path) -> Iterator[tuple[str, Sample]]:
@@ -232,4 +268,5 @@ def _faces(data: bytes) -> Faces:
 
 if __name__ == "__main__":
     single_threaded()
-    print(json.dumps(chain(Path(sys.argv[1]))))
+    done = {"pipeline": pipeline, "chain": chain}[sys.argv[1]](Path(sys.argv[2]))
+    print(json.dumps(done))
