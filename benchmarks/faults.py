@@ -250,6 +250,7 @@ def main() -> None:
             )
             hits, lost = hits + killed, lost + found
             shutil.rmtree(folder / f"kill-{number}")
+            print(f"kill {number + 1}: {'; '.join(found) or 'nothing lost'}", flush=True)
         if options.kills:
             tell(
                 f"driver killed (SIGKILL) at random moments, seed {options.seed}, and run again", options.kills,
