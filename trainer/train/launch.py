@@ -74,9 +74,9 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
         try:
             trainer.fit()
         except TrainingFailedError as error:
-            if _refusal(job).exists():
-                raise UserError(_refusal(job).read_text(encoding="utf-8")) from error
-            raise UserError(f"training failed: {error}") from error
+            refused = _refusal(job).exists()
+            text = _refusal(job).read_text(encoding="utf-8") if refused else f"training failed: {error}"
+            raise UserError(text) from error
         finally:
             done.set()
             watcher.join()
@@ -93,8 +93,8 @@ def _worker(settings: dict[str, Any]) -> None:
     try:
         train(job, World.current(get_device()), _say)
     except UserError as error:
-        if job.output.is_dir():
-            _refusal(job).write_text(str(error), encoding="utf-8")
+        _refusal(job).parent.mkdir(parents=True, exist_ok=True)
+        _refusal(job).write_text(str(error), encoding="utf-8")
         raise
 
 

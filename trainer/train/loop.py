@@ -23,7 +23,7 @@ from trainer.train.report import LossTable, Reporter, Say, Speed, memory
 from trainer.train.setup import Parts, build
 from trainer.train.step import accumulate_gradients
 from trainer.train.stop import StopRequest
-from trainer.train.table import Cost, peak_flops
+from trainer.train.table import peak_flops
 from trainer.train.world import World
 from trainer.weights.tensor_files import write_safetensors
 
@@ -82,7 +82,7 @@ class _Run:
         config, learner = self.config, self.learner
         schedule = TrainingSchedule(learner.architecture.diffusion)
         table, speed = LossTable(self.world.device), Speed()
-        peak = peak_flops(config, self.world.device)
+        peak = (peak_flops(config, self.world.device) or 0.0) * self.world.size
         losses: list[float] = []
         stopping = False
         with closing(Ahead(self._feed())) as ahead:
@@ -94,12 +94,11 @@ class _Run:
                 rate = learner.update()
                 self.position += config.batch
                 if learner.step % config.log_every == 0 or learner.step == config.steps:
-                    cost: Cost = self.parts.cost
                     values = {
                         "loss": sum(losses) / len(losses),
                         "grad_norm": norm,
                         "learning_rate": rate,
-                        **speed.look(config.batch, cost.step_flop, peak and peak * self.world.size),
+                        **speed.look(config.batch, self.parts.cost.step_flop, peak),
                         **memory(self.world.device),
                         **table.means(self.world),
                         "data/clips_skipped": len(self.parts.loader.bad),

@@ -59,7 +59,7 @@ class Speed:
         self._steps += 1
         self._waited += waited_s
 
-    def look(self, clips_per_step: int, flop_per_step: float, peak_flops: float | None) -> dict[str, float]:
+    def look(self, clips_per_step: int, flop_per_step: float, peak_flops: float) -> dict[str, float]:
         """Rates since the last look."""
         seconds = max(time.perf_counter() - self._start, 1e-9)
         cpu_seconds = time.process_time() - self._cpu

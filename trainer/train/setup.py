@@ -70,7 +70,7 @@ def build(job: Job, world: World, say: Say) -> Parts:
     """
     if not world.is_main:
         say = _ignore
-    resumed = _claim(job, world, say)
+    resumed = _newest(job, world, say)
     start = _start(job, resumed)
     architecture = start.architecture
     config = _agreed(job.config, architecture)
@@ -99,11 +99,14 @@ def build(job: Job, world: World, say: Say) -> Parts:
     if resumed is not None:
         for note in _resume(resumed, config, learner, loader, world):
             say(note)
+    validator = _validator(job, config, architecture, frozen, world, say)
+    if world.is_main:
+        _write_config(job)
     return Parts(
         learner=learner,
         loader=loader,
         frozen=frozen,
-        validator=_validator(job, config, architecture, frozen, world, say),
+        validator=validator,
         cost=cost,
         origins=start.origins,
         vae=read_vae(own_vae) if own_vae is not None and world.is_main else None,
@@ -134,21 +137,28 @@ def accumulate_or_complain(config: TrainConfig, ranks: int) -> None:
         raise UserError(str(error), code=2) from error
 
 
-def _claim(job: Job, world: World, say: Say) -> Path | None:
-    """The checkpoint to go on from; the run's folder is made and its config written."""
+def _newest(job: Job, world: World, say: Say) -> Path | None:
+    """The checkpoint to go on from, if any.
+
+    Raises:
+        UserError: there are checkpoints, and nobody asked to go on.
+    """
     existing = checkpoint.checkpoints(job.output)
     checkpoint.refuse_unless_resumed(job.output, job.resume)
-    world.wait()  # all have looked before the main rank changes anything
+    world.wait()  # all have looked before the main rank writes anything
     if job.resume and not existing:
         say(f"{job.output} has no checkpoint yet; beginning")
-    if world.is_main:
-        try:
-            (job.output / "checkpoints").mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
-            (job.output / "config.yaml").write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write to {job.output}: {error.strerror}") from error
     return existing[-1] if existing else None
+
+
+def _write_config(job: Job) -> None:
+    """Make the run's folder, with its config."""
+    try:
+        (job.output / "checkpoints").mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
+        (job.output / "config.yaml").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {job.output}: {error.strerror}") from error
 
 
 def _start(job: Job, resumed: Path | None) -> _Start:
