@@ -78,6 +78,7 @@ class Loader:
             batch_sampler=_Share(self),
             collate_fn=_collate,
             pin_memory=pin_memory,
+            generator=torch.Generator(),  # the global one is left alone: a resumed run makes one more iterator
             **(many if workers else {}),
         )
 
