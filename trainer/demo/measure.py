@@ -74,7 +74,7 @@ class Judge:
         """
         weights = usable_weights(run)
         self.config, self.data = config, data
-        self.architecture: MegActorConfig = load_info(weights).config
+        self.architecture: MegActorConfig = config.model.resolve(load_info(weights).config)
         self.model: MegActor = load_model(weights).eval()
         self.frozen: Frozen = load_frozen(config, self.architecture, CPU, None)
         self.dataset = Dataset(data)
