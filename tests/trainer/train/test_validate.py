@@ -34,7 +34,7 @@ def test_weights_mode_and_generators_are_as_before(job: MakeJob) -> None:
     learner.model.unet.mid_block.eval()  # a mode that validation must not forget
     state = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
     modes = [module.training for module in learner.model.modules()]
-    learner.ema.averages = {name: average + 1 for name, average in learner.ema.averages.items()}
+    learner.ema.averages = {name: 1.01 * average for name, average in learner.ema.averages.items()}
     before = rng.capture(CPU.device)
     first = parts.validator.run(learner)
     after = rng.capture(CPU.device)
