@@ -1,6 +1,6 @@
 """Plan, resume scan, dispatch and index queries of a million clips whose work is nothing.
 
-    python benchmarks/scale.py [--clips 1000000] [--units 100000] [--dispatch 4000] [--workers 2]
+    python -m benchmarks.scale [--clips 1000000] [--units 100000] [--dispatch 4000] [--workers 2]
 
 The set is made up: sources are listed but not read, nine of ten units count as published, and the merged
 index holds made-up rows. Goals: plan < 60 s, resume scan < 10 s, dispatch >= 200 units/s, a query < 1 s.
