@@ -66,14 +66,15 @@ A clip may lack `swapped` or `styled`; `swap_refused` and `style_refused` in its
 ## Reading
 
 ```python
-from datagen.shards import Dataset                     # folders, s3://, gs:// and whatever fsspec knows
+from datagen.shards import Dataset  # folders, s3://, gs:// and whatever fsspec knows
 
 data = Dataset("out/demo", where="split = 'train' and face_area > 0.2")
-row = data.row(0)                                      # a dict; data.table is the whole index
-frames = data.frames(row, "swapped", [0, 5])           # uint8 (2, H, W, 3) RGB, one range read
+row = data.row(0)  # a dict; data.table is the whole index
+frames = data.frames(row, "swapped", [0, 5])  # uint8 (2, H, W, 3) RGB, one range read
 landmarks = data.faces(row)["landmarks"]
 
 import glob, webdataset
+
 samples = webdataset.WebDataset(sorted(glob.glob("out/demo/shards/*.tar")), shardshuffle=False)
 ```
 
