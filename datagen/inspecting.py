@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from datagen.errors import UserError
 from datagen.schema import FAILURES, INDEX, schema_of
@@ -118,8 +117,7 @@ def _retried(store: Store, folder: str, column: str) -> set[str]:
     made: set[str] = set()
     for name in store.names(folder):
         if "-r" in name:
-            data = pa.BufferReader(store.read(folder, name))
-            made |= set(pq.read_table(data, columns=[column])[column].to_pylist())
+            made |= set(store.table(folder, name, [column])[column].to_pylist())
     return made
 
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from datagen.errors import UserError
+
+
+def folder(path: Path) -> Path:
+    """A place that is written to: a folder, no address of an object store, which as a path would mean a new folder.
+
+    Raises:
+        UserError: an address is given.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+        raise UserError(
+            f"{path} looks like an address; give a folder: only `train --data` reads from object stores",
+            code=2,
+        )
+    return path
 
 
 class Runner(StrEnum):
@@ -20,13 +37,14 @@ ManifestArgument = Annotated[
     str | None,
     typer.Argument(metavar="[MANIFEST]", help="Manifest file, or the name of a bundled one such as `demo`."),
 ]
-OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")]
+OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.", callback=folder)]
 InputOption = Annotated[
     list[Path] | None,
     typer.Option("--input", help="Folder, archive or video instead of a manifest; repeatable."),
 ]
 OutputOption = Annotated[
-    Path, typer.Option("--output", help="Folder to write to; the same command resumes there.")
+    Path,
+    typer.Option("--output", help="Folder to write to; the same command resumes there.", callback=folder),
 ]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="YAML file with what to do.")]
 SetOption = Annotated[

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from datagen.options import OutArgument, folder
+
 
 class Dtype(StrEnum):
     """Numbers latents are stored in."""
@@ -25,7 +27,9 @@ ConfigArgument = Annotated[
 DataOption = Annotated[
     list[str], typer.Option("--data", metavar="OUT", help="Output of `run` or its URI; repeatable.")
 ]
-RunOption = Annotated[Path, typer.Option("--output", metavar="RUN", help="Folder of the run.")]
+RunOption = Annotated[
+    Path, typer.Option("--output", metavar="RUN", help="Folder of the run.", callback=folder)
+]
 InitOption = Annotated[
     Path | None,
     typer.Option("--init", metavar="CKPT", help="Weights to start from: a checkpoint, or another run."),
@@ -83,7 +87,7 @@ def train(
 
 
 def precompute(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="Output folder of `run`.")],
+    out: OutArgument,
     vae: Annotated[Path, typer.Option("--vae", metavar="DIR", help="VAE, as diffusers lays it out.")],
     clip: Annotated[
         Path, typer.Option("--clip", metavar="DIR", help="CLIP vision model, as in transformers.")
@@ -113,7 +117,7 @@ def precompute(
         typer.echo(f"{done.unit}: {done.clips} clips, {done.frames} frames; {left} units left", err=True)
 
     made = encode_units(
-        Path(out),
+        out,
         encoders,
         dtype=dtype.value,
         references=references,

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
@@ -195,14 +194,5 @@ def find_latents(store: Store, ids: list[str], shards: list[str]) -> Found:
 def _rows(store: Store) -> Any:
     """Rows of every piece, one piece in memory at a time."""
     for name in store.names(f"{FOLDER}/index"):
-        if not name.endswith(".parquet"):
-            continue
-        try:
-            table = pq.read_table(
-                store.path(FOLDER, "index", name), schema=SCHEMA, filesystem=store.filesystem
-            )
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"cannot read {FOLDER}/index/{name} of {store.uri}: {error}; remove it and precompute again"
-            ) from error
-        yield from table.to_pylist()
+        if name.endswith(".parquet"):
+            yield from store.table(f"{FOLDER}/index", name, SCHEMA.names).to_pylist()

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from trainer.config import VAEConfig
 
+LATENT = 8  # pixels of a latent pixel, in each direction
+
 
 def build_vae(config: VAEConfig) -> AutoencoderKL:
     """An AutoencoderKL of the given size, with random weights."""

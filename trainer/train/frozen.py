@@ -17,7 +17,7 @@ from trainer.data.encoders import load_clip, load_vae, module_hash
 from trainer.data.latents import Encoders
 from trainer.data.precomputed import Settings
 from trainer.model.image_encoder import ImageEncoder, freeze
-from trainer.model.vae import build_vae
+from trainer.model.vae import LATENT, build_vae
 from trainer.train.codec import CosineCodec
 from trainer.train.config import TrainConfig
 
@@ -84,7 +84,10 @@ def load_frozen(
     tokens, clip_hash = _image_encoder(config, model, device)
     missing = [] if clip_hash else ["give the CLIP vision model with --set image_encoder=DIR"]
     if config.codec == "cosine":
-        codec = CosineCodec.build(model.model.latent_channels, device)
+        try:
+            codec = CosineCodec.build(model.model.latent_channels, device)
+        except ValueError as error:
+            raise UserError(str(error), code=2) from error
         encoders = Encoders(codec.moments, tokens, device, vae="cosine", clip=clip_hash)
         return Frozen(encoders, 1.0, codec.decode, tuple(missing))
     vae = _vae(config, model, own_vae)
@@ -92,6 +95,8 @@ def load_frozen(
         missing.append("give the VAE with --set codec=DIR, since the checkpoint brought none")
         encoders = Encoders(_refuse, tokens, device, clip=clip_hash)
         return Frozen(encoders, model.vae.scaling_factor, None, tuple(missing))
+    _agree("VAE", "latent channels", vae.config["latent_channels"], model.model.latent_channels)
+    _agree("VAE", "pixels to a latent pixel", 2 ** (len(vae.config["block_out_channels"]) - 1), LATENT)
     freeze(vae).to(device)
     encoders = Encoders(
         lambda images: vae.encode(images).latent_dist.parameters,
@@ -119,8 +124,19 @@ def _image_encoder(
         return _refuse, ""
     untrained = config.image_encoder == "random"
     encoder = random_image_encoder(model) if untrained else load_clip(Path(config.image_encoder))
+    _agree("CLIP model", "token width", encoder.config.projection_dim, model.model.cross_attention_dim)
+    _agree("CLIP model", "image size", encoder.config.image_size, model.image_encoder.image_size)
     freeze(encoder).to(device)
     return encoder.tokens, module_hash(encoder)
+
+
+def _agree(network: str, what: str, theirs: object, ours: int) -> None:
+    """Check a number that a network and the model must share."""
+    if theirs != ours:
+        raise UserError(
+            f"the {network} has {what} {theirs}, the model takes {ours}; give another network, or change the "
+            f"config's `model`"
+        )
 
 
 def _refuse(images: Tensor) -> Tensor:

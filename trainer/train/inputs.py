@@ -12,9 +12,8 @@ from trainer.config import DiffusionConfig
 from trainer.data import Batch, complete, mean_latents, sample_latents
 from trainer.diffusion.draws import Draws, draw
 from trainer.model.megactor import Conditions
+from trainer.model.vae import LATENT
 from trainer.train.frozen import Frozen
-
-LATENT = 8  # pixels of a latent pixel, in each direction
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ from torch import Tensor
 from datagen.errors import UserError
 from trainer.config import MegActorConfig
 from trainer.data import Loader, TrainingData, open_training_data
+from trainer.data.clips import Clips, DamagedFileError
 from trainer.model.megactor import STAGE_GROUPS
+from trainer.model.vae import LATENT
 from trainer.train import checkpoint, rng
 from trainer.train.config import TrainConfig
 from trainer.train.frozen import Frozen, load_frozen
@@ -74,10 +78,12 @@ def build(job: Job, world: World, say: Say) -> Parts:
     start = _start(job, resumed)
     architecture = start.architecture
     config = _agreed(job.config, architecture)
+    _check_compiler(config, world)
     own_vae = _vae_of(start.folder)
     frozen = load_frozen(config, architecture, world.device, own_vae)
     data = open_training_data(job.sources, config.data, config.seed, networks=frozen.networks)
     frozen.check(data.precomputed)
+    _check_latents(architecture, data.clips[0])
     _check_size(architecture, data.clips[0].size)
     cost = estimate(config, architecture, data.clips[0].size)
     accumulate_or_complain(config, world.size)
@@ -111,6 +117,35 @@ def build(job: Job, world: World, say: Say) -> Parts:
         origins=start.origins,
         vae=read_vae(own_vae) if own_vae is not None and world.is_main else None,
     )
+
+
+def _check_compiler(config: TrainConfig, world: World) -> None:
+    """Compiled layers are C++ on a CPU, and start from C on a GPU: without a compiler the first step would fail."""
+    variable, usual = ("CC", "gcc") if world.device.type == "cuda" else ("CXX", "g++")
+    if config.compile and shutil.which(os.environ.get(variable, usual)) is None:
+        raise UserError(
+            f"compile = true needs a compiler; install {usual}, or give --set compile=false", code=2
+        )
+
+
+def _check_latents(architecture: MegActorConfig, clips: Clips) -> None:
+    """Check that precomputed latents and tokens, where there are any, are of the model's size."""
+    if clips.latents is None:
+        return
+    model, side = architecture.model, clips.size // LATENT
+    ours = (2 * model.latent_channels, side, side)
+    if clips.latents.shape != ours:
+        raise UserError(
+            f"the precomputed moments of {clips.store.uri} have shape {clips.latents.shape}, the model takes {ours}"
+        )
+    try:
+        width = clips.latents.reference(0, 0)["tokens"].shape[-1]
+    except (DamagedFileError, UserError):
+        return  # one bad clip, which the loader will skip and count
+    if width != model.cross_attention_dim:
+        raise UserError(
+            f"the precomputed tokens of {clips.store.uri} are {width} wide, the model takes {model.cross_attention_dim}"
+        )
 
 
 def _check_size(architecture: MegActorConfig, size: int) -> None:

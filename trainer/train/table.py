@@ -13,8 +13,8 @@ from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.model.flops import count
 from trainer.model.megactor import STAGE_GROUPS, Conditions, Group, MegActor
+from trainer.model.vae import LATENT
 from trainer.train.config import TrainConfig
-from trainer.train.inputs import LATENT
 
 # Dense bf16 TFLOP/s as their makers state them, by a word of the device's name.
 PEAK_TFLOPS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "A800": 312, "L40S": 362, "4090": 165}

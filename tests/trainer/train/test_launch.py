@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
+import ray
 
 from datagen.errors import UserError
 from train.conftest import CPU, losses
 from train.runs import silent
 from trainer.train.job import Job
+from trainer.train.launch import train_on_ray
 from trainer.train.loop import train
 
 MakeJob = Callable[..., Job]
-ray = pytest.importorskip("ray")
 
 
-def test_two_ray_workers_train_as_one_process_does(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer.train.launch import train_on_ray
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "PYTHONPATH", str(Path(__file__).parents[3])
+        )  # the workers' working directory is another
+        patch.setenv("RAY_worker_niceness", "0")  # tests must not starve beside other work
+        ray.init(num_cpus=3, include_dashboard=False)
+        yield
+        ray.shutdown()
 
+
+def test_two_ray_workers_train_as_one_process_does(job: MakeJob) -> None:
     alone = job("tiny-image", "steps=2", run="alone")
     train(alone, CPU, silent)
-    root = Path(__file__).parents[3]
-    monkeypatch.setenv("PYTHONPATH", str(root))  # the workers' working directory is another
     shared = job("tiny-image", "steps=2", run="shared")
-    ray.init(num_cpus=3, include_dashboard=False)
-    try:
-        train_on_ray(shared, 2, None)
-        with pytest.raises(UserError, match="--resume goes on from there"):
-            train_on_ray(shared, 2, None)
-        with pytest.raises(UserError, match="cannot be continued"):
-            changed = shared.config.model_copy(update={"seed": 1, "steps": 3})
-            train_on_ray(replace(shared, config=changed, resume=True), 2, None)
-    finally:
-        ray.shutdown()
+    train_on_ray(shared, 2, None)
     assert losses(shared.output) == pytest.approx(losses(alone.output), rel=1e-5)
+    with pytest.raises(UserError, match="--resume goes on from there"):
+        train_on_ray(shared, 2, None)
+    with pytest.raises(UserError, match="cannot be continued"):
+        changed = shared.config.model_copy(update={"seed": 1, "steps": 3})
+        train_on_ray(replace(shared, config=changed, resume=True), 2, None)
+
+
+def test_a_killed_worker_costs_only_the_steps_since_the_checkpoint(job: MakeJob) -> None:
+    undisturbed = job("tiny-image", "steps=12", run="undisturbed")
+    train_on_ray(undisturbed, 2, None)
+    struck = job("tiny-image", "steps=12", run="struck")
+    killer = threading.Thread(target=kill_a_worker_after, args=(struck.output, 3))
+    killer.start()
+    train_on_ray(struck, 2, None)
+    killer.join()
+    assert list(losses(struck.output)) == list(range(1, 13))
+    assert losses(struck.output) == losses(undisturbed.output)
+
+
+def kill_a_worker_after(run: Path, step: int) -> None:
+    """Send SIGKILL to one of the processes that train, once they have done some steps."""
+    while not (run / "log.jsonl").exists() or step not in losses(run):
+        time.sleep(0.01)
+    workers = [
+        p
+        for p in psutil.Process().children(recursive=True)
+        if "TrainWorker" in p.name() + "".join(p.cmdline())
+    ]
+    workers[-1].kill()

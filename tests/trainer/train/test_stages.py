@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_clips_too_small_for_the_model_are_refused(job: MakeJob) -> None:
         train(made, CPU, silent)
 
 
-def test_recomputing_bf16_and_compiling_train_too(job: MakeJob) -> None:
+def test_recomputing_bf16_and_compiling_train_too(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = job("tiny-joint", "steps=2", run="plain")
     recomputed = job("tiny-joint", "steps=2", "recompute=true", run="recomputed")
     rough = job("tiny-joint", "steps=2", "precision=bf16", run="rough")
@@ -85,6 +86,20 @@ def test_recomputing_bf16_and_compiling_train_too(job: MakeJob) -> None:
         train(made, CPU, silent)
     assert losses(recomputed.output) == pytest.approx(losses(plain.output), rel=1e-5)
     assert losses(rough.output) == pytest.approx(losses(plain.output), rel=0.1)
+    # Graphs and gradients as in any compiled run; only the last step, making C++ of them, would take minutes.
+    regions = partialmethod(MegActor.compile_regions, backend="aot_eager")
+    monkeypatch.setattr(MegActor, "compile_regions", regions)
+    compiled = job("tiny-joint", "steps=2", "compile=true", run="compiled")
+    train(compiled, CPU, silent)
+    assert losses(compiled.output) == pytest.approx(losses(plain.output), rel=1e-5)
+
+
+def test_compiling_without_a_compiler_is_refused_before_the_first_step(
+    job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match="compile=false"):
+        train(job("tiny-image", "compile=true"), CPU, silent)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_batch(job: MakeJob) -> None:
