@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from data.made import damage, make_dataset
+from data.s3 import served
 from datagen.errors import UserError
 from datagen.layout import Output
 from trainer.data import Batch, DataConfig, Loader, Source, TrainingData, open_training_data
@@ -203,7 +204,22 @@ def test_clips_of_two_sizes_cannot_be_mixed(dataset: Output) -> None:
     assert len(opened(dataset, where="size = 64").clips[0]) == 4
 
 
-def test_object_stores_are_read_by_ranges(shared_dataset: Output) -> None:
+def test_s3_gives_each_sample_by_one_range_read(shared_dataset: Output) -> None:
+    local = opened(shared_dataset)
+    with served(shared_dataset.root.parent) as (uri, requests):
+        data = open_training_data(
+            [Source(path=uri.replace("?", f"/{shared_dataset.root.name}?"))], DataConfig(frames=2), 0
+        )
+        here = take(Loader(data, 2), 4)
+        reads = [(key, size) for method, key, size in requests if method == "GET" and "/shards/" in key]
+        there = take(Loader(data, 2, workers=2), 4)  # the file system goes to other processes
+    expected = take(Loader(local, 2), 4)
+    assert all(same(a, b) and same(a, c) for a, b, c in zip(expected, here, there, strict=True))
+    assert len(reads) == 8
+    assert all(size < (shared_dataset.root.parent / key).stat().st_size for key, size in reads)
+
+
+def test_stores_of_fsspec_are_read(shared_dataset: Output) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(shared_dataset.root), "/bucket/set", recursive=True)
     data = open_training_data([Source(path="memory://bucket/set")], DataConfig(frames=2), 0)
