@@ -6,6 +6,7 @@ its own. All that must be kept for a resume is how many slots all ranks together
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import time
@@ -22,6 +23,8 @@ from datagen.errors import UserError
 from trainer.data.batch import Batch, collate
 from trainer.data.sample import Sample
 from trainer.data.training_data import NoUsableClipError, TrainingData
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 
 
 class Loader:
@@ -197,3 +200,14 @@ def _start_worker(worker: int) -> None:
     cv2.setNumThreads(1)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Let glibc reuse the memory of frames: by default it gives large blocks back, and gets them again page by page."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # another C library
+        return
+    for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+        mallopt(parameter, 1 << 30)
