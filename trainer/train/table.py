@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trainer.config import MegActorConfig
 from trainer.diffusion.draws import Draws
@@ -15,6 +16,7 @@ from trainer.model.flops import count
 from trainer.model.megactor import STAGE_GROUPS, Conditions, Group, MegActor
 from trainer.model.vae import LATENT
 from trainer.train.config import TrainConfig
+from trainer.train.step import autocast
 
 # Dense bf16 TFLOP/s as their makers state them, by a word of the device's name.
 PEAK_TFLOPS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "A800": 312, "L40S": 362, "4090": 165}
@@ -39,9 +41,10 @@ class Cost:
 
 def estimate(config: TrainConfig, architecture: MegActorConfig, size: int) -> Cost:
     """Cost of training on clips of `size` pixels; nothing is computed."""
-    with torch.device("meta"):
+    with FakeTensorMode(allow_non_fake_inputs=True):
         model = MegActor(architecture.model)
-    model.train_stage(config.stage)
+        model.train_stage(config.stage)
+        activations = _activation_bytes(model, config, architecture, size)
     groups = {
         group: (sum(p.numel() for p in parameters.values()), group in STAGE_GROUPS[config.stage])
         for group, parameters in model.parameter_groups().items()
@@ -57,7 +60,7 @@ def estimate(config: TrainConfig, architecture: MegActorConfig, size: int) -> Co
         groups=groups,
         step_flop=per_clip.training_step(config.stage) * config.batch,
         state_gb=4 * (total + copies * trained) / 1e9,
-        activations_gb=_activation_bytes(model, config, architecture, size) / 1e9,
+        activations_gb=activations / 1e9,
     )
 
 
@@ -89,7 +92,10 @@ def peak_flops(config: TrainConfig, device: torch.device) -> float | None:
 
 
 def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegActorConfig, size: int) -> float:
-    """Bytes autograd keeps of a forward pass on the meta device; halved for bf16, which is nearly right."""
+    """Bytes autograd keeps of a forward pass, run on tensors without contents.
+
+    Those of torch's fake mode take the kernels of real ones; on the meta device attention would keep its whole matrix.
+    """
     sizes: dict[int, int] = {}
     weights = {p.untyped_storage()._cdata for p in model.parameters()}
     alive: list[Tensor] = []  # as long as they live, no two storages share an address
@@ -103,21 +109,21 @@ def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegAct
 
     batch, frames, latent = config.micro_batch, config.data.frames, size // LATENT
     channels, encoder = architecture.model.latent_channels, architecture.image_encoder
-    latents = torch.empty(batch, frames, channels, latent, latent, device="meta")
+    latents = torch.empty(batch, frames, channels, latent, latent)
     conditions = Conditions(
-        driving_BF3HW=torch.empty(batch, frames, 3, size, size, device="meta"),
-        reference_B3HW=torch.empty(batch, 3, size, size, device="meta"),
+        driving_BF3HW=torch.empty(batch, frames, 3, size, size),
+        reference_B3HW=torch.empty(batch, 3, size, size),
         reference_sample_BCHW=latents[:, 0],
         reference_mean_BCHW=latents[:, 0],
         background_B1HW=latents[:, 0, :1],
-        tokens_BTD=torch.empty(batch, encoder.tokens, encoder.projection_dim, device="meta"),
+        tokens_BTD=torch.empty(batch, encoder.tokens, encoder.projection_dim),
     )
-    timesteps, dropped = torch.empty(2, batch, dtype=torch.long, device="meta")
+    timesteps, dropped = torch.empty(2, batch, dtype=torch.long)
     noise = torch.empty_like(latents)
     draws = Draws(timesteps, noise, dropped.bool(), noise, noise[:, 0])
     schedule = TrainingSchedule(architecture.diffusion)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        schedule.alphas_cumprod = schedule.alphas_cumprod.to("meta")
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, autocast(config, torch.device("cpu")):
         training_loss(
             model,
             schedule,
@@ -127,5 +133,4 @@ def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegAct
             motion=config.stage != "image",
             recompute=config.recompute,
         )
-    total = float(sum(sizes.values()))
-    return total / 2 if config.precision == "bf16" else total
+    return float(sum(sizes.values()))
