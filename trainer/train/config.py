@@ -86,7 +86,11 @@ class TrainConfig(Frozen):
     seed: int = Field(0, ge=0, le=2**31 - 1)
     steps: int = Field(30_000, ge=1, description="optimiser steps of the run")
     batch: int = Field(8, ge=1, description="samples of one optimiser step, over all workers")
-    micro_batch: int = Field(1, ge=1, description="samples a worker takes at once; the rest is accumulated")
+    micro_batch: int = Field(
+        1,
+        ge=1,
+        description="most samples a worker takes at once; what is missing to its share is accumulated",
+    )
     data: DataConfig = DataConfig()
     where: str | None = Field(None, description="SQL over the index columns that chooses the clips")
     weights: tuple[float, ...] | None = Field(
@@ -121,10 +125,6 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
-        if self.batch % self.micro_batch:
-            raise ValueError(
-                f"batch = {self.batch} is no multiple of micro_batch = {self.micro_batch}; change one"
-            )
         if self.weights is not None and any(weight <= 0 for weight in self.weights):
             raise ValueError(f"weights = {self.weights} must all be positive")
         limit = self.model.resolve(None).model.max_frames
@@ -138,16 +138,21 @@ class TrainConfig(Frozen):
             )
         return self
 
-    def accumulate(self, ranks: int) -> int:
-        """Micro-batches each of `ranks` workers takes for one step.
+    def shared(self, ranks: int) -> TrainConfig:
+        """The config of one of `ranks` workers: its micro-batch divides its share of the batch.
 
         Raises:
             ValueError: the batch cannot be shared evenly.
         """
-        share = self.micro_batch * ranks
-        if self.batch % share:
+        share, left = divmod(self.batch, ranks)
+        if left or not share:
             raise ValueError(
-                f"batch = {self.batch} cannot be shared by {ranks} workers of micro_batch = {self.micro_batch}; "
-                f"give a multiple of {share}"
+                f"batch = {self.batch} cannot be shared by {ranks} workers; give a multiple of {ranks}, "
+                f"such as --set batch={(share + bool(left)) * ranks}"
             )
-        return self.batch // share
+        micro = next(size for size in range(min(self.micro_batch, share), 0, -1) if share % size == 0)
+        return self.model_copy(update={"micro_batch": micro})
+
+    def accumulate(self, ranks: int) -> int:
+        """Micro-batches each of `ranks` workers takes for one step."""
+        return self.batch // (ranks * self.shared(ranks).micro_batch)

@@ -15,6 +15,7 @@ from trainer.train.checkpoint import refuse_unless_resumed
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
+from trainer.train.setup import shared_or_complain
 from trainer.train.stop import StopRequest
 from trainer.train.world import World
 
@@ -46,6 +47,7 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
 
     job = _absolute(job)
     refuse_unless_resumed(job.output, job.resume)
+    shared_or_complain(job.config, workers)
     try:
         ray.init(address=address, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError) as error:

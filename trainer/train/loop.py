@@ -74,7 +74,7 @@ def stop_file(run: Path) -> Path:
 class _Run:
     def __init__(self, job: Job, world: World, parts: Parts, report: Reporter, stop: StopRequest) -> None:
         self.job, self.world, self.parts, self.report, self.stop = job, world, parts, report, stop
-        self.config, self.learner = job.config, parts.learner
+        self.config, self.learner = job.config.shared(world.size), parts.learner
         self.position = parts.loader.position
         self.saved = self.learner.step if checkpoint.folder_of(job.output, self.learner.step).exists() else -1
 
@@ -186,7 +186,7 @@ class _Run:
                 data=self.parts.loader.state_dict() | {"position": self.position},
                 recipes=list(self.parts.loader.data.recipes),
                 ranks=world.size,
-                config=self.config.model_dump(mode="json"),
+                config=self.job.config.model_dump(mode="json"),
             )
             architecture: MegActorConfig = learner.architecture
             weights = checkpoint.Weights(

@@ -77,7 +77,7 @@ def build(job: Job, world: World, say: Say) -> Parts:
     resumed = _newest(job, world, say)
     start = _start(job, resumed)
     architecture = start.architecture
-    config = _agreed(job.config, architecture)
+    config = _agreed(shared_or_complain(job.config, world.size), architecture)
     _check_compiler(config, world)
     own_vae = _vae_of(start.folder)
     frozen = load_frozen(config, architecture, world.device, own_vae)
@@ -86,7 +86,6 @@ def build(job: Job, world: World, say: Say) -> Parts:
     _check_latents(architecture, data.clips[0])
     _check_size(architecture, data.clips[0].size)
     cost = estimate(config, architecture, data.clips[0].size)
-    accumulate_or_complain(config, world.size)
     clips = sum(len(clips) for clips in data.clips)
     say(start_table(cost, config, architecture, world.size, clips))
     for note in data.notes:
@@ -160,14 +159,14 @@ def _check_size(architecture: MegActorConfig, size: int) -> None:
         raise UserError(f"the data's clips have {size} pixels; the DrivenEncoder needs {SMALLEST} or more")
 
 
-def accumulate_or_complain(config: TrainConfig, ranks: int) -> None:
-    """Check that the batch can be shared.
+def shared_or_complain(config: TrainConfig, ranks: int) -> TrainConfig:
+    """The config of one of some workers.
 
     Raises:
-        UserError: it cannot.
+        UserError: they cannot share the batch.
     """
     try:
-        config.accumulate(ranks)
+        return config.shared(ranks)
     except ValueError as error:
         raise UserError(str(error), code=2) from error
 

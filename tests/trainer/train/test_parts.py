@@ -26,7 +26,6 @@ def test_bundled_configs_are_valid_and_their_stages_named() -> None:
     ("assignment", "message"),
     [
         ("bach=3", "did you mean 'batch'"),
-        ("batch=3", "batch = 3 is no multiple of micro_batch = 2"),
         ("optimiser.learning_rate=fast", "optimiser.learning_rate = 'fast'"),
         ("model.diffusion.predicton=epsilon", "unknown fields \\['predicton'\\]"),
         ("data.frames=99", "above the model's max_frames = 32"),
