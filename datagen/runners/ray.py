@@ -8,12 +8,9 @@ output folder under the same path.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, Literal
@@ -22,6 +19,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from datagen.errors import UserError
+from datagen.runners.cluster import brief, connected
 from datagen.runners.tasks import (
     ATTEMPTS,
     LOSSES_BEFORE_GIVING_UP,
@@ -39,7 +37,6 @@ from datagen.runners.tasks import (
 POLL_S = 2.0  # how often the cluster is asked for room
 PATIENCE_S = 120.0  # without a single worker placed on a node
 FAILED_STARTS = 5  # in a row, with no worker left
-OBJECT_STORE_BYTES = 150_000_000  # only tasks and reports travel
 PACKAGE = "megactor-datagen"
 
 
@@ -72,7 +69,7 @@ def run_ray(
     """
     with (
         interruptible(),
-        _connected(address, workers),
+        connected(address, workers),
         interruptible(),
     ):  # ray.init sets its own SIGTERM handler
         _Pool(factory, iter(tasks), on_report, workers, timeout_s, patience_s).work()
@@ -162,7 +159,7 @@ class _Pool:
                     raise UserError(_nobody(self._patience_s))
                 self._kill_overdue()
         except RayError as error:
-            raise UserError(f"lost the Ray cluster: {_brief(error)}; run the same command again") from error
+            raise UserError(f"lost the Ray cluster: {brief(error)}; run the same command again") from error
         finally:
             self._dismiss()
         if self._stop:
@@ -251,7 +248,7 @@ class _Pool:
         if call.task is None:
             self._failed_starts += 1
             if self._failed_starts >= FAILED_STARTS and not self._idle and not self._running():
-                self._stop = _must_act(f"workers die while they start: {_brief(error)}")
+                self._stop = _must_act(f"workers die while they start: {brief(error)}")
             return
         self._lost_on[call.task.key].append(call.hand.node)
         if self._crashes(call.task) >= LOSSES_BEFORE_GIVING_UP:
@@ -273,37 +270,6 @@ class _Pool:
         if ray.is_initialized():
             for hand in (*self._idle, *(call.hand for call in self._calls.values())):
                 ray.kill(hand.actor)
-
-
-@contextmanager
-def _connected(address: str | None, workers: int | None) -> Iterator[None]:
-    """Ray for the duration of the block; what was not started here is left running."""
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: must be at least 1", code=2)
-    if ray.is_initialized():
-        yield
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = address or os.environ.get("RAY_ADDRESS")
-    try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=workers or len(os.sched_getaffinity(0)),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                **quiet,
-            )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        target = f"cannot join the Ray cluster {address}" if address else "cannot start Ray"
-        raise UserError(f"{target}: {_brief(error)}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _room(workers: int | None) -> tuple[int, float]:
@@ -340,7 +306,3 @@ def _version() -> str:
         return metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _brief(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

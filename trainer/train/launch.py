@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from datagen.errors import UserError
+from datagen.runners.cluster import connected
 from trainer.train.checkpoint import refuse_unless_resumed
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
@@ -48,41 +50,30 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
     job = _absolute(job)
     refuse_unless_resumed(job.output, job.resume)
     shared_or_complain(job.config, workers)
-    try:
-        ray.init(address=address, ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError) as error:
-        raise UserError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    if 0 < gpus < workers:
-        raise UserError(f"--workers {workers}, but the cluster has {gpus} GPUs; lower it", code=2)
-    stop = stop_file(job.output)
-    for file in (stop, _refusal(job)):
+    job.output.mkdir(parents=True, exist_ok=True)
+    for file in (stop_file(job.output), _refusal(job), _console(job)):
         file.unlink(missing_ok=True)
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"job": replace(job, resume=True)},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
-        run_config=RunConfig(
-            name=job.output.name,
-            storage_path=str(job.output / "ray"),
-            failure_config=FailureConfig(max_failures=RESTARTS),
-        ),
-    )
-    request, done = StopRequest(stop), threading.Event()
-    watcher = threading.Thread(target=_pass_on, args=(request, stop, done), daemon=True, name="stop request")
-    with request.on_signals():
-        watcher.start()
+    with connected(address, workers), _in_touch(job):
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if 0 < gpus < workers:
+            raise UserError(f"--workers {workers}, but the cluster has {gpus} GPUs; lower it", code=2)
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"job": replace(job, resume=True)},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+            run_config=RunConfig(
+                name=job.output.name,
+                storage_path=str(job.output / "ray"),
+                failure_config=FailureConfig(max_failures=RESTARTS),
+            ),
+        )
         try:
             trainer.fit()
         except TrainingFailedError as error:
             refused = _refusal(job).exists()
             text = _refusal(job).read_text(encoding="utf-8") if refused else f"training failed: {error}"
             raise UserError(text) from error
-        finally:
-            done.set()
-            watcher.join()
-            stop.unlink(missing_ok=True)
 
 
 def _worker(settings: dict[str, Any]) -> None:
@@ -93,16 +84,47 @@ def _worker(settings: dict[str, Any]) -> None:
     if _refusal(job).exists():
         raise UserError(_refusal(job).read_text(encoding="utf-8"))
     try:
-        train(job, World.current(get_device()), _say)
+        with _console(job).open("a", encoding="utf-8", buffering=1) as console:
+            train(job, World.current(get_device()), lambda text: print(text, file=console))
     except UserError as error:
         _refusal(job).parent.mkdir(parents=True, exist_ok=True)
         _refusal(job).write_text(str(error), encoding="utf-8")
         raise
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")  # `print` is Ray's in its workers, and says everything twice
-    sys.stdout.flush()
+@contextmanager
+def _in_touch(job: Job) -> Iterator[None]:
+    """Inside the block the workers' lines come out here, and a signal to this process reaches them.
+
+    Both go through files of the run, which all nodes share: Ray's own way mixes the lines with its many.
+    """
+    stop = stop_file(job.output)
+    request, done = StopRequest(stop), threading.Event()
+
+    def watch() -> None:
+        position, ended = 0, False
+        while not ended:
+            ended = done.wait(0.5)
+            if request and not stop.exists():
+                stop.touch()
+            if _console(job).exists():
+                text = _console(job).read_text(encoding="utf-8")
+                print(text[position:], end="", flush=True)
+                position = len(text)
+
+    watcher = threading.Thread(target=watch, daemon=True, name="in touch with workers")
+    with request.on_signals():
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+            stop.unlink(missing_ok=True)
+
+
+def _console(job: Job) -> Path:
+    return job.output / "console.txt"
 
 
 def _refusal(job: Job) -> Path:
@@ -128,10 +150,3 @@ def _absolute(job: Job) -> Job:
         output=job.output.absolute(),
         init=job.init and job.init.absolute(),
     )
-
-
-def _pass_on(request: StopRequest, file: Path, done: threading.Event) -> None:
-    """A signal to this process becomes the file all workers look for."""
-    while not done.wait(0.5):
-        if request and not file.exists() and file.parent.is_dir():
-            file.touch()

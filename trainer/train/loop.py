@@ -12,7 +12,7 @@ import torch
 
 from datagen.errors import UserError
 from trainer.config import MegActorConfig
-from trainer.data import Batch, Loader
+from trainer.data import Batch
 from trainer.diffusion.draws import Draws
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.train import checkpoint, rng
@@ -113,10 +113,10 @@ class _Run:
                     self._validate()
         self._save()
         finished = learner.step == config.steps
-        if not finished:
-            self.report.say(f"stopped at step {learner.step} of {config.steps}; --resume goes on from here")
-        self._tell_bad_clips()
-        return Outcome(learner.step, finished, checkpoint.folder_of(self.job.output, learner.step))
+        outcome = Outcome(learner.step, finished, checkpoint.folder_of(self.job.output, learner.step))
+        if self.world.is_main:
+            self._tell_end(outcome)
+        return outcome
 
     def _feed(self) -> Iterator[tuple[Batch, Draws]]:
         """Batches with their random numbers, on from the learner's step."""
@@ -207,8 +207,18 @@ class _Run:
         world.wait()
         self.saved = learner.step
 
-    def _tell_bad_clips(self) -> None:
-        loader: Loader = self.parts.loader
+    def _tell_end(self, outcome: Outcome) -> None:
+        """What was done, and what to do next."""
+        run, loader = self.job.output, self.parts.loader
+        if outcome.finished:
+            weights = checkpoint.usable_weights(outcome.checkpoint)
+            self.report.say(f"finished {outcome.steps} steps; weights in {weights}")
+            self.report.say(f"  look at   tensorboard --logdir {run / 'tensorboard'}")
+            self.report.say(f"  next      another stage with --init {run}, or `weights export {weights}`")
+        else:
+            self.report.say(
+                f"stopped at step {outcome.steps} of {self.config.steps}; --resume goes on from here"
+            )
         if loader.bad:
             clip_id, why = next(iter(loader.bad.items()))
             self.report.say(

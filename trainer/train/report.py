@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -117,6 +118,8 @@ class Reporter:
         parts.append(f"data wait {100 * values['speed/data_wait_share']:.1f} %")
         if "speed/mfu" in values:
             parts.append(f"MFU {100 * values['speed/mfu']:.1f} %")
+        if step < steps:
+            parts.append(f"{timedelta(seconds=round((steps - step) * values['speed/step_s']))} left")
         self._say("  ".join(parts))
 
     def close(self) -> None:
