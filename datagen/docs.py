@@ -37,6 +37,7 @@ OUT/shards/<unit>-<hash>.tar  the clips; <hash> is the beginning of the tar's ow
 OUT/index/<unit>.parquet      their rows; the last file of a unit to appear
 OUT/failures/                 what was left out, and why
 OUT/withdrawn/                tombstones of withdrawn footage; readers leave its clips out
+OUT/precomputed/              latents and tokens that `precompute` added, with an index of their own; see training.md
 OUT/compacted/index.parquet   the index in one file, where `compact` was run; only saves time
 OUT/logs/  OUT/tmp/           whatever may differ between runs; nothing else does
 ```

@@ -74,9 +74,28 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
     units = {name.removesuffix(".parquet") for name in pieces}
     _stray_shards(shards - referenced, units, found)
     _accounts(store, units, found)
+    _latents(store, clip_ids, found)
     if left := len(store.names("tmp")):
         found.notes.append(f"tmp/: {left} temporary files; a rerun clears them")
     return found
+
+
+def _latents(store: Store, clip_ids: set[str], found: Findings) -> None:
+    """Compare what `precompute` added with its own index, and with the clips that are there."""
+    names = [name for name in store.names("precomputed/index") if name.endswith(".parquet")]
+    made: set[str] = set()
+    for name in tqdm(names, desc="precomputed", unit="unit", disable=not sys.stderr.isatty()):
+        try:
+            rows = store.table("precomputed/index", name).to_pylist()
+        except UserError as error:
+            found.faults.append(str(error))
+            continue
+        made |= {row["clip_id"] for row in rows}
+        for shard in sorted({row["shard"] for row in rows if row["shard"] is not None}):
+            own = [row for row in rows if row["shard"] == shard]
+            found.faults += check_shard(store, shard, own, folder="precomputed")
+    if names and (missing := len(clip_ids - made)):
+        found.notes.append(f"precomputed/: {missing} clips have no latents; `precompute` goes on")
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -102,6 +103,7 @@ def precompute(
 ) -> None:
     """Store VAE latents and CLIP tokens beside the shards, so that training need not make them. Rerun to resume."""
     import torch
+    from tqdm import tqdm
 
     from datagen.errors import UserError
     from trainer.data.encoders import load_encoders
@@ -113,8 +115,14 @@ def precompute(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     encoders = load_encoders(vae, clip, device=device, batch=batch)
 
+    started, units = time.monotonic(), 0
+
     def tell(done: Done, left: int) -> None:
-        typer.echo(f"{done.unit}: {done.clips} clips, {done.frames} frames; {left} units left", err=True)
+        nonlocal units
+        units += 1
+        eta = tqdm.format_interval((time.monotonic() - started) / units * left)
+        line = f"{done.unit}: {done.clips} clips, {done.frames} frames; {left} units left, about {eta}"
+        typer.echo(line, err=True)
 
     made = encode_units(
         out,

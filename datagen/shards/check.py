@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import decord
@@ -32,36 +33,40 @@ FACE_SHAPES: dict[str, tuple[int, ...]] = {
 }
 
 
-def check_shard(store: Store, shard: str, rows: list[Row], *, deep: bool) -> Iterator[str]:
+def check_shard(
+    store: Store, shard: str, rows: list[Row], *, deep: bool = False, folder: str = "shards"
+) -> Iterator[str]:
     """Faults of a shard and of the rows that point to it, each one line.
 
     Args:
         store: the data set.
-        shard: file name under `shards/`.
+        shard: file name in the folder.
         rows: all index rows of the unit.
         deep: decode every frame of every stream.
+        folder: `shards`, or `precomputed`, whose members are compared with their hashes alone.
     """
     match = SHARD_NAME.fullmatch(shard)
     if match is None:
-        yield f"shards/{shard}: not the name of a shard"
+        yield f"{folder}/{shard}: not the name of a shard"
         return
     expected = {member["name"]: (row, member) for row in rows for member in row["members"]}
     try:
-        with store.filesystem.open_input_file(store.path("shards", shard)) as file:
+        with store.filesystem.open_input_file(store.path(folder, shard)) as file:
             hashed = _Hashed(file)
             seen: set[str] = set()
-            yield from _members(hashed, shard, expected, seen, deep)
+            content = None if folder == "precomputed" else partial(_content, deep=deep)
+            yield from _members(hashed, f"{folder}/{shard}", expected, seen, content)
             hashed.drain()
     except FileNotFoundError:
-        yield f"shards/{shard}: missing, but the index has {len(rows)} clips in it"
+        yield f"{folder}/{shard}: missing, but the index has {len(rows)} clips in it"
         return
     except (OSError, pa.ArrowException) as error:
-        yield f"shards/{shard}: cannot be read: {error}"
+        yield f"{folder}/{shard}: cannot be read: {error}"
         return
     if hashed.digest.hexdigest()[:16] != match["digest"]:
-        yield f"shards/{shard}: its sha256 begins with {hashed.digest.hexdigest()[:16]}, not as its name says"
+        yield f"{folder}/{shard}: its sha256 begins with {hashed.digest.hexdigest()[:16]}, not as its name says"
     for name in sorted(expected.keys() - seen):
-        yield f"shards/{shard}: {name} is missing, but the index lists it"
+        yield f"{folder}/{shard}: {name} is missing, but the index lists it"
 
 
 class _Hashed(io.RawIOBase):
@@ -85,12 +90,16 @@ class _Hashed(io.RawIOBase):
 
 
 def _members(
-    file: _Hashed, shard: str, expected: dict[str, tuple[Row, Row]], seen: set[str], deep: bool
+    file: _Hashed,
+    shard: str,
+    expected: dict[str, tuple[Row, Row]],
+    seen: set[str],
+    content_faults: Callable[[bytes, Row, str], Iterator[str]] | None,
 ) -> Iterator[str]:
     try:
         with tarfile.open(fileobj=file, mode="r|") as tar:
             for info in tar:
-                where = f"shards/{shard}: {info.name}"
+                where = f"{shard}: {info.name}"
                 content = tar.extractfile(info)
                 if content is None:
                     yield f"{where} is not a plain file"
@@ -104,10 +113,11 @@ def _members(
                     continue
                 row, member = expected[info.name]
                 faults = list(_place_and_hash(info, data, member))
-                faults = faults or list(_content(data, row, info.name, deep))
+                if content_faults is not None and not faults:
+                    faults = list(content_faults(data, row, info.name))
                 yield from (f"{where} {fault}" for fault in faults)
     except (tarfile.TarError, EOFError) as error:
-        yield f"shards/{shard}: not a readable tar: {error}"
+        yield f"{shard}: not a readable tar: {error}"
 
 
 def _place_and_hash(info: tarfile.TarInfo, data: bytes, member: Row) -> Iterator[str]:

@@ -107,10 +107,11 @@ class _Run:
                     losses.clear()
                     self.report.numbers(learner.step, values)
                     self.report.progress(learner.step, config.steps, values)
-                if learner.step % config.checkpoints.every == 0:
-                    self._save()
-                if config.validation.every and learner.step % config.validation.every == 0:
-                    self._validate()
+                with speed.apart():
+                    if learner.step % config.checkpoints.every == 0:
+                        self._save()
+                    if config.validation.every and learner.step % config.validation.every == 0:
+                        self._validate()
         self._save()
         finished = learner.step == config.steps
         outcome = Outcome(learner.step, finished, checkpoint.folder_of(self.job.output, learner.step))

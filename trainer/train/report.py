@@ -6,7 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -59,6 +60,14 @@ class Speed:
         """One step, and how long it waited for data."""
         self._steps += 1
         self._waited += waited_s
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Time inside the block does not count: saving and validating are not training."""
+        start, cpu = time.perf_counter(), time.process_time()
+        yield
+        self._start += time.perf_counter() - start
+        self._cpu += time.process_time() - cpu
 
     def look(self, clips_per_step: int, flop_per_step: float, peak_flops: float) -> dict[str, float]:
         """Rates since the last look."""

@@ -16,6 +16,7 @@ from data.made import damage, make_dataset, read_code
 from datagen.errors import UserError
 from datagen.layout import Output
 from datagen.shards.withdrawn import withdraw
+from datagen.verify import verify
 from trainer.config import TINY
 from trainer.data import (
     Batch,
@@ -220,3 +221,18 @@ def test_encoders_of_folders(tmp_path: Path, encoders: Encoders) -> None:
         load_encoders(tmp_path / "clip", tmp_path / "vae")
     with pytest.raises(UserError):
         load_encoders(tmp_path / "vae", tmp_path)
+
+
+def test_verify_finds_damaged_and_missing_latents(dataset: Output, encoders: Encoders) -> None:
+    precompute(dataset.root, encoders, clip_size=SIDE)
+    assert not verify(dataset.root).faults
+    first, second = sorted(dataset.precomputed.glob("*.tar"))
+    with first.open("r+b") as file:
+        file.seek(first.stat().st_size // 2)
+        file.write(bytes(64))
+    second.unlink()
+    faults = "\n".join(verify(dataset.root).faults)
+    assert "has another sha256 than the index says" in faults
+    assert f"precomputed/{second.name}: missing, but the index has 2 clips in it" in faults
+    (dataset.precomputed / "index" / "p00000-u01.parquet").unlink()
+    assert "precomputed/: 2 clips have no latents; `precompute` goes on" in verify(dataset.root).notes
