@@ -9,8 +9,11 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import select
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -74,7 +77,7 @@ class Loader:
             "prefetch_factor": prefetch,
             "persistent_workers": True,
             "multiprocessing_context": _processes(),
-            "worker_init_fn": _start_worker,
+            "worker_init_fn": partial(_start_worker, os.getpid()),
         }
         self._loader: DataLoader[Any] = DataLoader(
             _Samples(data),
@@ -189,18 +192,33 @@ def _processes() -> BaseContext:
     return context
 
 
-def _start_worker(worker: int) -> None:
+def _start_worker(trainer: int, worker: int) -> None:
     """One thread each: the processes are the parallelism.
 
     Signals to the group, such as Ctrl-C or what `timeout` sends, are the training process's to answer, so a worker
     leaves the group; it ends when the training process does.
     """
     os.setpgrp()
+    _end_with(trainer)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     _keep_memory()
+
+
+def _end_with(trainer: int) -> None:
+    """Leave when a process is gone, however it went. (torch looks at the parent, which is the server of forks here.)"""
+    try:
+        gone = os.pidfd_open(trainer)
+    except (AttributeError, OSError):  # no Linux, or an old one
+        return
+
+    def wait() -> None:
+        select.select([gone], [], [])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="end with the trainer").start()
 
 
 def _keep_memory() -> None:

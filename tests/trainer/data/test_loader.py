@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import multiprocessing
 import shutil
+import time
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import fsspec
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -56,6 +60,27 @@ def test_worker_processes_change_nothing(shared_dataset: Output) -> None:
     data = opened(shared_dataset)
     here, there = take(Loader(data, 2), 6), take(Loader(data, 2, workers=2, prefetch=3), 6)
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
+
+
+def take_and_wait(root: Path, told: Connection) -> None:
+    """A process that trains: takes a batch, tells its loader's processes, and waits."""
+    loader = Loader(open_training_data([Source(path=str(root))], DataConfig(frames=2), 0), 1, workers=2)
+    take(loader, 1)
+    told.send([child.pid for child in psutil.Process().children(recursive=True)])
+    time.sleep(600)
+
+
+def test_workers_do_not_outlive_a_killed_training_process(shared_dataset: Output) -> None:
+    here, there = multiprocessing.Pipe()
+    spawn = multiprocessing.get_context("spawn")
+    process = spawn.Process(target=take_and_wait, args=(shared_dataset.root, there))
+    process.start()
+    helpers = [psutil.Process(pid) for pid in here.recv()]
+    assert len(helpers) >= 2
+    process.kill()
+    process.join()
+    _, left = psutil.wait_procs(helpers, timeout=60)
+    assert not left
 
 
 def test_ranks_share_the_order_without_overlap_or_loss(shared_dataset: Output) -> None:
