@@ -39,8 +39,8 @@ def accumulate_gradients(
     """
     total: Tensor | None = None
     for index, inputs in zip(range(count), micro_batches, strict=False):
-        waits = isinstance(model, DistributedDataParallel) and index < count - 1
-        with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
+        waits = index < count - 1
+        with model.no_sync() if waits and isinstance(model, DistributedDataParallel) else nullcontext():
             with autocast(config, inputs.latents_BFCHW.device):
                 loss = training_loss(
                     model,
