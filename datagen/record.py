@@ -14,7 +14,7 @@ from datagen import __version__
 from datagen.config import parse
 from datagen.errors import UserError
 from datagen.layout import Output
-from datagen.media import bundled_ffmpeg, ffmpeg_version
+from datagen.media import X264, bundled_ffmpeg, ffmpeg_version
 from datagen.publish import write_bytes
 from datagen.recipe import Recipe, recipe_hash
 
@@ -140,6 +140,7 @@ def _fingerprint(ffmpeg: str | None) -> dict[str, str]:
         "machine": platform.machine(),
         "cpu_features": features,
         "ffmpeg": ffmpeg_version(ffmpeg),
+        "x264": X264,
         "ffmpeg_sha256": hashlib.sha256(Path(ffmpeg or bundled_ffmpeg()).read_bytes()).hexdigest(),
     }
 

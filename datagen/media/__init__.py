@@ -5,11 +5,12 @@ that belong to one file are `datagen.errors.Refusal`s whose text is the same on 
 """
 
 from datagen.media.decode import VideoReader, decode_bytes
-from datagen.media.encode import encode, frame_rate
+from datagen.media.encode import X264, encode, frame_rate
 from datagen.media.ffmpeg import FfmpegError, bundled_ffmpeg, ffmpeg_version
 from datagen.media.probe import VideoInfo, probe
 
 __all__ = [
+    "X264",
     "FfmpegError",
     "VideoInfo",
     "VideoReader",
