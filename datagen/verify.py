@@ -18,7 +18,7 @@ from datagen.errors import UserError
 from datagen.layout import SHARD_NAME, UNIT_NAME
 from datagen.publish import save_table
 from datagen.schema import CLIPS, FAILURES, INDEX, Column, schema_of
-from datagen.shards.check import check_shard
+from datagen.shards.check import check_shard, check_tar
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
 
@@ -68,8 +68,7 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
         referenced |= unit_shards
         found.faults += _index_faults(name, rows, unit_shards, clip_ids)
         found.clips += len(rows)
-        for shard in sorted(filter(None, unit_shards)):
-            own = [row for row in rows if row["shard"] == shard]
+        for shard, own in _by_shard(rows):
             found.faults += check_shard(store, shard, own, deep=deep)
     units = {name.removesuffix(".parquet") for name in pieces}
     _stray_shards(shards - referenced, units, found)
@@ -78,6 +77,12 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
     if left := len(store.names("tmp")):
         found.notes.append(f"tmp/: {left} temporary files; a rerun clears them")
     return found
+
+
+def _by_shard(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Tars that rows point to, in order, each with its rows."""
+    for shard in sorted(filter(None, {row["shard"] for row in rows})):
+        yield shard, [row for row in rows if row["shard"] == shard]
 
 
 def _latents(store: Store, clip_ids: set[str], found: Findings) -> None:
@@ -91,9 +96,8 @@ def _latents(store: Store, clip_ids: set[str], found: Findings) -> None:
             found.faults.append(str(error))
             continue
         made |= {row["clip_id"] for row in rows}
-        for shard in sorted({row["shard"] for row in rows if row["shard"] is not None}):
-            own = [row for row in rows if row["shard"] == shard]
-            found.faults += check_shard(store, shard, own, folder="precomputed")
+        for shard, own in _by_shard(rows):
+            found.faults += check_tar(store, "precomputed", shard, own)
     if names and (missing := len(clip_ids - made)):
         found.notes.append(f"precomputed/: {missing} clips have no latents; `precompute` goes on")
 

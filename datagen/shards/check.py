@@ -33,17 +33,33 @@ FACE_SHAPES: dict[str, tuple[int, ...]] = {
 }
 
 
-def check_shard(
-    store: Store, shard: str, rows: list[Row], *, deep: bool = False, folder: str = "shards"
-) -> Iterator[str]:
+ContentFaults = Callable[[bytes, Row, str], Iterator[str]]
+"""Faults of a member that its hash does not show: of its bytes, its clip's row, and its name."""
+
+
+def check_shard(store: Store, shard: str, rows: list[Row], *, deep: bool) -> Iterator[str]:
     """Faults of a shard and of the rows that point to it, each one line.
 
     Args:
         store: the data set.
-        shard: file name in the folder.
+        shard: file name under `shards/`.
         rows: all index rows of the unit.
         deep: decode every frame of every stream.
-        folder: `shards`, or `precomputed`, whose members are compared with their hashes alone.
+    """
+    return check_tar(store, "shards", shard, rows, partial(_content, deep=deep))
+
+
+def check_tar(
+    store: Store, folder: str, shard: str, rows: list[Row], content_faults: ContentFaults | None = None
+) -> Iterator[str]:
+    """Faults of a tar named by its hash and of the rows whose members it holds, each one line.
+
+    Args:
+        store: the data set.
+        folder: where the tar lies.
+        shard: its file name.
+        rows: all rows that point to it.
+        content_faults: looks at the members that are as their rows say.
     """
     match = SHARD_NAME.fullmatch(shard)
     if match is None:
@@ -54,8 +70,7 @@ def check_shard(
         with store.filesystem.open_input_file(store.path(folder, shard)) as file:
             hashed = _Hashed(file)
             seen: set[str] = set()
-            content = None if folder == "precomputed" else partial(_content, deep=deep)
-            yield from _members(hashed, f"{folder}/{shard}", expected, seen, content)
+            yield from _members(hashed, f"{folder}/{shard}", expected, seen, content_faults)
             hashed.drain()
     except FileNotFoundError:
         yield f"{folder}/{shard}: missing, but the index has {len(rows)} clips in it"
@@ -94,7 +109,7 @@ def _members(
     shard: str,
     expected: dict[str, tuple[Row, Row]],
     seen: set[str],
-    content_faults: Callable[[bytes, Row, str], Iterator[str]] | None,
+    content_faults: ContentFaults | None,
 ) -> Iterator[str]:
     try:
         with tarfile.open(fileobj=file, mode="r|") as tar:

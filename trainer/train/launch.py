@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from datagen.errors import UserError
-from datagen.runners.cluster import connected
 from trainer.train.checkpoint import refuse_unless_resumed
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
@@ -46,6 +45,8 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
+
+    from datagen.runners.cluster import connected  # imports Ray, which training in this process does without
 
     job = _absolute(job)
     refuse_unless_resumed(job.output, job.resume)
@@ -87,7 +88,6 @@ def _worker(settings: dict[str, Any]) -> None:
         with _console(job).open("a", encoding="utf-8", buffering=1) as console:
             train(job, World.current(get_device()), lambda text: print(text, file=console))
     except UserError as error:
-        _refusal(job).parent.mkdir(parents=True, exist_ok=True)
         _refusal(job).write_text(str(error), encoding="utf-8")
         raise
 
@@ -108,9 +108,10 @@ def _in_touch(job: Job) -> Iterator[None]:
             if request and not stop.exists():
                 stop.touch()
             if _console(job).exists():
-                text = _console(job).read_text(encoding="utf-8")
-                print(text[position:], end="", flush=True)
-                position = len(text)
+                with _console(job).open(encoding="utf-8") as console:
+                    console.seek(position)
+                    print(console.read(), end="", flush=True)
+                    position = console.tell()
 
     watcher = threading.Thread(target=watch, daemon=True, name="in touch with workers")
     with request.on_signals():

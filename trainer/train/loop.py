@@ -74,7 +74,8 @@ def stop_file(run: Path) -> Path:
 class _Run:
     def __init__(self, job: Job, world: World, parts: Parts, report: Reporter, stop: StopRequest) -> None:
         self.job, self.world, self.parts, self.report, self.stop = job, world, parts, report, stop
-        self.config, self.learner = job.config.shared(world.size), parts.learner
+        self.config, self.learner = job.config, parts.learner
+        self.accumulate = job.config.accumulate(world.size)
         self.position = parts.loader.position
         self.saved = self.learner.step if checkpoint.folder_of(job.output, self.learner.step).exists() else -1
 
@@ -122,10 +123,9 @@ class _Run:
     def _feed(self) -> Iterator[tuple[Batch, Draws]]:
         """Batches with their random numbers, on from the learner's step."""
         architecture, step = self.learner.architecture, self.learner.step
-        accumulate = self.config.accumulate(self.world.size)
         for index, batch in enumerate(self.parts.loader):
             channels = architecture.model.latent_channels
-            number = step + index // accumulate
+            number = step + index // self.accumulate
             draws = draws_of(batch, architecture.diffusion, channels, seed=self.config.seed, step=number)
             if self.world.device.type == "cuda":
                 draws = draws.map(lambda tensor: tensor.pin_memory())
@@ -142,9 +142,8 @@ class _Run:
                 taken[:] = [prepare(batch, draws, self.parts.frozen, self.world.device)]
                 yield taken[0]
 
-        accumulate = self.config.accumulate(self.world.size)
         loss = accumulate_gradients(
-            self.learner.forward, schedule, prepared(), accumulate, self.config, table
+            self.learner.forward, schedule, prepared(), self.accumulate, self.config, table
         ).item()
         norm = self.learner.clip().item()
         broken = not (math.isfinite(loss) and math.isfinite(norm))
@@ -187,7 +186,7 @@ class _Run:
                 data=self.parts.loader.state_dict() | {"position": self.position},
                 recipes=list(self.parts.loader.data.recipes),
                 ranks=world.size,
-                config=self.job.config.model_dump(mode="json"),
+                config=self.config.model_dump(mode="json"),
             )
             architecture: MegActorConfig = learner.architecture
             weights = checkpoint.Weights(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +47,11 @@ def test_two_ray_workers_train_as_one_process_does(job: MakeJob) -> None:
     with pytest.raises(UserError, match="cannot be continued"):
         changed = shared.config.model_copy(update={"seed": 1, "steps": 3})
         train_on_ray(replace(shared, config=changed, resume=True), 2, None)
+
+
+def test_training_in_this_process_imports_no_ray() -> None:
+    program = "import sys, trainer.cli, trainer.train.launch; sys.exit('ray' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=True)
 
 
 def test_a_killed_worker_costs_only_the_steps_since_the_checkpoint(job: MakeJob) -> None:
