@@ -36,6 +36,10 @@ REASONS: dict[str, str] = {
     "out_of_memory": "the clip does not fit into memory",
     "internal": "an unexpected error; please report it",
     "withdrawn": "consent was withdrawn",
+    "changed": "the source is not the file that was curated",
+    "timeout": "working on it took longer than the recipe's limit",
+    "too_large": "a picture or archive member is larger than what can be worked on",
+    "split_conflict": "the clip belongs with training and with validation or test clips of earlier waves",
 }
 
 
@@ -59,11 +63,15 @@ class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that bec
         reason: a key of `REASONS`.
         message: one line with the numbers; the same on every machine (no paths, times or addresses).
         hint: what the user can do, or empty.
+        measure, value, limit: what was measured, the number and what it had to reach, where a number decided.
     """
 
     reason: str
     message: str
     hint: str = ""
+    measure: str | None = None
+    value: float | None = None
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:
@@ -73,5 +81,5 @@ class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that bec
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
 
-    def __reduce__(self) -> tuple[type[Refusal], tuple[str, str, str]]:
-        return Refusal, (self.reason, self.message, self.hint)
+    def __reduce__(self) -> tuple[type[Refusal], tuple[object, ...]]:
+        return Refusal, (self.reason, self.message, self.hint, self.measure, self.value, self.limit)

@@ -20,6 +20,9 @@ class Plan(Frozen):
 
     sources_per_part: int = Field(4, ge=1, le=100_000, description="source videos curated as one task")
     clips_per_unit: int = Field(8, ge=1, le=10_000, description="clips that make one shard")
+    sources_per_wave: int = Field(
+        20_000, ge=1, le=200_000, description="source videos whose groups, splits and donors are frozen together"
+    )
 
 
 class Curate(Frozen):
@@ -114,6 +117,12 @@ class Donors(Frozen):
     )
     max_pool: int = Field(512, ge=1, description="donors kept in one pool")
     drawn: bool = Field(False, description="accept drawn, painted or sculpted portraits")
+    unknown_identity: bool = Field(
+        False, description="give donors also to clips whose identity could not be measured"
+    )
+    tries: int = Field(
+        3, ge=1, le=100, description="donors tried in turn where the swap refuses one for its pose"
+    )
 
 
 class Stylise(Frozen):
@@ -170,10 +179,23 @@ class Encode(Frozen):
 
 
 class Split(Frozen):
-    """Share of subjects (sources where no subject is known) in each split."""
+    """Share of people and footage in each split; what belongs together is never divided."""
 
     val: float = Field(0.05, ge=0, lt=1, description="share of validation clips")
     test: float = Field(0.05, ge=0, lt=1, description="share of test clips")
+    same_person: float = Field(
+        0.45, ge=0, description="identity distance below which two clips show one person"
+    )
+    same_frame: int = Field(
+        6, ge=0, le=32, description="bits of 64 in which the hashes of one frame may differ between copies"
+    )
+
+
+class Limits(Frozen):
+    """How long a task may take before its process is ended and the task counts as hanging."""
+
+    task_s: float = Field(600.0, gt=0, description="seconds every task may take")
+    frame_s: float = Field(5.0, ge=0, description="further seconds for each frame of the task")
 
 
 class Recipe(Frozen):
@@ -190,6 +212,7 @@ class Recipe(Frozen):
     mask: Mask = Mask()
     encode: Encode = Encode()
     split: Split = Split()
+    limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Recipe:

@@ -1,7 +1,8 @@
 """Type and meaning of every column, in one place; `docs/format.md` is generated from here.
 
-Four tables: `plan/` (source videos in parts), `clips/` (the clip table, one piece per part), `index/` (one piece
-per unit) and `failures/` (one file per part or unit). Lengths are in frames or seconds, boxes in pixels.
+Tables: `plan/` (source videos in parts), `clips/` (the clip table, one piece per part), `plan/waves/` (what a wave
+froze of each clip), `plan/donors/` (its donor pool), `index/` (one piece per unit) and `failures/` (one file per part
+or unit). Lengths are in frames or seconds, boxes in pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ S, I16, I32, I64 = pa.string(), pa.int16(), pa.int32(), pa.int64()
 F32, F64, B = pa.float32(), pa.float64(), pa.bool_()
 
 CROP = pa.struct([("x", I32), ("y", I32), ("size", I32)])
+PADDING = pa.struct([("left", I32), ("top", I32), ("right", I32), ("bottom", I32)])
 MEMBER = pa.struct([("name", S), ("offset", I64), ("size", I64), ("sha256", S)])
 MODEL = pa.struct([("name", S), ("version", S), ("sha256", S), ("licence", S)])
 AUGMENTATION = pa.struct([("stream", S), ("scale", F32), ("aspect", F32)])
@@ -35,20 +37,28 @@ def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
 
 PLAN = (
     Column("part", S, "part the source belongs to, `p00000` ..."),
-    Column("source", S, "path relative to the manifest's root, plus `::member` inside an archive"),
+    Column(
+        "source",
+        S,
+        "path relative to its root, plus `::member` inside an archive; `<root>//` in front for all roots of an "
+        "output but its first",
+    ),
     Column("source_key", S, "source plus person and time range where annotations give them; names the clips"),
     Column("name", S, "unique readable stem of its clip ids"),
-    Column("path", pa.binary(), "file system path of the file or archive it is read from"),
+    Column("root", S, "name of the root it lies under; `plan/roots.json` says where that is now"),
+    Column("path", pa.binary(), "path of the file or archive below the root, as the file system spells it"),
     Column("member", S, "name inside the archive, empty for plain files"),
     Column("size", I64, "bytes of the file or member"),
     Column("etag", S, "modification time in ns or the store's etag: tells that a source changed"),
     Column("dataset", S, "name of the manifest, or `input`"),
     Column("subject", S, "person id when known"),
+    Column("group", S, "what must stay in one split, such as the video that clips were cut from, when known"),
     Column("start_s", F64, "annotated start in seconds, null for the whole source"),
     Column("end_s", F64, "annotated end in seconds, null for the whole source"),
-    Column("split", S, "train, val or test, shared by all sources and subjects that belong together"),
     Column("licence", S, "licence the manifest states"),
     Column("consent", S, "consent terms the manifest states"),
+    Column("sharing", S, "whether derived clips may be passed on: allowed, same-licence, forbidden, unstated"),
+    Column("credit", S, "whom to name, where the licence asks for it"),
 )
 
 SOURCE = (
@@ -57,11 +67,19 @@ SOURCE = (
     Column("source_sha256", S, "sha256 of the source's bytes"),
     Column("dataset", S, "name of the manifest, or `input`"),
     Column("subject", S, "person id when known"),
+    Column("group", S, "what must stay in one split, such as the video that clips were cut from, when known"),
     Column("start_s", F64, "start of the clip in the source, seconds"),
     Column("end_s", F64, "end of the clip in the source, seconds"),
-    Column("split", S, "train, val or test; never shared by two clips of one source or subject"),
     Column("licence", S, "licence of the footage"),
     Column("consent", S, "consent terms of the footage"),
+    Column("sharing", S, "whether derived clips may be passed on: allowed, same-licence, forbidden, unstated"),
+    Column("credit", S, "whom to name, where the licence asks for it"),
+)
+
+GROUPS = (
+    Column("person", S, "same for all clips that show one person, by subject or by identity embedding"),
+    Column("duplicate_of", S, "source key of the earlier source that shows the same footage, null where none"),
+    Column("split", S, "train, val or test; clips that belong together, and their donors, share it"),
 )
 
 CLIP = (
@@ -70,13 +88,17 @@ CLIP = (
     Column("size", I32, "side of the square in pixels"),
     Column("upscale", F32, "enlargement from source pixels to the clip, 1 where none"),
     Column("has_audio", B, "the source has sound (clips never do)"),
+    Column("source_width", I32, "width of the displayed source picture in pixels"),
+    Column("source_height", I32, "height of the displayed source picture in pixels"),
+    Column("source_fps", F64, "average frames per second of the source"),
     Column("crop", CROP, "square in displayed source pixels; what lies outside the picture is black"),
+    Column("padding", PADDING, "black source pixels on each side of the crop, where it leaves the picture"),
     Column(
         "face_boxes", pa.list_(pa.list_(I16, 4)), "per frame: brow-to-chin box x0, y0, x1, y1 in the clip"
     ),
     Column("face_area", F32, "squared face box over crop, median"),
     Column("face_area_min", F32, "squared face box over crop, smallest frame"),
-    Column("luma", F32, "mean luma, 0-255"),
+    Column("luma", F32, "mean luma of the clip inside the picture, 0-255"),
     Column("sharpness", F32, "Laplacian variance of the face at 128 px, median"),
     Column("yaw_range", F32, "largest minus smallest yaw, degrees"),
     Column("yaw_median", F32, "median absolute yaw, degrees"),
@@ -92,7 +114,47 @@ CLIPS = (
     Column("source_frames", pa.list_(I32), "index in the source of every frame of the clip"),
     Column("embedding", pa.list_(F32), "identity embedding of the best frame"),
     Column("donor_score", F32, "how well the best frame serves as a donor, null where it does not"),
-    Column("donor_image", pa.binary(), "best frame as PNG, only for clips that may serve as donors"),
+    Column("donor_frame", I32, "index in the source of the best frame"),
+    Column(
+        "frame_hashes",
+        pa.list_(pa.uint64()),
+        "perceptual hashes of whole source frames, two a second of the clip; flat frames have none",
+    ),
+)
+
+WAVE = (
+    Column("piece", S, "piece of the clip table: the part, `-r1` where it was curated again"),
+    Column("unit", S, "unit that makes the clip first"),
+    Column("clip_id", S, "name of the clip"),
+    Column("source", S, "source video"),
+    Column("source_key", S, "source plus person and time range"),
+    Column("subject", S, "person id when known"),
+    *GROUPS,
+    Column("component", S, "same for all clips that must share a split"),
+    Column("rank", I32, "number of the clip in its wave: whose turn it is to lend a face"),
+    Column("embedding", pa.list_(F32), "identity embedding, which later waves are compared with"),
+    Column("frame_hashes", pa.list_(pa.uint64()), "perceptual hashes, which later waves are compared with"),
+)
+
+DONORS = (
+    Column("name", S, "name of the donor, unique in its pool"),
+    Column("origin", S, "`set`, `donors` (the folder given) or `bundled`"),
+    Column("licence", S, "licence of the portrait"),
+    Column("source", S, "source video it was cut from, for donors of the set"),
+    Column("subject", S, "person id when known"),
+    Column("person", S, "person of the set it shows, where it shows one"),
+    Column("split", S, "split whose clips it may lend its face to"),
+    Column("sha256", S, "sha256 of the portrait's file; for donors of the set, of the stored portrait"),
+    Column("score", F32, "how good a portrait it is, 0 to 1"),
+    Column("embedding", pa.list_(F32), "identity embedding"),
+    Column("landmarks", pa.list_(F32), "468 x 3 landmarks in the pixels of the stored crop"),
+    Column("colour", B, "false for black-and-white portraits"),
+    Column("image", pa.binary(), "PNG of the crop that lends the face, null where it was refused"),
+    Column("reason", S, "why it was refused, null where it was not"),
+    Column("message", S, "one line with the numbers"),
+    Column("measure", S, "what was measured, where a number decided"),
+    Column("value", F64, "the number"),
+    Column("limit", F64, "what it had to reach"),
 )
 
 STREAM_QUALITY = tuple(
@@ -117,6 +179,7 @@ INDEX = (
     Column("shard", S, "file under `shards/`"),
     Column("members", pa.list_(MEMBER), "files of the clip in the shard: name, byte offset, size, sha256"),
     *SOURCE,
+    *GROUPS,
     *CLIP,
     Column("donor", S, "name of the donor, null where nothing was swapped"),
     Column("donor_sha256", S, "sha256 of the donor's image"),
@@ -155,7 +218,17 @@ FAILURES = (
     Column("reason", S, "fixed word, see the list of reasons"),
     Column("message", S, "one line with the numbers"),
     Column("hint", S, "what can be done"),
+    Column("measure", S, "what was measured, where a number decided"),
+    Column("value", F64, "the number"),
+    Column("limit", F64, "what it had to reach"),
     Column("attempt", I32, "1 for the first try"),
 )
 
-TABLES: dict[str, tuple[Column, ...]] = {"plan": PLAN, "clips": CLIPS, "index": INDEX, "failures": FAILURES}
+TABLES: dict[str, tuple[Column, ...]] = {
+    "plan": PLAN,
+    "clips": CLIPS,
+    "waves": WAVE,
+    "donors": DONORS,
+    "index": INDEX,
+    "failures": FAILURES,
+}
