@@ -18,16 +18,19 @@ from datagen.options import (
     InputOption,
     LimitOption,
     ManifestArgument,
+    MaxFailedOption,
     OutArgument,
     OutputOption,
     RecipeOption,
     RootOption,
+    RootsOption,
     Runner,
     RunnerOption,
     SetOption,
     StylesOption,
     TermsOption,
     WorkersOption,
+    end,
     say,
 )
 from trainer.cli import register
@@ -64,6 +67,7 @@ def run(
     limit: LimitOption = None,
     root: RootOption = None,
     accept_terms: TermsOption = None,
+    max_failed: MaxFailedOption = 0.5,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, touch nothing.")
     ] = False,
@@ -77,15 +81,16 @@ def run(
     out = Output(output)
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            footage = stages.find_footage(manifest, inputs or [], root, accept_terms or [], Path(folder))
+            footage = stages.find_footage(
+                manifest, inputs or [], root, accept_terms or [], Path(folder), output, say
+            )
             given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
             typer.echo(preview(out, footage, given, limit))
         return
     engine = stages.Engine(runner.value, address, workers)
     given, _ = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
-    curated = stages.curate(out, given, engine, limit)
-    made = stages.synthesise(out, given, engine)
-    typer.echo(finish(out, given, curated, made))
+    curated, made = stages.run(out, given, engine, limit)
+    end(finish(out, given, curated, made, max_failed))
 
 
 @app.command(
@@ -123,6 +128,7 @@ def curate(
     address: AddressOption = None,
     workers: WorkersOption = None,
     limit: LimitOption = None,
+    roots: RootsOption = None,
 ) -> None:
     """Find, measure and choose the clips of a planned output; look at OUT/clips before going on."""
     from datagen import run as stages
@@ -130,8 +136,9 @@ def curate(
     from datagen.summary import describe_curation
 
     output = Output(out)
-    given = stages.resume(output, recipe, assignments or [], donors, styles, say)
-    stages.curate(output, given, stages.Engine(runner.value, address, workers), limit)
+    given = stages.resume(output, recipe, assignments or [], donors, styles, roots or [], say)
+    waves = stages.cut(output, given, limit)
+    stages.curate(output, given, stages.Engine(runner.value, address, workers), waves, limit)
     typer.echo(describe_curation(output))
     say(f"next: megactor-datagen synthesise {out}")
 
@@ -146,6 +153,8 @@ def synthesise(
     runner: RunnerOption = Runner.ray,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    roots: RootsOption = None,
+    max_failed: MaxFailedOption = 0.5,
 ) -> None:
     """Swap, stylise, augment, mask and pack the curated clips into shards."""
     from datagen import run as stages
@@ -153,9 +162,9 @@ def synthesise(
     from datagen.summary import finish
 
     output = Output(out)
-    given = stages.resume(output, recipe, assignments or [], donors, styles, say)
+    given = stages.resume(output, recipe, assignments or [], donors, styles, roots or [], say)
     made = stages.synthesise(output, given, stages.Engine(runner.value, address, workers))
-    typer.echo(finish(output, given, None, made))
+    end(finish(output, given, [], [made], max_failed))
 
 
 def _plan(
@@ -171,9 +180,11 @@ def _plan(
 ) -> tuple[Any, Any]:
     from datagen import run as stages
 
-    footage = stages.find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
+    footage = stages.find_footage(
+        manifest, inputs or [], root, terms or [], out.root / "media", out.root, say
+    )
     given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
-    if any(source.name == "input" for source, _ in footage.roots):
+    if any(source.name == "input" for source, _, _ in footage.listed):
         say("warning: --input footage states no licence or consent; every row will say `unstated`")
     return given, stages.plan(out, footage, given, say)
 

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from datagen.errors import UserError
-from datagen.options import AddressOption, OutArgument, Runner, RunnerOption, WorkersOption, say
+from datagen.options import (
+    AddressOption,
+    MaxFailedOption,
+    OutArgument,
+    RootsOption,
+    Runner,
+    RunnerOption,
+    WorkersOption,
+    end,
+    say,
+)
 
 commands = typer.Typer()
 
@@ -62,11 +72,29 @@ def inspect(
 def verify(
     out: OutArgument,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every frame too.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make lost and damaged shards and tables again, then check again.")
+    ] = False,
+    runner: RunnerOption = Runner.ray,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Check hashes, rows against members and frame counts; exit 1 and a list on any fault."""
     from datagen.verify import verify as check
 
     found = check(out, deep=deep)
+    if repair and (found.damaged_units or found.damaged_pieces):
+        from datagen import run as stages
+        from datagen.layout import Output
+        from datagen.repair import repair as mend
+
+        for line in found.faults:
+            typer.echo(f"fault: {line}")
+        output = Output(out)
+        given = stages.resume(output, None, [], None, None, [], say)
+        for line in mend(output, given, stages.Engine(runner.value, address, workers), found):
+            typer.echo(line)
+        found = check(out, deep=deep)
     for line in found.notes:
         say(f"note: {line}")
     for line in found.faults:
@@ -117,22 +145,28 @@ def retry(
     runner: RunnerOption = Runner.ray,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    roots: RootsOption = None,
+    max_failed: MaxFailedOption = 0.5,
 ) -> None:
-    """Try failed sources and clips again, as new parts and units; what is published stays as it is."""
+    """Try failed sources and clips again, as new parts and units; what is published stays as it is.
+
+    Failures that depend on the footage alone (too small, no face ...) are left out unless named.
+    """
     from datagen import run as stages
     from datagen.layout import Output
-    from datagen.retry import plan_retry
+    from datagen.retry import plan_retry, plan_worn
     from datagen.summary import finish
 
     output = Output(out)
-    given = stages.resume(output, None, [], None, None, say)
+    given = stages.resume(output, None, [], None, None, roots or [], say)
+    plan_worn(output)
     asked = plan_retry(output, reason or [])
     engine = stages.Engine(runner.value, address, workers)
-    say(
-        f"trying {sum(map(len, asked.parts.values()))} sources and {sum(map(len, asked.units.values()))} clips again"
-    )
-    curated = stages.curate(output, given, engine, limit=None, retries_only=True)
-    typer.echo(finish(output, given, curated, stages.synthesise(output, given, engine)))
+    sources = sum(len(keys) for retry in asked for keys in retry.parts.values())
+    clips = sum(len(ids) for retry in asked for ids in retry.units.values())
+    say(f"trying {sources} sources and {clips} clips again")
+    curated = stages.curate(output, given, engine, [])
+    end(finish(output, given, [curated], [stages.synthesise(output, given, engine)], max_failed))
 
 
 @commands.command(epilog="Example:  megactor-datagen remove out/set --subject id10042")
@@ -142,16 +176,21 @@ def remove(
         str | None, typer.Option("--source", help="Source video, as `inspect` names it.")
     ] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="Person id.")] = None,
+    donor: Annotated[
+        str | None, typer.Option("--donor", help="Portrait that lent its face, as `inspect` names it.")
+    ] = None,
 ) -> None:
-    """Withdraw footage (consent revoked): hidden from every reader at once."""
+    """Withdraw a person (consent revoked): hidden from every reader at once, their face lent to nobody."""
     from datagen.layout import Output
     from datagen.run import require_plan
+    from datagen.summary import refresh
     from datagen.withdraw import remove as withdraw
 
-    if (source is None) == (subject is None):
-        raise UserError("give either --source or --subject", code=2)
+    if sum(name is not None for name in (source, subject, donor)) != 1:
+        raise UserError("give one of --source, --subject and --donor", code=2)
     require_plan(Output(out))
-    typer.echo(withdraw(Output(out), source=source, subject=subject))
+    typer.echo(withdraw(Output(out), source=source, subject=subject, donor=donor))
+    refresh(Output(out))
 
 
 @commands.command(epilog="Example:  megactor-datagen compact out/set --purge")
@@ -162,7 +201,10 @@ def compact(
     """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
     from datagen.layout import Output
     from datagen.run import require_plan
+    from datagen.summary import refresh
     from datagen.withdraw import compact as merge
 
     require_plan(Output(out))
     typer.echo(merge(Output(out), purge=purge))
+    if purge:
+        refresh(Output(out))

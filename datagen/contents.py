@@ -8,7 +8,7 @@ from pathlib import Path
 from datagen.demo import portraits
 from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
-from datagen.pool import image_files
+from datagen.pictures import image_files
 from datagen.recipe import Recipe
 from datagen.sources import file_sha256
 from datagen.styles import load_styles
@@ -30,11 +30,13 @@ def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> 
     for model in models:
         found[f"model {model.name}"] = model.sha256
     if donors is not None:
-        for path in image_files(donors):
-            found[f"donor {path.relative_to(donors).as_posix()}"] = file_sha256(path)
+        for path in image_files(donors):  # named by hash: a name would stay when the person is withdrawn
+            sha256 = file_sha256(path)
+            found[f"donor {sha256[:16]}"] = sha256
     elif swapper is not None and recipe.donors.bundled:
         for portrait in portraits():
-            found[f"donor {portrait.name}"] = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+            sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+            found[f"donor {sha256[:16]}"] = sha256
     for style in load_styles(styles, recipe):
         found[f"style {style.name}"] = style.sha256
     if recipe.encode.ffmpeg is not None:

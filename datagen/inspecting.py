@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,20 +77,26 @@ def sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
     save_sheet(dataset, clip_ids, path)
 
 
-def read_failures(out: str | Path | Store) -> pa.Table:
+def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table:
     """Failure rows that still stand: a later attempt, successful or not, supersedes the earlier ones.
 
     Rows about one left-out stream of a clip in the index are kept; withdrawn sources are left out.
+
+    Args:
+        out: the data set.
+        lenient: pass over files that cannot be read, which `verify` reports.
     """
     store = out if isinstance(out, Store) else Store.open(out)
     schema = schema_of(FAILURES)
-    names = [name for name in store.names("failures") if name.endswith(".parquet")]
-    rows = [row for name in names for row in store.table("failures", name, schema.names).to_pylist()]
+    rows = []
+    for name in store.names("failures"):
+        with suppress(UserError) if lenient else nullcontext():
+            rows += store.table("failures", name, schema.names).to_pylist()
     withdrawn = read_withdrawn(store)
     latest: dict[tuple[Any, ...], int] = {}
     for row in rows:
         latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
-    made, mended = _retried(store, "index", "clip_id"), _retried(store, "clips", "source")
+    made, mended = _retried(store, "index", "clip_id", lenient), _retried(store, "clips", "source", lenient)
     kept = [
         row
         for row in rows
@@ -112,12 +119,13 @@ def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["source"], row["clip_id"], row["stream"]
 
 
-def _retried(store: Store, folder: str, column: str) -> set[str]:
+def _retried(store: Store, folder: str, column: str, lenient: bool) -> set[str]:
     """What retries (`-r1` ...) brought in after all: clips into the index, or sources into the clip table."""
     made: set[str] = set()
     for name in store.names(folder):
         if "-r" in name:
-            made |= set(store.table(folder, name, [column])[column].to_pylist())
+            with suppress(UserError) if lenient else nullcontext():
+                made |= set(store.table(folder, name, [column])[column].to_pylist())
     return made
 
 

@@ -37,9 +37,24 @@ class Output:
         return self.root / "plan"
 
     @property
+    def waves(self) -> Path:
+        """What belongs to each wave, and what was frozen of its clips."""
+        return self.plan / "waves"
+
+    @property
     def donors(self) -> Path:
-        """Frozen donor pools, named by the first and last part they serve."""
+        """Frozen donor pools, one per wave."""
         return self.plan / "donors"
+
+    @property
+    def portraits(self) -> Path:
+        """Portraits cut for a pool that is not frozen yet."""
+        return self.donors / "portraits"
+
+    @property
+    def roots_json(self) -> Path:
+        """Where the roots of the sources lie now; may differ between runs."""
+        return self.plan / "roots.json"
 
     @property
     def retries(self) -> Path:
@@ -73,7 +88,7 @@ class Output:
 
     @property
     def compacted(self) -> Path:
-        """Merged index, written by `compact` to open large sets fast; never needed."""
+        """Merged index pieces, one file per finished wave, to open large sets fast; never needed."""
         return self.root / "compacted"
 
     @property
@@ -109,7 +124,9 @@ class Output:
         """
         folders = (
             self.plan,
+            self.waves,
             self.donors,
+            self.portraits,
             self.retries,
             self.clips,
             self.shards,

@@ -78,6 +78,30 @@ TermsOption = Annotated[
 ]
 
 
+RootsOption = Annotated[
+    list[str] | None,
+    typer.Option("--root", metavar="[NAME=]FOLDER", help="Where the footage lies now, if it has moved."),
+]
+MaxFailedOption = Annotated[
+    float,
+    typer.Option(
+        "--max-failed", min=0, max=1, help="Share of failed sources beyond which the exit code is 3."
+    ),
+]
+
+
+def end(summary: tuple[str, int]) -> None:
+    """Print the summary of a run and exit with its code.
+
+    Raises:
+        typer.Exit: the code is not 0.
+    """
+    text, code = summary
+    typer.echo(text)
+    if code:
+        raise typer.Exit(code)
+
+
 def say(text: str) -> None:
     """A line for the person at the terminal, beside a command's own output."""
     typer.echo(text, err=True)

@@ -10,9 +10,9 @@ from datagen.layout import Output, names
 from datagen.media import probe
 from datagen.plan import preview_plan
 from datagen.record import Inputs
+from datagen.roots import Roots, absolute
 from datagen.run import Footage
 from datagen.seeding import rng
-from datagen.tasks import plan_parts
 
 LOOKS = 40  # sources probed; the rest is judged by their size
 # Measured with the embedded backends on one CPU core at 512 px; see docs/benchmarks.md.
@@ -23,19 +23,20 @@ KEPT = 0.8  # share of frames that end in clips, on talking-head footage
 
 def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None) -> str:
     """Text: sources, frames, hours and bytes a run would need."""
-    planned = preview_plan(out, footage.sources(), inputs.recipe)
+    found, roots, _ = footage.place(out)
+    planned = preview_plan(out, found, inputs.recipe)
     done = names(out.clips)
     rows = [row for row in planned.table.to_pylist() if row["part"] not in done]
     if limit is not None:
         rows = rows[:limit]
-    frames, looked, unreadable = _frames(rows)
+    frames, looked, unreadable = _frames(rows, roots)
     kept = frames * KEPT
     hours = (frames * CURATE_S + kept * SYNTHESISE_S) / 3600
     units = kept / inputs.recipe.curate.max_frames / inputs.recipe.plan.clips_per_unit
     lines = [
         f"dry run of {out.root}: nothing was written",
         f"  sources     {len(rows)} to do, {planned.table.num_rows - len(rows)} done or beyond --limit",
-        f"  parts       {len(plan_parts(planned.table))}",
+        f"  parts       {len(set(planned.table["part"].to_pylist()))}",
         f"  frames      about {frames:,.0f} (from {looked} sources probed, {unreadable} of them unreadable)",
         f"  clips       at least about {kept / inputs.recipe.curate.max_frames:,.0f}, in {max(units, 1):,.0f} shards",
         f"  CPU-hours   about {hours:,.2f} on one core; 0.00 GPU-hours: the recipe's backends run on the CPU",
@@ -45,7 +46,7 @@ def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None) ->
     return "\n".join(lines)
 
 
-def _frames(rows: list[dict[str, Any]]) -> tuple[float, int, int]:
+def _frames(rows: list[dict[str, Any]], roots: Roots) -> tuple[float, int, int]:
     """Frames of all rows judged by those probed, how many were probed, and how many of them cannot be read."""
     picked = [row for row in rows if not row["member"]]
     if len(picked) > LOOKS:
@@ -55,7 +56,7 @@ def _frames(rows: list[dict[str, Any]]) -> tuple[float, int, int]:
     frames = size = unreadable = 0
     for row in picked:
         try:
-            frames += probe(os.fsdecode(row["path"])).frames
+            frames += probe(os.fsdecode(absolute(roots, row["root"], row["path"]))).frames
             size += row["size"]
         except Refusal:
             unreadable += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,11 @@ import pyarrow.parquet as pq
 from datagen.errors import UserError
 from datagen.layout import temporary
 from datagen.schema import TABLES, schema_of
+
+CHECKED = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+"""How `pyarrow.dataset` reads the tables: with the checksum of each page, so that a flipped bit is an error."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -77,11 +82,24 @@ def write_bytes(data: bytes, final: Path, tmp: Path) -> bool:
         return publish(path, final)
 
 
-def write_table(table: pa.Table, final: Path, tmp: Path) -> bool:
+Put = Callable[[Path, Path], bool]
+"""Gives a finished temporary file its final name: `publish` or `exchange`."""
+
+
+def exchange(tmp: Path, final: Path) -> bool:
+    """Put the finished file `tmp` in the place of `final`, if there is one, whole or not at all."""
+    with disk_errors(final.parent):
+        _sync(tmp)
+        os.replace(tmp, final)
+        _sync(final.parent)
+    return True
+
+
+def write_table(table: pa.Table, final: Path, tmp: Path, put: Put = publish) -> bool:
     """Publish `table` as a Parquet file whose bytes depend on its rows and schema alone; see `publish`."""
     with scratch(tmp, final.name) as path:
         save_table(table, path)
-        return publish(path, final)
+        return put(path, final)
 
 
 def save_table(table: pa.Table, file: Path | pa.NativeFile) -> None:
@@ -94,6 +112,31 @@ def save_table(table: pa.Table, file: Path | pa.NativeFile) -> None:
         version="2.6",
         write_page_checksum=True,
     )
+
+
+def read_table(
+    path: Path, columns: list[str] | None = None, *, schema: pa.Schema | None = None
+) -> pa.Table:
+    """A Parquet file of an output, its page checksums checked.
+
+    Args:
+        path: the file.
+        columns: those to read, default all.
+        schema: what it must hold, in any order; its columns are returned in this order.
+
+    Raises:
+        UserError: the file is missing, damaged or has other columns.
+    """
+    wanted = columns if columns is not None or schema is None else schema.names
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(wanted, use_threads=False)
+        if wanted is not None and (lacking := [name for name in wanted if name not in table.column_names]):
+            raise UserError(f"{path} has no column {lacking[0]!r}; it was written by another version")
+        return table if schema is None or columns is not None else table.select(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read: {reason}; `verify` lists all faults") from error
 
 
 def read_tables(
@@ -112,7 +155,7 @@ def read_tables(
         empty = schema.empty_table()
         return empty if columns is None else empty.select(columns)
     try:
-        return ds.dataset(files, schema=schema, format="parquet").to_table(columns=columns)
+        return ds.dataset(files, schema=schema, format=CHECKED).to_table(columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"cannot read the tables of {folder}: {error}; `verify` tells which file") from error
 

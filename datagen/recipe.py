@@ -225,6 +225,12 @@ class Recipe(Frozen):
             raise ValueError("split.val + split.test must leave something to train on; lower them")
         return self
 
+    @property
+    def needs_portraits(self) -> bool:
+        """Whether anything is made with portraits: swaps, or styles taken from them."""
+        takes_style = self.stylise.portraits and any(name != "filter" for name in self.stylise.backends)
+        return self.swap.backend != "off" or takes_style
+
     def canonical(self) -> str:
         """JSON with sorted keys and no spaces: the text whose hash names the recipe."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

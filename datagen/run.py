@@ -1,4 +1,7 @@
-"""The stages of a run in order; each can be called alone and picks up where it stopped."""
+"""The stages of a run in order; each can be called alone and picks up where it stopped.
+
+Waves follow each other: a wave is curated, its groups, splits and donors are frozen, and its clips are made.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,34 @@ from datagen.contents import content_hashes
 from datagen.demo import write_demo
 from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
-from datagen.layout import Output
+from datagen.freeze import choose_donors, freeze_clips, measured_portraits, publish_pool
+from datagen.layout import Output, names
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
-from datagen.plan import Planned, extend_plan
-from datagen.pool import freeze_pool
+from datagen.plan import Found, Planned, extend_plan, read_plan
+from datagen.publish import read_table
 from datagen.recipe import load_recipe
 from datagen.record import Inputs, read_record, recorded_recipe, start
+from datagen.retry import plan_worn, read_retries
+from datagen.roots import Roots, move, place, prefix_of, read_roots, write_roots
 from datagen.runners import Report, Task, run_local
 from datagen.runners.progress import Progress
-from datagen.sources import Source, list_sources
-from datagen.tasks import curate_tasks, record_lost_task, synthesise_tasks, uncovered_parts
+from datagen.shards.compact import merge
+from datagen.shards.store import Store
+from datagen.shards.withdrawn import read_withdrawn
+from datagen.sources import Listing, describe_passed_over, list_sources, require_root
+from datagen.tasks import (
+    Pending,
+    curate_tasks,
+    frozen_units,
+    portrait_tasks,
+    record_lost_task,
+    synthesise_tasks,
+)
+from datagen.waves import Wave, cut_waves, read_waves
 from datagen.worker import WorkerSettings
 
 Say = Callable[[str], None]
+OnLost = Callable[[Task, Report], None]
 
 
 @dataclass(frozen=True)
@@ -37,59 +55,93 @@ class Engine:
 
 @dataclass(frozen=True)
 class Footage:
-    """Manifests and the roots their sources lie under."""
+    """Manifests and what lies under their roots.
 
-    roots: tuple[tuple[Manifest, Path], ...]
+    Attributes:
+        listed: manifest, absolute folder of its root, and the sources there.
+        recipe: what the manifest asks for.
+    """
+
+    listed: tuple[tuple[Manifest, Path, Listing], ...]
     recipe: dict[str, Any]
 
-    def sources(self) -> list[tuple[Source, Manifest]]:
-        """Every source video, each name once.
+    def place(self, out: Output) -> tuple[list[Found], Roots, list[str]]:
+        """Every source video once, the roots by name, and what is worth saying about roots.
 
         Raises:
-            UserError: there is none, or two roots hold sources of the same name.
+            UserError: there is no source.
         """
-        found: list[tuple[Source, Manifest]] = []
-        seen: dict[str, bytes] = {}
-        for manifest, root in self.roots:
-            for source in list_sources(root, manifest):
-                if seen.setdefault(source.source, source.path) != source.path:
-                    raise UserError(
-                        f"two inputs hold a file named {source.source!r}; give their common parent folder instead",
-                        code=2,
-                    )
-                found.append((source, manifest))
+        roots = read_roots(out)
+        plan = read_plan(out)
+        found: list[Found] = []
+        notes: list[str] = []
+        seen: set[tuple[str, bytes, str]] = set()
+        for manifest, base, listing in self.listed:
+            old = dict(roots)
+            roots, name, moved = place(roots, manifest.name, base, listing, plan)
+            if moved:
+                notes.append(f"root {name} has moved from {old[name]} to {base}; its sources stay as planned")
+            prefix = prefix_of(roots, name)
+            for source in listing.sources:
+                where = (str(base), source.path, source.member)
+                if where not in seen:
+                    seen.add(where)
+                    found.append(Found(source, manifest, name, prefix))
         if not found:
-            where = ", ".join(str(root) for _, root in self.roots)
-            raise UserError(f"no video found in {where}; check the path and the file endings")
-        return found
+            where_ = ", ".join(str(base) for _, base, _ in self.listed)
+            raise UserError(f"no video found in {where_}; check the path and the file endings")
+        return found, roots, notes
 
 
 def find_footage(
-    manifest_name: str | None, inputs: list[Path], root: Path | None, accepted: list[str], media: Path
+    manifest_name: str | None,
+    inputs: list[Path],
+    root: Path | None,
+    accepted: list[str],
+    media: Path,
+    out: Path,
+    say: Say,
 ) -> Footage:
-    """Where the footage of the command line lies.
+    """List the footage of the command line.
 
     Args:
+        manifest_name: manifest or None.
+        inputs: paths given instead.
+        root: where the manifest's footage lies, if elsewhere.
+        accepted: data sets whose terms are accepted by name.
         media: folder where footage made by code goes; it is made now.
+        out: the output folder, which is never listed.
+        say: told what was passed over.
 
     Raises:
         UserError: bad usage, a path that does not exist, or terms that forbid the use.
     """
     if (manifest_name is None) == (not inputs):
         raise UserError("give either a MANIFEST or one or more --input paths", code=2)
+    recipe: dict[str, Any] = {}
     if manifest_name is None:
-        for path in inputs:
+        places = [(input_manifest(), path.absolute()) for path in inputs]
+        for _, path in places:
             if not path.exists():
                 raise UserError(f"--input {path} does not exist; check the path", code=2)
-        return Footage(tuple((input_manifest(), path.absolute()) for path in inputs), {})
-    manifest, folder = load_manifest(manifest_name)
-    manifest.check_terms(accepted)
-    if manifest.generate is not None:
-        write_demo(media)
-        place = media.absolute()
     else:
-        place = root.absolute() if root is not None else root_of(manifest, folder)
-    return Footage(((manifest, place),), manifest.recipe)
+        manifest, folder = load_manifest(manifest_name)
+        manifest.check_terms(accepted)
+        recipe = manifest.recipe
+        if manifest.generate is not None:
+            write_demo(media)
+            places = [(manifest, media.absolute())]
+        else:
+            places = [(manifest, root.absolute() if root is not None else root_of(manifest, folder))]
+    listed = []
+    for manifest, path in places:
+        require_root(path)
+        inside = None if manifest.generate is not None else out.absolute()
+        listing = list_sources(path, manifest, skip=inside)
+        for line in describe_passed_over(listing):
+            say(line)
+        listed.append((manifest, path.parent if path.is_file() else path, listing))
+    return Footage(tuple(listed), recipe)
 
 
 def gather(
@@ -110,44 +162,106 @@ def gather(
     else:
         recipe = load_recipe(recipe_file, assignments, base)
     donors, styles = donors and donors.absolute(), styles and styles.absolute()
-    return Inputs(recipe, content_hashes(recipe, donors, styles), donors, styles)
+    contents = content_hashes(recipe, donors, styles)
+    if record is not None:  # a withdrawn portrait may be deleted from its folder, and the recipe stays the same
+        portraits = read_withdrawn(Store.open(out.root)).portraits
+        contents |= {key: sha256 for key, sha256 in record["contents"].items() if sha256 in portraits}
+    return Inputs(recipe, contents, donors, styles)
 
 
 def plan(out: Output, footage: Footage, inputs: Inputs, say: Say) -> Planned:
-    """Record the run and append new sources to the plan."""
-    sources = footage.sources()
+    """Record the run and its roots, and append new sources to the plan."""
+    found, roots, notes = footage.place(out)
     out.create()
     out.clear_stale_tmp()
     for warning in start(out, inputs):
         say(f"warning: {warning}")
-    planned = extend_plan(out, sources, inputs.recipe)
+    for note in notes:
+        say(note)
+    write_roots(out, roots)
+    planned = extend_plan(out, found, inputs.recipe)
     for name in planned.changed[:5]:
-        say(f"warning: {name} changed since it was planned; its clips stay as they are")
+        say(f"warning: {name} changed since it was planned; clips of it that are not made yet will fail as `changed`")
+    if planned.withdrawn:
+        say(f"{planned.withdrawn} sources are left out: their consent was withdrawn")
     return planned
 
 
+def cut(out: Output, inputs: Inputs, limit: int | None) -> list[Wave]:
+    """All waves, after cutting the planned parts that none holds yet, as far as a limit allows.
+
+    A limit counts sources that are not curated yet: those of open waves come first.
+    """
+    waves = read_waves(out)
+    if limit is not None:
+        done = names(out.clips)
+        left = {part for wave in waves for part in wave.parts if part not in done}
+        limit = max(0, limit - sum(part in left for part in read_plan(out, ["part"])["part"].to_pylist()))
+    return cut_waves(out, read_plan(out, ["part"]), inputs.recipe.plan.sources_per_wave, limit)
+
+
+def run(out: Output, inputs: Inputs, engine: Engine, limit: int | None) -> tuple[list[Progress], list[Progress]]:
+    """Do wave after wave: curate, freeze, synthesise.
+
+    Returns:
+        Progress of curation and of synthesis.
+    """
+    waves = cut(out, inputs, limit)
+    curated, made = [], []
+    for wave in waves:
+        curated.append(curate(out, inputs, engine, [wave], limit))
+        if not wave.is_curated(names(out.clips)):
+            break
+        made.append(synthesise(out, inputs, engine))
+    return curated, made or [synthesise(out, inputs, engine)]
+
+
 def curate(
-    out: Output, inputs: Inputs, engine: Engine, limit: int | None, *, retries_only: bool = False
+    out: Output, inputs: Inputs, engine: Engine, waves: list[Wave], limit: int | None = None
 ) -> Progress:
-    """Curate the parts that are not curated yet, and those `retry` asked for."""
-    tasks, total = curate_tasks(out, limit)
-    if retries_only:
-        tasks = [task for task in tasks if "known" in task.payload]
-    return _work(out, inputs, engine, "curate", "part", tasks, total - len(tasks), len(tasks))
+    """Curate the parts of some waves that are not curated yet, and those `retry` asked for."""
+    pending = curate_tasks(out, inputs.recipe, waves, limit)
+    return _work(out, inputs, engine, "curate", "part", pending)
 
 
-def freeze(out: Output, inputs: Inputs) -> None:
-    """Freeze a donor pool for the parts curated since the last one."""
-    parts = uncovered_parts(out)
-    if parts:
-        freeze_pool(out, parts, inputs.donors, inputs.recipe, FaceAnalyser())
+def freeze(out: Output, inputs: Inputs, engine: Engine) -> list[Wave]:
+    """Freeze the waves that are curated, in order, and then the parts that were curated again.
+
+    Returns:
+        Waves that wait for parts to be curated.
+    """
+    waves = read_waves(out)
+    curated = names(out.clips)
+    waiting = list(waves)
+    for wave in waves:
+        if not wave.is_curated(curated):
+            break
+        waiting.remove(wave)
+        if wave.name not in names(out.waves) or wave.name not in names(out.donors):
+            _freeze_wave(out, inputs, engine, wave)
+    for retry in read_retries(out):
+        ready = retry.parts and curated.issuperset(retry.pieces) and retry.name not in names(out.waves)
+        if ready and not any(wave.holds(piece) for wave in waiting for piece in retry.pieces):
+            freeze_clips(out, retry.name, retry.pieces, inputs.recipe)
+    return waiting
 
 
 def synthesise(out: Output, inputs: Inputs, engine: Engine) -> Progress:
-    """Make the units that are not published yet."""
-    freeze(out, inputs)
-    tasks, pending, total = synthesise_tasks(out, inputs.recipe)
-    return _work(out, inputs, engine, "synthesise", "unit", tasks, total - pending, pending)
+    """Make the units that are not published yet, as far as waves are curated."""
+    freeze(out, inputs, engine)
+    plan_worn(out)
+    progress = _work(out, inputs, engine, "synthesise", "unit", synthesise_tasks(out, inputs.recipe))
+    close_waves(out)
+    return progress
+
+
+def close_waves(out: Output) -> None:
+    """Merge the index pieces of every wave whose units are all published, so that readers open one file."""
+    done, merged = names(out.index), names(out.compacted)
+    for name in sorted(names(out.waves) - merged):
+        units = list(frozen_units(out, name, ["unit"]))
+        if len(units) > 1 and "index" not in merged and done.issuperset(units):
+            merge(out, name, units)
 
 
 def resume(
@@ -156,12 +270,13 @@ def resume(
     assignments: list[str],
     donors: Path | None,
     styles: Path | None,
+    roots: list[str],
     say: Say,
 ) -> Inputs:
     """Inputs of a planned output; options that are given must agree with those it was started with.
 
     Raises:
-        UserError: nothing was planned there, or something changed.
+        UserError: nothing was planned there, something changed, or a root is not there.
     """
     require_plan(out)
     inputs = gather(out, {}, recipe_file, assignments, donors, styles)
@@ -169,6 +284,8 @@ def resume(
     out.clear_stale_tmp()
     for warning in start(out, inputs):
         say(f"warning: {warning}")
+    if roots:
+        write_roots(out, move(read_roots(out), roots))
     return inputs
 
 
@@ -178,31 +295,88 @@ def require_plan(out: Output) -> None:
         raise UserError(f"{out.root} holds no data set; begin with `megactor-datagen run` or `plan`", code=2)
 
 
-def _work(
+def work(
     out: Output,
     inputs: Inputs,
     engine: Engine,
     stage: str,
     unit: str,
-    tasks: Iterable[Task],
-    done: int,
-    pending: int,
+    pending: Pending,
+    on_lost: OnLost,
 ) -> Progress:
-    """Run tasks with progress; tasks that could not be done become failure rows."""
-    with Progress(out, stage, done + pending, unit=unit, done=done) as progress:
+    """Run tasks with progress.
+
+    Args:
+        out: the output.
+        inputs: what it is made with.
+        engine: who does it.
+        stage: name for the progress.
+        unit: what a task is called.
+        pending: the tasks.
+        on_lost: called for tasks that could not be done.
+
+    Raises:
+        UserError: a root of the sources is not there.
+    """
+    done = pending.total - pending.count
+    with Progress(out, stage, pending.total, unit=unit, done=done) as progress:
 
         def on_report(task: Task, report: Report) -> None:
             if "reason" in report:
-                record_lost_task(out, task, report)
+                on_lost(task, report)
             progress(task, report)
 
-        if pending:
-            settings = WorkerSettings(out.root.absolute(), inputs.recipe, inputs.hash, inputs.styles)
-            if engine.runner == "local":
-                run_local(settings, tasks, on_report, logs=out.logs)
-            else:
-                from datagen.runners.ray import run_ray  # a local run needs no Ray
-
-                run_ray(settings, tasks, on_report, address=engine.address, workers=engine.workers)
+        if pending.count:
+            roots = read_roots(out)
+            for path in roots.values():
+                require_root(path)
+            settings = WorkerSettings(out.root.absolute(), inputs.recipe, inputs.hash, inputs.styles, roots)
+            _run(engine, out, settings, pending.tasks, on_report)
     out.clear_stale_tmp()
     return progress
+
+
+def _freeze_wave(out: Output, inputs: Inputs, engine: Engine, wave: Wave) -> None:
+    recipe = inputs.recipe
+    if wave.name not in names(out.waves):
+        freeze_clips(out, wave.name, wave.parts, recipe)
+    chosen: list[dict[str, Any]] = []
+    if recipe.needs_portraits:
+        portraits = measured_portraits(inputs.donors, recipe, FaceAnalyser())
+        from_set = inputs.donors is None and recipe.donors.from_set
+        chosen = choose_donors(out, wave.name, wave.parts, recipe, portraits, from_set=from_set)
+    pending = portrait_tasks(out, wave.name, chosen, recipe)
+    if pending.total:
+        _work(out, inputs, engine, "donors", "part", pending)
+    made = {
+        row["name"]: {name: value for name, value in row.items() if value is not None}
+        for path in sorted(out.portraits.glob(f"{wave.name}-*.parquet"))
+        for row in read_table(path).to_pylist()
+    }
+    publish_pool(out, wave.name, chosen, made)
+
+
+def _work(
+    out: Output, inputs: Inputs, engine: Engine, stage: str, unit: str, pending: Pending
+) -> Progress:
+    """Run tasks; those that could not be done become failure rows."""
+
+    def on_lost(task: Task, report: Report) -> None:
+        record_lost_task(out, task, report)
+
+    return work(out, inputs, engine, stage, unit, pending, on_lost)
+
+
+def _run(
+    engine: Engine,
+    out: Output,
+    settings: WorkerSettings,
+    tasks: Iterable[Task],
+    on_report: Callable[[Task, Report], None],
+) -> None:
+    if engine.runner == "local":
+        run_local(settings, tasks, on_report, logs=out.logs)
+        return
+    from datagen.runners.ray import run_ray  # a local run needs no Ray
+
+    run_ray(settings, tasks, on_report, address=engine.address, workers=engine.workers)

@@ -17,6 +17,7 @@ from datagen.record import read_record, recorded_recipe
 from datagen.run import require_plan
 from datagen.shards.store import Store
 from datagen.tasks import curate_tasks, synthesise_tasks
+from datagen.waves import read_waves
 
 WATCH_S = 2.0
 
@@ -26,15 +27,19 @@ def describe(out: Output) -> str:
     require_plan(out)
     record = read_record(out)
     recipe = recorded_recipe(record) if record else Recipe()
-    pending, parts = curate_tasks(out, None)
-    _, units_pending, units = synthesise_tasks(out, recipe)
+    plan = read_plan(out, ["part"])["part"].to_pylist()
+    waves = read_waves(out)
+    curation = curate_tasks(out, recipe, waves)
+    uncut = len(set(plan)) - sum(len(set(wave.parts) & set(plan)) for wave in waves)
+    synthesis = synthesise_tasks(out, recipe)
+    waiting = curation.count + uncut
     failed = failures_by_reason(Store.open(out.root))
     lines = [
         f"{out.root}",
-        f"  plan        {read_plan(out).num_rows} sources in {parts} parts",
-        f"  curate      {parts - len(pending)} of {parts} parts",
-        f"  synthesise  {units - units_pending} of {units} units"
-        + (" so far; more follow as parts are curated" if pending else ""),
+        f"  plan        {len(plan)} sources in {len(set(plan))} parts",
+        f"  curate      {curation.total - curation.count} of {curation.total + uncut} parts",
+        f"  synthesise  {synthesis.total - synthesis.count} of {synthesis.total} units"
+        + (" so far; more follow when all parts of a wave are curated" if waiting else ""),
         f"  failures    {', '.join(f'{reason} {count}' for reason, count in failed.items()) or 'none'}",
     ]
     driver = _driver(out)
@@ -45,7 +50,7 @@ def describe(out: Output) -> str:
             f"  driver      {driver['state']} {driver['stage']}: {driver['done']}/{driver['total']} {driver['unit']}s, "
             f"{driver['frames_per_s']} frames/s{left} (said at {driver['updated']})"
         )
-    if pending or units_pending:
+    if waiting or synthesis.count:
         lines.append("  next        run the same command again to go on")
     return "\n".join(lines)
 

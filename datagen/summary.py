@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,36 +13,92 @@ from datagen.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names
 from datagen.plan import read_plan
-from datagen.publish import read_tables
+from datagen.publish import read_table, read_tables
 from datagen.record import Inputs
 from datagen.runners.progress import Progress
 from datagen.shards.reader import Dataset
 from datagen.sheet import save_sheet
+from datagen.waves import read_waves
 
 SHEET_CLIPS = 8
 
 
-def finish(out: Output, inputs: Inputs, curated: Progress | None, made: Progress) -> str:
-    """Write the contact sheet and the data set's cards, and return the summary.
+def finish(
+    out: Output, inputs: Inputs, curated: Sequence[Progress], made: Sequence[Progress], max_failed: float
+) -> tuple[str, int]:
+    """Write the contact sheet and the data set's cards.
+
+    Returns:
+        The summary, and the exit code: 3 where more than `max_failed` of the sources failed, else 0.
 
     Raises:
         UserError: not a single clip came out; the message says what went wrong most.
     """
     failures = read_failures(out.root)
+    waiting = _waiting(out)
     dataset = Dataset(out.root) if names(out.index) else None
     if dataset is None or not len(dataset):
-        raise UserError(
-            f"nothing usable came out of {out.root}: {_reasons(failures) or 'there was no source'}"
+        why = waiting or _reasons(failures) or "there was no source"
+        raise UserError(f"nothing usable came out of {out.root}: {why}")
+    refresh(out)
+    lines = list(_lines(out, inputs, dataset, failures, curated, made))
+    if waiting:
+        lines.append(f"  waiting     {waiting}")
+    sources, failed = _failed_sources(out, failures)
+    code = exit_code(sources, failed, len(dataset), max_failed)
+    if code:
+        lines.append(
+            f"  exit code   {code}: {failed} of {sources} sources failed, more than --max-failed {max_failed:g}"
         )
-    sheet = out.root / "sheet.png"
-    save_sheet(dataset, _pick(dataset), sheet)
+    return "\n".join(lines), code
+
+
+def refresh(out: Output) -> None:
+    """Make contact sheet and cards again from what readers may see; without a clip they go."""
+    dataset = Dataset(out.root) if names(out.index) else None
+    if dataset is None or not len(dataset):
+        for path in (out.root / "sheet.png", *CARDS(out)):
+            path.unlink(missing_ok=True)
+        return
+    save_sheet(dataset, _pick(dataset), out.root / "sheet.png")
     write_cards(out, dataset)
-    return "\n".join(_lines(out, inputs, dataset, failures, curated, made, sheet))
+
+
+def _waiting(out: Output) -> str:
+    """Which waves wait for their parts, since a wave is made when all of it is curated."""
+    pieces = names(out.clips)
+    lines = [
+        f"wave {wave.name} waits for {sum(part not in pieces for part in wave.parts)} of {len(wave.parts)} parts"
+        for wave in read_waves(out)
+        if not wave.is_curated(pieces)
+    ]
+    if not lines:
+        return ""
+    more = f" and {len(lines) - 1} more waves wait" if len(lines) > 1 else ""
+    return f"{lines[0]}{more}; go on with `run` or `curate`"
+
+
+def _failed_sources(out: Output, failures: pa.Table) -> tuple[int, int]:
+    """Sources that were curated, and those of them that gave no clip."""
+    pieces = names(out.clips)
+    plan = read_plan(out, ["part", "source"])
+    tried = {
+        source
+        for part, source in zip(plan["part"].to_pylist(), plan["source"].to_pylist(), strict=True)
+        if part in pieces
+    }
+    good = set(read_tables(out.clips, ["source"])["source"].to_pylist())
+    failed = {
+        source
+        for source, stream in zip(failures["source"].to_pylist(), failures["stream"].to_pylist(), strict=True)
+        if stream is None
+    }
+    return len(tried), len((failed & tried) - good)
 
 
 def describe_curation(out: Output) -> str:
     """Summary of the clip table."""
-    clips = read_tables(out.clips, ["frames", "fps", "source"])
+    clips = read_tables(out.clips, ["frames", "source"])
     failures = read_failures(out.root)
     frames = clips.column("frames").to_pylist()
     return (
@@ -57,9 +112,8 @@ def _lines(
     inputs: Inputs,
     dataset: Dataset,
     failures: pa.Table,
-    curated: Progress | None,
-    made: Progress,
-    sheet: Path,
+    curated: Sequence[Progress],
+    made: Sequence[Progress],
 ) -> Iterable[str]:
     table = dataset.table
     frames = sum(table["frames"].to_pylist())
@@ -73,21 +127,23 @@ def _lines(
     yield f"  sources     {used} of {sources} gave clips; splits {divided}"
     yield f"  left out    {_reasons(failures) or 'nothing'}"
     yield from _synthesis(table)
-    for name, progress in (("curate", curated), ("synthesise", made)):
-        if progress is not None and progress.totals.get("frames"):
-            status = progress.status("finished")
-            yield f"  {name:<11} {status['frames_per_s']:.1f} frames/s over {status['elapsed_s']:.0f} s"
-    spent = made.totals.get("seconds", {})
+    for name, stages in (("curate", curated), ("synthesise", made)):
+        frames = sum(progress.totals.get("frames", 0) for progress in stages)
+        elapsed = sum(progress.elapsed_s for progress in stages)
+        if frames:
+            yield f"  {name:<11} {frames / max(elapsed, 1e-9):.1f} frames/s over {elapsed:.0f} s"
+    spent: Counter[str] = Counter()
+    for progress in made:
+        spent.update(progress.totals.get("seconds", {}))
     if spent:
-        per = 100 / max(made.totals.get("frames", 1), 1)
-        dearest = sorted(spent.items(), key=lambda item: -item[1])
-        parts = ", ".join(f"{name} {value * per:.2f}" for name, value in dearest)
+        per = 100 / max(sum(progress.totals.get("frames", 0) for progress in made), 1)
+        parts = ", ".join(f"{name} {value * per:.2f}" for name, value in spent.most_common())
         yield f"  operations  seconds per 100 frames: {parts}"
     rejected = _rejected_donors(out)
     if rejected:
         yield f"  donors      not used: {rejected}"
     yield f"  recipe      {inputs.hash[:16]}"
-    yield f"  look at     {sheet}"
+    yield f"  look at     {out.root / 'sheet.png'}"
     yield f"              megactor-datagen inspect {out.root}"
     yield f"              megactor-datagen verify {out.root}"
     if failures.num_rows:
@@ -149,5 +205,5 @@ def _pick(dataset: Dataset) -> list[str]:
 def _rejected_donors(out: Output) -> str:
     reasons: Counter[str] = Counter()
     for path in sorted(out.donors.glob("*.parquet")):
-        reasons.update(reason for reason in pa.parquet.read_table(path)["reason"].to_pylist() if reason)
+        reasons.update(filter(None, read_table(path, ["reason"])["reason"].to_pylist()))
     return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())

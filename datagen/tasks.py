@@ -2,199 +2,185 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from datagen.groups import CONFLICT
 from datagen.layout import Output, names
-from datagen.plan import read_plan
-from datagen.pool import pool_files
-from datagen.publish import write_table
+from datagen.plan import part_of, read_plan
+from datagen.publish import read_table, write_table
 from datagen.recipe import Recipe
+from datagen.retry import Retry, read_retries
 from datagen.runners import Report, Task
-from datagen.schema import CLIPS, FAILURES, INDEX, schema_of
-from datagen.seeding import seed_of
+from datagen.schema import CLIPS, DONORS, FAILURES, INDEX, PLAN, schema_of
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import Withdrawn, read_withdrawn
+from datagen.waves import Wave, read_waves, wave_of
+
+Row = dict[str, Any]
+PORTRAITS_PER_TASK = 8
+BYTES_PER_FRAME = 4_000  # of a compressed source: 25 fps at 0.8 Mbit/s; only time limits depend on it
+
+FROZEN = ("piece", "unit", "clip_id", "source", "source_key", "subject", "frames", "person", "duplicate_of")
+FROZEN_COLUMNS = [*FROZEN, "split", "rank"]
 
 
 @dataclass(frozen=True)
-class Retry:
-    """One call of `retry`.
+class Pending:
+    """Tasks that are not done yet.
 
     Attributes:
-        number: 1 for the first; names end in `-r1`.
-        parts: part -> source keys to curate again.
-        units: unit -> clip ids to make again.
+        tasks: made one by one, in order.
+        count: how many they are.
+        total: of all tasks, those done included.
     """
 
-    number: int
-    parts: dict[str, list[str]]
-    units: dict[str, list[str]]
-
-    @property
-    def attempt(self) -> int:
-        """Attempt number in failure rows."""
-        return self.number + 1
+    tasks: Iterable[Task]
+    count: int
+    total: int
 
 
-def read_retries(out: Output) -> list[Retry]:
-    """All retries asked for, in order."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.retries.glob("*.json"))]
-    return sorted((Retry(**item) for item in found), key=lambda retry: retry.number)
-
-
-def part_number(part: str) -> int:
-    """Number of a part or of a part curated again; names do not sort by text beyond `p99999`."""
-    return int(part[1:].partition("-")[0])
-
-
-def plan_parts(plan: pa.Table) -> list[str]:
-    """Part names in order."""
-    return sorted(pc.unique(plan.column("part")).to_pylist(), key=part_number)
-
-
-def rows_by_part(plan: pa.Table, parts: set[str]) -> dict[str, list[dict[str, Any]]]:
+def rows_by_part(plan: pa.Table, parts: set[str]) -> dict[str, list[Row]]:
     """Plan rows of some parts."""
     chosen = plan.filter(pc.is_in(plan.column("part"), pa.array(sorted(parts), pa.string())))
-    grouped: dict[str, list[dict[str, Any]]] = {}
+    grouped: dict[str, list[Row]] = {part: [] for part in parts}
     for row in chosen.to_pylist():
-        grouped.setdefault(row["part"], []).append(row)
+        grouped[row["part"]].append(row)
     return grouped
 
 
-def curate_tasks(out: Output, limit: int | None) -> tuple[list[Task], int]:
-    """Parts that are not curated yet, those to be curated again, and how many there are in all.
+def curate_tasks(
+    out: Output,
+    recipe: Recipe,
+    waves: list[Wave], limit: int | None = None, *, retries: bool = True
+) -> Pending:
+    """Parts of some waves that are not curated yet, and those that `retry` asked for.
 
     Args:
+        out: the output.
+        recipe: for time limits.
+        waves: whose parts are wanted.
         limit: enough parts for this many sources, whole parts always.
+        retries: parts asked for again too.
+        only: pieces to make whether they are published or not; None takes all that are not.
     """
     plan = read_plan(out)
     done = names(out.clips)
-    parts = plan_parts(plan)
-    pending = [part for part in parts if part not in done]
-    retries = [
+
+    def wanted(piece: str) -> bool:
+        return piece in only if only is not None else piece not in done
+
+    parts = [part for wave in waves for part in wave.parts]
+    pending = [part for part in parts if wanted(part)]
+    again = [
         (retry, part, f"{part}-r{retry.number}")
-        for retry in read_retries(out)
+        for retry in (read_retries(out) if retries else ())
         for part in sorted(retry.parts)
     ]
-    rows = rows_by_part(plan, {*pending, *(part for _, part, _ in retries)})
+    pending_again = [item for item in again if wanted(item[2])]
+    rows = rows_by_part(plan, {*pending, *(part for _, part, _ in pending_again)})
     if limit is not None:
         pending = _enough(pending, rows, limit)
     withdrawn = read_withdrawn(Store.open(out.root))
-    tasks = [
-        Task(
-            "curate",
-            part,
-            {
-                "part": part,
-                "piece": part,
-                "rows": rows[part],
-                "attempt": 1,
-                "refused": _withdrawn(rows[part], "source_key", withdrawn),
-            },
+    tasks = [_curate_task(part, part, _standing(rows[part], withdrawn), 1, [], recipe) for part in pending]
+    for retry, part, piece in pending_again:
+        chosen = [row for row in rows[part] if row["source_key"] in retry.parts[part]]
+        known = sorted(_clip_ids(out, part, before=piece))
+        tasks.append(
+            _curate_task(part, piece, _standing(chosen, withdrawn), retry.attempt, known, recipe)
         )
-        for part in pending
-    ]
-    for retry, part, piece in retries:
-        if piece not in done:
-            wanted = set(retry.parts[part])
-            payload = {
-                "part": part,
-                "piece": piece,
-                "rows": [row for row in rows[part] if row["source_key"] in wanted],
-                "attempt": retry.attempt,
-                "known": sorted(_clip_ids(out, part)),
-                "refused": _withdrawn(rows[part], "source_key", withdrawn),
-            }
-            tasks.append(Task("curate", piece, payload))
-    return tasks, len(parts) + len(retries)
+    return Pending(tasks, len(tasks), len(parts) + len(again))
 
 
-def uncovered_parts(out: Output) -> list[str]:
-    """Curated parts that no frozen donor pool serves yet."""
-    newest = max((part_number(last) for _, last in pool_files(out).values()), default=-1)
-    fresh = (part for part in names(out.clips) if "-r" not in part and part_number(part) > newest)
-    return sorted(fresh, key=part_number)
-
-
-def synthesise_tasks(out: Output, recipe: Recipe) -> tuple[Iterator[Task], int, int]:
-    """Units that are not published yet (made lazily, in order), how many they are, and how many units there are."""
-    done = names(out.index)
-    size = recipe.plan.clips_per_unit
-    served = _served_pieces(out)
-    units = {
-        piece: [f"{piece}-u{number:02d}" for number in range(-(-place.count // size))]
-        for piece, place in served.items()
-    }
-    again = {
-        f"{unit}-r{retry.number}": (retry, unit, clips)
-        for retry in read_retries(out)
-        for unit, clips in sorted(retry.units.items())
-    }
-    pending = {piece: [name for name in listed if name not in done] for piece, listed in units.items()}
-    pending = {piece: listed for piece, listed in pending.items() if listed}
-    pending_again = {name: item for name, item in again.items() if name not in done}
-
+def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) -> Pending:
+    """Portraits of a wave's donors that are to be cut from the footage, a few in each task."""
     withdrawn = read_withdrawn(Store.open(out.root))
+    wanted = [
+        row
+        for row in chosen
+        if row.get("clip_id") and row["reason"] is None and not withdrawn.covers(row["source"], row["subject"])
+    ]
+    groups = [wanted[at : at + PORTRAITS_PER_TASK] for at in range(0, len(wanted), PORTRAITS_PER_TASK)]
+    done = names(out.portraits)
+    plan = rows_by_part(read_plan(out), {part_of(row["piece"]) for row in wanted})
+    sources = {row["source_key"]: row for rows in plan.values() for row in rows}
+    tasks = []
+    for number, group in enumerate(groups):
+        task = f"{name}-{number:04d}"
+        if task not in done:
+            cuts = [_cut(out, row, sources) for row in group]
+            limit = recipe.limits.task_s + recipe.limits.frame_s * sum(cut["frame"] for cut in cuts)
+            tasks.append(Task("portrait", task, {"cuts": cuts}, limit_s=limit))
+    return Pending(tasks, len(tasks), len(groups))
+
+
+def frozen_units(out: Output, name: str, columns: list[str]) -> dict[str, list[Row]]:
+    """Units of a frozen wave or retry, in order, each with its rows."""
+    units: dict[str, list[Row]] = {}
+    for row in read_table(out.waves / f"{name}.parquet", columns).to_pylist():
+        units.setdefault(row["unit"], []).append(row)
+    return units
+
+
+def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) -> Pending:
+    """Units of frozen waves that are not published yet, and those to be made again.
+
+    Args:
+        out: the output.
+        recipe: for time limits.
+        only: units to make whether they are published or not; None takes all that are not.
+    """
+    done = names(out.index)
+    frozen = sorted(names(out.waves), key=lambda name: (name[0] == "r", name))
+    listed = {name: list(frozen_units(out, name, ["unit"])) for name in frozen}
+    retries = [retry for retry in read_retries(out) if retry.units]
+    again = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}
+
+    def wanted(unit: str) -> bool:
+        return unit in only if only is not None else unit not in done
+
+    pending = {name: [unit for unit in units if wanted(unit)] for name, units in listed.items()}
+    pending_again = {unit: item for unit, item in again.items() if wanted(unit)}
+    home = {unit: name for name, units in listed.items() for unit in units}
 
     def make() -> Iterator[Task]:
-        pieces = {*pending, *(unit.rpartition("-u")[0] for _, unit, _ in pending_again.values())}
-        rows = rows_by_part(read_plan(out), {f"p{piece[1:].partition('-')[0]}" for piece in pieces})
-        for piece in sorted(pieces, key=lambda name: (part_number(name), name)):
-            place = served[piece]
-            part = f"p{piece[1:].partition('-')[0]}"
-            columns = ["clip_id", "source_key", "source", "subject"]
-            clips = pq.read_table(out.clips / f"{piece}.parquet", columns=columns).to_pylist()
-            keys = {row["clip_id"]: row["source_key"] for row in clips}
-            refused = _withdrawn(clips, "clip_id", withdrawn)
-            ordered = sorted(keys)
-            sources = {row["source_key"]: row for row in rows[part]}
-            wanted: list[tuple[str, str, int, list[str] | None]]
-            wanted = [(name, name, 1, None) for name in pending.get(piece, ())]
-            wanted += [
-                (name, unit, retry.attempt, chosen)
-                for name, (retry, unit, chosen) in pending_again.items()
-                if unit.rpartition("-u")[0] == piece
-            ]
-            for name, unit, attempt, chosen in wanted:
-                number = int(unit.rpartition("-u")[2])
-                members = ordered[number * size : (number + 1) * size]
-                payload = {
-                    "unit": name,
-                    "part": part,
-                    "piece": piece,
-                    "clip_ids": members if chosen is None else chosen,
-                    "order": members,
-                    "rank": place.rank + number * size,
-                    "sources": {keys[clip]: sources[keys[clip]] for clip in members},
-                    "pool": str(place.pool),
-                    "attempt": attempt,
-                    "refused": refused,
-                }
-                yield Task("synthesise", name, payload)
+        withdrawn = read_withdrawn(Store.open(out.root))
+        waves = read_waves(out)
+        plan = read_plan(out)
+        for name in frozen:
+            mine = {unit: item for unit, item in pending_again.items() if home.get(item[1]) == name}
+            if not pending[name] and not mine:
+                continue
+            units = frozen_units(out, name, FROZEN_COLUMNS)
+            parts = {part_of(unit) for unit in (*pending[name], *mine)}
+            sources = {row["source_key"]: row for rows in rows_by_part(plan, parts).values() for row in rows}
+            for unit in pending[name]:
+                yield _unit_task(unit, units[unit], 1, sources, waves, withdrawn, recipe)
+            for unit, (retry, first) in mine.items():
+                chosen = [row for row in units[first] if row["clip_id"] in retry.units[first]]
+                yield _unit_task(unit, chosen, retry.attempt, sources, waves, withdrawn, recipe)
 
     count = sum(map(len, pending.values())) + len(pending_again)
-    return make(), count, sum(map(len, units.values())) + len(again)
+    return Pending(make(), count, sum(map(len, listed.values())) + len(again))
 
 
 def record_lost_task(out: Output, task: Task, report: Report) -> None:
     """Publish failure rows for everything in a task that could not be done, so that nothing is lost silently."""
     payload = task.payload
+    if task.kind == "portrait":
+        lost = {"image": None, "reason": report["reason"], "message": report["message"]}
+        rows = [{"name": cut["clip"]["clip_id"], **lost} for cut in payload["cuts"]]
+        table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
+        write_table(table, out.portraits / f"{task.name}.parquet", out.tmp)
+        return
     curating = task.kind == "curate"
-    items: list[tuple[str, str | None]]
-    if curating:
-        items = [(row["source"], None) for row in payload["rows"]]
-    else:
-        table = pq.read_table(out.clips / f"{payload['piece']}.parquet", columns=["clip_id", "source"])
-        sources = dict(zip(table["clip_id"].to_pylist(), table["source"].to_pylist(), strict=True))
-        items = [(sources[clip], clip) for clip in payload["clip_ids"]]
+    items = [(row["source"], None) for row in payload["rows"]] if curating else [
+        (row["source"], row["clip_id"]) for row in payload["clips"]
+    ]  # fmt: skip
     rows = [
         {
             "part": payload["part"],
@@ -210,48 +196,69 @@ def record_lost_task(out: Output, task: Task, report: Report) -> None:
         }
         for source, clip in items
     ]
-    failed = pa.Table.from_pylist(rows, schema=schema_of(FAILURES))
-    write_table(failed, out.failures / f"{task.name}.parquet", out.tmp)
+    if rows:
+        failed = pa.Table.from_pylist(rows, schema=schema_of(FAILURES))
+        write_table(failed, out.failures / f"{task.name}.parquet", out.tmp)
     folder, columns = (out.clips, CLIPS) if curating else (out.index, INDEX)
     write_table(schema_of(columns).empty_table(), folder / f"{task.name}.parquet", out.tmp)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a piece of the clip table stands: its donor pool, the rank of its first clip there, its clips."""
-
-    pool: Path
-    rank: int
-    count: int
+def retry_names(retries: list[Retry], curated: set[str]) -> list[Retry]:
+    """Retries whose pieces of the clip table are all there, which can be frozen."""
+    return [retry for retry in retries if retry.parts and curated.issuperset(retry.pieces)]
 
 
-def _served_pieces(out: Output) -> dict[str, _Place]:
-    """Pieces of the clip table whose donor pool is frozen."""
-    pieces = sorted(names(out.clips), key=lambda name: (part_number(name), name))
-    served: dict[str, _Place] = {}
-    for pool, (first, last) in pool_files(out).items():
-        rank = 0
-        numbers = range(part_number(first), part_number(last) + 1)
-        for piece in (name for name in pieces if part_number(name) in numbers):
-            count = pq.read_metadata(out.clips / f"{piece}.parquet").num_rows
-            if "-r" in piece:  # must not move the ranks of others, whenever it comes
-                served[piece] = _Place(pool, seed_of(piece) % 2**31, count)
-            else:
-                served[piece] = _Place(pool, rank, count)
-                rank += count
-    return served
+def _curate_task(
+    part: str, piece: str, rows: list[Row], attempt: int, known: list[str], recipe: Recipe
+) -> Task:
+    frames = sum(row["size"] for row in rows) / BYTES_PER_FRAME
+    payload = {"part": part, "piece": piece, "rows": rows, "attempt": attempt, "known": known, "refused": {}}
+    return Task("curate", piece, payload, limit_s=recipe.limits.task_s + recipe.limits.frame_s * frames)
 
 
-def _withdrawn(rows: list[dict[str, Any]], key: str, withdrawn: Withdrawn) -> dict[str, tuple[str, str]]:
-    """What must not be touched any more, with the reason and message of its failure row."""
-    return {
-        row[key]: ("withdrawn", "consent was withdrawn before the clip was made")
-        for row in rows
-        if withdrawn.covers(row["source"], row["subject"])
+def _unit_task(
+    unit: str,
+    rows: list[Row],
+    attempt: int,
+    sources: dict[str, Row],
+    waves: list[Wave],
+    withdrawn: Withdrawn,
+    recipe: Recipe,
+) -> Task:
+    standing = _standing(rows, withdrawn)
+    piece = rows[0]["piece"]
+    conflict = "it joins clips of earlier waves that are in different splits"
+    payload = {
+        "unit": unit,
+        "part": part_of(unit),
+        "piece": piece,
+        "wave": wave_of(waves, piece).name,
+        "clips": standing,
+        "sources": {row["source_key"]: sources[row["source_key"]] for row in standing},
+        "attempt": attempt,
+        "refused": {
+            row["clip_id"]: ("split_conflict", conflict) for row in standing if row["split"] == CONFLICT
+        },
     }
+    frames = sum(row["frames"] for row in standing)
+    return Task("synthesise", unit, payload, limit_s=recipe.limits.task_s + recipe.limits.frame_s * frames)
 
 
-def _enough(pending: list[str], rows: dict[str, list[dict[str, Any]]], limit: int) -> list[str]:
+def _cut(out: Output, row: Row, sources: dict[str, Row]) -> Row:
+    """What a worker needs to cut one portrait."""
+    columns = ["clip_id", "source_key", "source_sha256", "crop", "size", "donor_frame"]
+    clips = read_table(out.clips / f"{row['piece']}.parquet", columns).to_pylist()
+    clip = next(clip for clip in clips if clip["clip_id"] == row["clip_id"])
+    source = {column.name: sources[clip["source_key"]][column.name] for column in PLAN}
+    return {"clip": clip, "source": source, "frame": clip["donor_frame"]}
+
+
+def _standing(rows: list[Row], withdrawn: Withdrawn) -> list[Row]:
+    """Rows of footage that was not withdrawn."""
+    return [row for row in rows if not withdrawn.covers(row["source"], row["subject"])]
+
+
+def _enough(pending: list[str], rows: dict[str, list[Row]], limit: int) -> list[str]:
     kept: list[str] = []
     sources = 0
     for part in pending:
@@ -262,10 +269,12 @@ def _enough(pending: list[str], rows: dict[str, list[dict[str, Any]]], limit: in
     return kept
 
 
-def _clip_ids(out: Output, part: str) -> set[str]:
-    """Clips of a part and of its retries so far."""
+def _clip_ids(out: Output, part: str, before: str) -> set[str]:
+    """Clips of a part and of the retries of it before this one."""
     found: set[str] = set()
-    for path in [out.clips / f"{part}.parquet", *sorted(out.clips.glob(f"{part}-r*.parquet"))]:
+    number = int(before.rpartition("-r")[2])
+    for piece in (part, *(f"{part}-r{other}" for other in range(1, number))):
+        path = out.clips / f"{piece}.parquet"
         if path.exists():
-            found.update(pq.read_table(path, columns=["clip_id"])["clip_id"].to_pylist())
+            found.update(read_table(path, ["clip_id"])["clip_id"].to_pylist())
     return found

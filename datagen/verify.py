@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ from tqdm import tqdm
 from datagen.errors import UserError
 from datagen.layout import SHARD_NAME, UNIT_NAME
 from datagen.publish import save_table
-from datagen.schema import CLIPS, FAILURES, INDEX, Column, schema_of
+from datagen.schema import CLIPS, FAILURES, INDEX, PLAN, WAVE, Column, schema_of
 from datagen.shards.check import check_shard, check_tar
 from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
+from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 
 
 @dataclass
@@ -30,13 +28,22 @@ class Findings:
     Attributes:
         faults: one line each; the data set is sound where there is none.
         notes: harmless things worth knowing, such as what an interrupted run left behind.
+        damaged_units, damaged_pieces: units, and pieces of the clip table, with faults: `repair` makes them again.
         units, clips: how much was looked at.
     """
 
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    damaged_units: set[str] = field(default_factory=set)
+    damaged_pieces: set[str] = field(default_factory=set)
     units: int = 0
     clips: int = 0
+
+    def fault(self, unit: str, lines: Iterable[str]) -> None:
+        """Add faults of a unit, if there are any."""
+        for line in lines:
+            self.faults.append(line)
+            self.damaged_units.add(unit)
 
 
 def verify(out: str | Path, *, deep: bool = False) -> Findings:
@@ -54,29 +61,40 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
     pieces, shards = store.names("index"), set(store.names("shards"))
     if not pieces and not shards:
         raise UserError(f"{out} holds no finished unit: nothing to verify")
-    clip_ids: set[str] = set()
+    seen = _Seen(read_withdrawn(store))
     referenced: set[str] = set()
     for name in tqdm(pieces, desc="verify", unit="unit", disable=not sys.stderr.isatty()):
-        if not UNIT_NAME.fullmatch(name.removesuffix(".parquet")) or not name.endswith(".parquet"):
+        unit = name.removesuffix(".parquet")
+        if not UNIT_NAME.fullmatch(unit) or not name.endswith(".parquet"):
             found.faults.append(f"index/{name}: unexpected file")
             continue
         found.units += 1
         rows = _rows(store, "index", name, INDEX, found)
         if rows is None:
+            found.damaged_units.add(unit)
             continue
         unit_shards = {row["shard"] for row in rows}
         referenced |= unit_shards
-        found.faults += _index_faults(name, rows, unit_shards, clip_ids)
+        found.fault(unit, _index_faults(name, rows, unit_shards, seen))
         found.clips += len(rows)
         for shard, own in _by_shard(rows):
-            found.faults += check_shard(store, shard, own, deep=deep)
+            found.fault(unit, check_shard(store, shard, own, deep=deep))
     units = {name.removesuffix(".parquet") for name in pieces}
     _stray_shards(shards - referenced, units, found)
-    _accounts(store, units, found)
-    _latents(store, clip_ids, found)
+    _accounts(store, units, seen, found)
+    _latents(store, seen.clips, found)
     if left := len(store.names("tmp")):
         found.notes.append(f"tmp/: {left} temporary files; a rerun clears them")
     return found
+
+
+@dataclass
+class _Seen:
+    """Clips of the index: those a reader sees, and those whose face or style was withdrawn."""
+
+    withdrawn: Withdrawn
+    clips: set[str] = field(default_factory=set)
+    worn: set[str] = field(default_factory=set)
 
 
 def _by_shard(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -134,16 +152,19 @@ def _rewritten(table: pa.Table, written: bytes) -> bytes:
 
 
 def _index_faults(
-    name: str, rows: list[dict[str, Any]], shards: set[str | None], clip_ids: set[str]
+    name: str, rows: list[dict[str, Any]], shards: set[str | None], seen: _Seen
 ) -> Iterator[str]:
     unit = name.removesuffix(".parquet")
     if len(shards) > 1:
         yield f"index/{name}: its clips point to {len(shards)} shards"
     for row in rows:
         where = f"index/{name}: {row['clip_id']}"
-        if row["clip_id"] in clip_ids:
+        if seen.withdrawn.covers(row["source"], row["subject"], row["donor_sha256"], row["style_sha256"]):
+            seen.worn.add(row["clip_id"])
+        elif row["clip_id"] in seen.clips:
             yield f"{where} is in the index twice"
-        clip_ids.add(row["clip_id"])
+        else:
+            seen.clips.add(row["clip_id"])
         if row["unit"] != unit:
             yield f"{where} says unit {row['unit']}"
         match = SHARD_NAME.fullmatch(row["shard"] or "")
@@ -164,44 +185,55 @@ def _stray_shards(shards: set[str], units: set[str], found: Findings) -> None:
             found.notes.append(f"shards/{name}: left by an interrupted run; a rerun finishes the unit")
 
 
-def _accounts(store: Store, units: set[str], found: Findings) -> None:
-    """Every clip of a published unit must be in the index or in failures."""
-    failures = set(store.names("failures"))
-    size = _clips_per_unit(store)
-    withdrawn = read_withdrawn(store)
-    for name in sorted(failures):
-        _rows(store, "failures", name, FAILURES, found)
+def _accounts(store: Store, units: set[str], seen: _Seen, found: Findings) -> None:
+    """Every source of a curated part, and every clip of a published unit, must have come to something."""
+    failed = _failed(store, found)
+    curated: dict[str, set[str]] = {}
     for name in store.names("clips"):
+        piece = name.removesuffix(".parquet")
         rows = _rows(store, "clips", name, CLIPS, found)
-        if rows is None or size is None:
+        if rows is None:
+            found.damaged_pieces.add(piece)
+        else:
+            curated[piece] = {row["source"] for row in rows}
+    for name in store.names("plan"):
+        rows = _rows(store, "plan", name, PLAN, found) if name.endswith(".parquet") else None
+        for row in rows or ():
+            sources = curated.get(row["part"])
+            if sources is None or seen.withdrawn.covers(row["source"], row["subject"]):
+                continue
+            if row["source"] not in sources and (row["source"], None) not in failed.get(row["part"], ()):
+                found.faults.append(f"clips/{row['part']}: {row['source']} has neither clips nor a failure")
+                found.damaged_pieces.add(row["part"])
+    worn = 0
+    for name in store.names("plan/waves"):
+        rows = _rows(store, "plan/waves", name, WAVE, found) if name.endswith(".parquet") else None
+        for row in rows or ():
+            clip, unit = row["clip_id"], row["unit"]
+            if unit not in units or clip in seen.clips or unit in found.damaged_units:
+                continue
+            if (row["source"], clip) in failed.get(unit, ()) or seen.withdrawn.covers(
+                row["source"], row["subject"]
+            ):
+                continue
+            if clip in seen.worn or seen.withdrawn.portraits:
+                worn += 1
+            else:
+                found.fault(unit, [f"{unit}: {clip} is neither in the index nor in failures"])
+    if worn:
+        found.notes.append(f"{worn} clips wear a withdrawn face; `run`, `synthesise` or `retry` makes them again")
+
+
+def _failed(store: Store, found: Findings) -> dict[str, set[tuple[str, str | None]]]:
+    """Part or unit -> source and clip of its failure rows; for sources whose clips all failed, the source alone."""
+    failed: dict[str, set[tuple[str, str | None]]] = {}
+    for name in store.names("failures"):
+        owner = name.removesuffix(".parquet")
+        rows = _rows(store, "failures", name, FAILURES, found)
+        if rows is None:
+            (found.damaged_units if UNIT_NAME.fullmatch(owner) else found.damaged_pieces).add(owner)
             continue
-        part = name.removesuffix(".parquet")
-        gone = {row["clip_id"] for row in rows if withdrawn.covers(row["source"], row["subject"])}
-        ordered = sorted(row["clip_id"] for row in rows)
-        for number, start in enumerate(range(0, len(ordered), size)):
-            unit = f"{part}-u{number:02d}"
-            if unit in units:
-                lost = set(ordered[start : start + size]) - _accounted(store, unit, failures) - gone
-                what = "is neither in the index nor in failures"
-                lines = [f"{unit}: {clip} {what}" for clip in sorted(lost)]
-                if withdrawn.donors:  # a purge also deletes clips that wear a withdrawn face
-                    found.notes += lines
-                else:
-                    found.faults += lines
-
-
-def _accounted(store: Store, unit: str, failures: set[str]) -> set[str]:
-    known: set[str] = set()
-    for folder in ("index", "failures"):
-        if folder == "index" or f"{unit}.parquet" in failures:
-            with suppress(UserError):  # reported before
-                known |= set(store.table(folder, f"{unit}.parquet", ["clip_id"])["clip_id"].to_pylist())
-    return known
-
-
-def _clips_per_unit(store: Store) -> int | None:
-    """From `run.json`; None where there is none, as in a copy of shards and index alone."""
-    try:
-        return int(json.loads(store.read("run.json"))["recipe"]["plan"]["clips_per_unit"])
-    except (UserError, ValueError, KeyError, TypeError):
-        return None
+        for row in rows:
+            if row["stream"] is None:
+                failed.setdefault(owner, set()).update({(row["source"], row["clip_id"]), (row["source"], None)})
+    return failed

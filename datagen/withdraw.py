@@ -1,121 +1,232 @@
-"""Withdraw footage whose consent was revoked, and later delete its bytes."""
+"""Withdraw people whose consent was revoked, and delete their bytes.
+
+From `remove` on nobody sees them: readers, pools, workers and cards look at the tombstones. `compact --purge` then
+deletes what shows or names them anywhere under the output. Clips that wear their face are asked for again.
+"""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from datagen.demo import portraits as bundled_portraits
 from datagen.errors import UserError
-from datagen.layout import SHARD_NAME, Output, names, shard_name, temporary
+from datagen.freeze import blank_donor
+from datagen.layout import SHARD_NAME, Output, names
+from datagen.pictures import image_files, shown
 from datagen.plan import read_plan
-from datagen.publish import disk_errors, publish, save_table, scratch
-from datagen.schema import CLIPS, INDEX, schema_of
+from datagen.publish import read_table, replace
+from datagen.record import read_record
+from datagen.retry import plan_worn, read_retries
+from datagen.schema import CLIPS, DONORS, FAILURES, PLAN, WAVE, schema_of
 from datagen.shards.compact import compact_index
+from datagen.shards.purge import purge_unit, rewrite
 from datagen.shards.reader import Dataset
 from datagen.shards.store import Store
-from datagen.shards.withdrawn import Withdrawn, read_withdrawn, withdraw
-from datagen.shards.writer import ShardWriter
+from datagen.shards.withdrawn import BLANK, Withdrawn, read_withdrawn, source_hash, withdraw
+
+Row = dict[str, Any]
 
 
-def remove(out: Output, *, source: str | None = None, subject: str | None = None) -> str:
-    """Hide a source or a person from every reader at once, also where their face was lent to others.
+def remove(
+    out: Output, *, source: str | None = None, subject: str | None = None, donor: str | None = None
+) -> str:
+    """Hide a source, a person or a portrait from every reader at once, also where the face was lent to others.
 
     Returns:
-        What was withdrawn, and how to delete the bytes.
+        What was withdrawn, and what to do next.
 
     Raises:
-        UserError: the plan knows no such source or subject.
+        UserError: the output knows no such source, subject or donor.
     """
-    kind, name = ("source", source) if source is not None else ("subject", subject)
-    known = set(read_plan(out).column(kind).to_pylist()) - {None}
-    if name not in known:
-        near = difflib.get_close_matches(str(name), sorted(known), n=1)
-        raise UserError(
-            f"no {kind} {name!r} in {out.root}" + (f"; did you mean {near[0]!r}?" if near else "")
-        )
-    donors = sorted(_donors_of(out, kind, str(name)))
-    before = _readable(out)
-    fresh = withdraw(out, source=source, subject=subject, donors=donors)
-    gone = before - _readable(out)
-    return (
-        f"{kind} {name}: {'withdrawn' if fresh else 'was withdrawn before'}; {gone} clips hidden from every reader"
-        f"{f', {len(donors)} donor portraits among them' if donors else ''}; "
-        f"megactor-datagen compact {out.root} --purge deletes the bytes"
-    )
+    before, worn = _shown(out)
+    if donor is not None:
+        kind, name = "donor", donor
+        fresh = withdraw(out, portraits=_portraits_named(out, donor))
+    else:
+        kind, name = ("source", source) if source is not None else ("subject", str(subject))
+        plan = read_plan(out, ["source", "subject"]).to_pylist()
+        _require_known(out, kind, str(name), {row[kind] for row in plan})
+        sources = {row["source"] for row in plan if row[kind] == name}
+        fresh = withdraw(out, sources=sources, subject=subject, portraits=_portraits_of(out, sources, subject))
+    plan_worn(out)
+    again = len({clip for retry in read_retries(out) for clips in retry.units.values() for clip in clips} & worn)
+    after, _ = _shown(out)
+    lines = f"{kind} {name}: {'withdrawn' if fresh else 'was withdrawn before'}; {before - after} clips hidden from every reader"
+    if again:
+        lines += f", {again} of them since they wear the face: `run`, `synthesise` or `retry` makes them again"
+    return f"{lines}; megactor-datagen compact {out.root} --purge deletes the bytes"
 
 
 def compact(out: Output, *, purge: bool = False) -> str:
-    """Merge the index pieces into one file; with `purge`, delete the bytes of withdrawn footage first.
+    """Merge the index pieces into one file; with `purge`, delete withdrawn footage first.
 
-    A purge that is interrupted can be repeated: each unit gets its new shard before its index piece is exchanged,
-    and loses the old one last.
+    A purge that is interrupted can be repeated.
     """
-    deleted = _purge(out) if purge else 0
+    deleted, damaged = purge_all(out) if purge else (0, 0)
     pieces = names(out.index)
     if not pieces:
         raise UserError(f"{out.root} holds no finished unit: nothing to compact")
-    text = f"{compact_index(out)} rows of {len(pieces)} units merged into {out.compacted / 'index.parquet'}"
-    return f"{text}; bytes of {deleted} withdrawn clips deleted" if purge else text
+    rows = compact_index(out)
+    text = f"{rows} rows of {len(pieces)} units merged into {out.compacted / 'index.parquet'}"
+    if purge:
+        text += f"; bytes of {deleted} withdrawn clips deleted"
+    if damaged:
+        text += f"; {damaged} clips that were kept were damaged before: `verify --repair` makes them again"
+    return text
 
 
-def _readable(out: Output) -> int:
-    try:
-        return len(Dataset(out.root, columns=["clip_id"]))
-    except UserError:
-        return 0  # nothing published yet
+def purge_all(out: Output) -> tuple[int, int]:
+    """Delete what shows or names withdrawn people, everywhere under the output.
 
-
-def _donors_of(out: Output, kind: str, name: str) -> Iterable[str]:
-    """Hashes of the portraits that show this person."""
-    for path in out.donors.glob("*.parquet"):
-        for row in pq.read_table(path, columns=["sha256", kind]).to_pylist():
-            if row[kind] == name:
-                yield row["sha256"]
-
-
-def _purge(out: Output) -> int:
+    Returns:
+        Clips whose bytes went, and kept clips that were found damaged.
+    """
     withdrawn = read_withdrawn(Store.open(out.root))
+    out.clear_stale_tmp()
     if not withdrawn:
-        return 0
-    (out.compacted / "index.parquet").unlink(missing_ok=True)
-    deleted = sum(_purge_unit(out, path, withdrawn) for path in sorted(out.index.glob("*.parquet")))
+        return 0, 0
+    plan_worn(out)  # before the rows that name them go
+    for path in out.compacted.glob("*.parquet"):
+        path.unlink(missing_ok=True)
+    deleted = damaged = 0
+    for unit in sorted(names(out.index)):
+        gone, hurt = purge_unit(out, unit, withdrawn)
+        deleted, damaged = deleted + gone, damaged + hurt
     _drop_precomputed(out)
-    for path in sorted(out.clips.glob("*.parquet")):
-        _blank(out, path, withdrawn, CLIPS, ("embedding", "donor_score", "donor_image"))
-    for path in sorted(out.donors.glob("*.parquet")):
-        _blank_donors(out, path, withdrawn)
-    return deleted
+    named = _clips_named(out, withdrawn)
+    for folder, columns in (("clips", CLIPS), ("plan/waves", WAVE), ("failures", FAILURES)):
+        for name in sorted(names(out.root / folder)):
+            rows = read_table(out.root / folder / f"{name}.parquet", schema=schema_of(columns)).to_pylist()
+            kept = [row for row in rows if not withdrawn.covers(row["source"], row.get("subject"))]
+            kept = [_without_copy(row, withdrawn) for row in kept]
+            if kept != rows:
+                rewrite(out, folder, name, columns, kept)
+    for name in sorted(names(out.donors)):
+        _blank_donors(out, "plan/donors", name, withdrawn)
+    for path in out.portraits.glob("*.parquet"):
+        path.unlink(missing_ok=True)  # of a pool that is being frozen: they are cut again
+    for name in sorted(names(out.plan)):
+        _blank_plan(out, name, withdrawn)
+    _scrub_retries(out, named)
+    for path in out.logs.glob("**/*.log"):
+        path.unlink(missing_ok=True)
+    return deleted, damaged
 
 
-def _purge_unit(out: Output, piece: Path, withdrawn: Withdrawn) -> int:
-    """Rewrite one unit without its withdrawn clips."""
-    table = pq.read_table(piece, schema=schema_of(INDEX))
-    kept = table.filter(withdrawn.kept())
-    unit, gone = piece.stem, table.num_rows - kept.num_rows
-    rows = kept.to_pylist()
-    if gone:
-        rows = _repack(out, unit, rows) if rows else []
-        _exchange(out, pa.Table.from_pylist(rows, schema=schema_of(INDEX)), piece)
-    shards_now = {row["shard"] for row in rows}
-    for path in out.shards.glob(f"{unit}-*.tar"):
-        match = SHARD_NAME.fullmatch(path.name)
-        if match is not None and match["unit"] == unit and path.name not in shards_now:
-            path.unlink()  # the old shard, also one that an interrupted purge left
-    return gone
+def _shown(out: Output) -> tuple[int, set[str]]:
+    """How many clips a reader sees, and their ids."""
+    try:
+        ids = set(Dataset(out.root, columns=["clip_id"]).table["clip_id"].to_pylist())
+    except UserError:
+        return 0, set()  # nothing published yet
+    return len(ids), ids
+
+
+def _require_known(out: Output, kind: str, name: str, known: set[str | None]) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, sorted(filter(None, known)), n=1)
+    raise UserError(f"no {kind} {name!r} in {out.root}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _portraits_of(out: Output, sources: set[str], subject: str | None) -> Iterable[str]:
+    """Hashes of the portraits cut from these sources, or from footage of this subject."""
+    for folder in (out.donors, out.portraits):
+        for name in names(folder):
+            for row in read_table(folder / f"{name}.parquet", ["sha256", "source", "subject", "name"]).to_pylist():
+                own = row["source"] in sources or (subject is not None and row["subject"] == subject)
+                if own and row["sha256"] is not None:
+                    yield row["sha256"]
+
+
+def _portraits_named(out: Output, donor: str) -> set[str]:
+    """Hashes of the portraits of this name in the frozen pools, the donors folder and the bundled ones."""
+    found: dict[str, set[str]] = {}
+    for name in names(out.donors):
+        for row in read_table(out.donors / f"{name}.parquet", ["name", "sha256"]).to_pylist():
+            if row["sha256"] is not None:
+                found.setdefault(row["name"], set()).add(row["sha256"])
+    folder = (read_record(out) or {}).get("donors")
+    if folder and Path(folder).is_dir():
+        for path in image_files(Path(folder)):
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            found.setdefault(shown(path.relative_to(folder)), set()).add(sha256)
+    elif not folder:
+        for portrait in bundled_portraits():
+            sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+            found.setdefault(portrait.name, set()).add(sha256)
+    _require_known(out, "donor", donor, set(found))
+    return found[donor]
+
+
+def _clips_named(out: Output, withdrawn: Withdrawn) -> set[str]:
+    """Ids of withdrawn clips, wherever a table still names them."""
+    found: set[str] = set()
+    for folder in (out.clips, out.waves):
+        for name in names(folder):
+            for row in read_table(folder / f"{name}.parquet", ["clip_id", "source", "subject"]).to_pylist():
+                if withdrawn.covers(row["source"], row["subject"]):
+                    found.add(row["clip_id"])
+    return found
+
+
+def _without_copy(row: Row, withdrawn: Withdrawn) -> Row:
+    """The row without the name of a withdrawn source that shows the same footage."""
+    original = row.get("duplicate_of")
+    if original is None or not withdrawn.covers(original, None):
+        return row
+    return {**row, "duplicate_of": None}
+
+
+def _blank_donors(out: Output, folder: str, name: str, withdrawn: Withdrawn) -> None:
+    rows = read_table(out.root / folder / f"{name}.parquet", schema=schema_of(DONORS)).to_pylist()
+    kept = [
+        {**dict.fromkeys(row), **blank_donor(row, number)}
+        if withdrawn.covers(row["source"], row["subject"], row["sha256"])
+        else row
+        for number, row in enumerate(rows)
+    ]
+    if kept != rows:
+        rewrite(out, folder, name, DONORS, kept)
+
+
+def _blank_plan(out: Output, name: str, withdrawn: Withdrawn) -> None:
+    """Rows of the plan stay, so that parts keep their places, but name nobody."""
+    rows = read_table(out.plan / f"{name}.parquet", schema=schema_of(PLAN)).to_pylist()
+    kept = [_blank_source(row) if withdrawn.covers(row["source"], row["subject"]) else row for row in rows]
+    if kept != rows:
+        rewrite(out, "plan", name, PLAN, kept)
+
+
+def _blank_source(row: Row) -> Row:
+    source = row["source"] if row["source"].startswith(BLANK) else BLANK + source_hash(row["source"])
+    blank = {"source": source, "source_key": source, "name": "withdrawn", "path": b"", "member": "", "size": 0}
+    return {**dict.fromkeys(row), "part": row["part"], "root": row["root"], **blank}
+
+
+def _scrub_retries(out: Output, named: set[str]) -> None:
+    """Drop withdrawn clips and sources from what was asked for again."""
+    keys = set(read_plan(out, ["source_key"])["source_key"].to_pylist())
+    for retry in read_retries(out):
+        parts = {part: [key for key in wanted if key in keys] for part, wanted in retry.parts.items()}
+        units = {unit: [clip for clip in clips if clip not in named] for unit, clips in retry.units.items()}
+        if parts != retry.parts or units != retry.units:
+            held = {"number": retry.number, "parts": parts, "units": units}
+            data = json.dumps(held, indent=1, sort_keys=True).encode()
+            replace(data, out.retries / f"{retry.name}.json", out.tmp)
 
 
 def _drop_precomputed(out: Output) -> None:
     """Delete the latents of units that hold withdrawn clips; `precompute` makes the others' again."""
     for path in sorted((out.precomputed / "index").glob("*.parquet")):
         kept = out.index / path.name
-        clips = set(pq.read_table(path, columns=["clip_id"])["clip_id"].to_pylist())
-        if kept.exists() and clips <= set(pq.read_table(kept, columns=["clip_id"])["clip_id"].to_pylist()):
+        clips = set(read_table(path, ["clip_id"])["clip_id"].to_pylist())
+        if kept.exists() and clips <= set(read_table(kept, ["clip_id"])["clip_id"].to_pylist()):
             continue
         path.unlink()
         for shard in out.precomputed.glob(f"{path.stem}-*.tar"):
@@ -124,56 +235,3 @@ def _drop_precomputed(out: Output) -> None:
                 shard.unlink()
 
 
-def _repack(out: Output, unit: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A new shard with the kept clips; the same bytes for each of them."""
-    store = Store.open(out.root)
-    path = temporary(out.tmp, unit)
-    try:
-        with ShardWriter(path) as shard:
-            for row in rows:
-                files = {
-                    member["name"].removeprefix(f"{row['clip_id']}."): store.read(
-                        "shards", row["shard"], offset=member["offset"], size=member["size"]
-                    )
-                    for member in row["members"]
-                }
-                row["members"] = [asdict(member) for member in shard.add(row["clip_id"], files)]
-        name = shard_name(unit, shard.close())
-        publish(path, out.shards / name)
-    finally:
-        path.unlink(missing_ok=True)
-    for row in rows:
-        row["shard"] = name
-    return rows
-
-
-def _blank(
-    out: Output, path: Path, withdrawn: Withdrawn, columns: tuple[Any, ...], names: tuple[str, ...]
-) -> None:
-    """Delete what shows or describes a withdrawn person, keep the row, so that units keep their clips."""
-    schema = schema_of(columns)
-    rows = pq.read_table(path, schema=schema).to_pylist()
-    hit = [row for row in rows if withdrawn.covers(row["source"], row["subject"])]
-    if any(row[name] is not None for row in hit for name in names):
-        for row in hit:
-            row.update(dict.fromkeys(names))
-        _exchange(out, pa.Table.from_pylist(rows, schema=schema), path)
-
-
-def _blank_donors(out: Output, path: Path, withdrawn: Withdrawn) -> None:
-    table = pq.read_table(path)
-    rows = table.to_pylist()
-    hit = [row for row in rows if row["sha256"] in withdrawn.donors and row["image"] is not None]
-    for row in hit:
-        row.update(
-            {"image": None, "embedding": None, "reason": "withdrawn", "message": "consent was withdrawn"}
-        )
-    if hit:
-        _exchange(out, pa.Table.from_pylist(rows, schema=table.schema), path)
-
-
-def _exchange(out: Output, table: pa.Table, final: Path) -> None:
-    """Put a table in the place of an old one, whole or not at all."""
-    with scratch(out.tmp, final.name) as path, disk_errors(out.tmp):
-        save_table(table, path)
-        path.replace(final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Callable
@@ -14,15 +15,22 @@ import pyarrow as pa
 
 from datagen.config import parse
 from datagen.curate.part import curate_source
+from datagen.curate.portrait import cut_portrait
+from datagen.errors import Refusal
 from datagen.layout import Output, temporary
-from datagen.publish import write_table
+from datagen.publish import Put, exchange, publish, write_table
 from datagen.recipe import Recipe
+from datagen.roots import Roots
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, call_isolated
-from datagen.schema import CLIPS, FAILURES, schema_of
+from datagen.schema import CLIPS, DONORS, FAILURES, schema_of
+from datagen.sources import SourceFiles
 from datagen.styles import load_styles
 from datagen.synthesise.tools import Tools
 from datagen.synthesise.unit import make_clips, synthesise_unit
+
+ITEMS = {"curate": "rows", "portrait": "cuts", "synthesise": "clips"}
+"""Key of a task's payload under which its items lie, each of which may fail alone."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class WorkerSettings:
     recipe: Recipe
     recipe_hash: str
     styles: Path | None
+    roots: Roots
 
     def __call__(self) -> Worker:
         """The factory that runners call once in every process."""
@@ -40,7 +49,11 @@ class WorkerSettings:
 
 
 class Worker:
-    """Runs tasks one after another. Models are loaded when the first task needs them."""
+    """Runs tasks one after another. Models are loaded when the first task needs them.
+
+    Raises:
+        UserError: a root of the sources is not there: a worker that cannot see the footage must not take tasks.
+    """
 
     def __init__(self, settings: WorkerSettings) -> None:
         import cv2  # after the runner has set the thread variables of this process
@@ -49,6 +62,7 @@ class Worker:
         os.environ["OMP_NUM_THREADS"] = "1"
         self.settings = settings
         self.out = Output(settings.out)
+        self.files = SourceFiles(settings.roots)
 
     @cached_property
     def tools(self) -> Tools:
@@ -63,11 +77,16 @@ class Worker:
         """
         payload = dict(task.payload)
         if task.isolate:
-            killers = {key: ("crashed", how) for key, how in self._killers(task).items()}
-            payload["refused"] = {**payload["refused"], **killers}
-        if task.kind == "curate":
-            return self._curate(payload)
-        return synthesise_unit(self.out, payload, self.settings.recipe_hash, self.tools)
+            payload["refused"] = {**payload.get("refused", {}), **self._killers(task)}
+        match task.kind:
+            case "curate":
+                return self._curate(payload)
+            case "portrait":
+                return self._portraits(task.name, payload)
+            case _:
+                return synthesise_unit(
+                    self.out, payload, self.settings.recipe_hash, self.tools, self.files
+                )
 
     def _curate(self, payload: dict[str, Any]) -> dict[str, Any]:
         clips: list[dict[str, Any]] = []
@@ -78,23 +97,29 @@ class Worker:
         try:
             for row in payload["rows"]:
                 made, failed = curate_source(
-                    row, self.settings.recipe, self.tools.analyser, scratch, payload["refused"]
+                    row, self.settings.recipe, self.tools.analyser, scratch, payload["refused"], self.files
                 )
                 clips.extend(made)
                 failures.extend(failed)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        known = set(payload.get("known", ()))
+        known = set(payload["known"])
         clips = sorted(
             (clip for clip in clips if clip["clip_id"] not in known), key=lambda clip: str(clip["clip_id"])
         )
         for row in failures:
             row["attempt"] = payload["attempt"]
+        put: Put = publish
+        if "replaces" in payload:
+            if lost := set(payload["replaces"]) - {clip["clip_id"] for clip in clips}:
+                raise Refusal("damaged", f"{piece} stays as it is: {min(lost)} is not found in its source again")
+            put = exchange
+            (self.out.failures / f"{piece}.parquet").unlink(missing_ok=True)
         if failures:
             failed_table = pa.Table.from_pylist(failures, schema=schema_of(FAILURES))
-            write_table(failed_table, self.out.failures / f"{piece}.parquet", self.out.tmp)
+            write_table(failed_table, self.out.failures / f"{piece}.parquet", self.out.tmp, put)
         table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
-        write_table(table, self.out.clips / f"{piece}.parquet", self.out.tmp)
+        write_table(table, self.out.clips / f"{piece}.parquet", self.out.tmp, put)
         return {
             "sources": len(payload["rows"]),
             "sources_failed": len({row["source"] for row in failures} - {clip["source"] for clip in clips}),
@@ -103,25 +128,39 @@ class Worker:
             "frames": sum(clip["frames"] for clip in clips),
         }
 
-    def _killers(self, task: Task) -> dict[str, str]:
-        """Items of a task that kill their process, each found by halving in throw-away processes."""
-        keys = task.payload["clip_ids"] if task.kind == "synthesise" else [
-            row["source_key"] for row in task.payload["rows"]
-        ]  # fmt: skip
+    def _portraits(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        refused = payload.get("refused", {})
+        scratch = temporary(self.out.tmp, name)
+        scratch.mkdir()
+        try:
+            rows = [
+                cut_portrait(cut, self.tools.analyser, self.files, scratch, refused)
+                for cut in payload["cuts"]
+            ]
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
+        write_table(table, self.out.portraits / f"{name}.parquet", self.out.tmp)
+        return {"portraits": len(rows)}
 
-        def dies(group: list[str]) -> str | None:
+    def _killers(self, task: Task) -> dict[str, tuple[str, str]]:
+        """Items of a task that kill their process, each found by halving in throw-away processes."""
+
+        def dies(group: list[str]) -> tuple[str, str] | None:
             try:
                 call_isolated("datagen.worker:try_alone", _plain(self.settings, task, group))
             except Crashed as crash:
-                return str(crash)
+                return "crashed", str(crash)
             return None
 
-        return find_killers(list(keys), dies)
+        return find_killers([_key(task.kind, item) for item in task.payload[ITEMS[task.kind]]], dies)
 
 
-def find_killers(keys: list[str], dies: Callable[[list[str]], str | None]) -> dict[str, str]:
-    """Keys whose work kills a process, with how; `dies` says it of a group."""
-    how = dies(keys)
+def find_killers(
+    keys: list[str], dies: Callable[[list[str]], tuple[str, str] | None]
+) -> dict[str, tuple[str, str]]:
+    """Keys whose work kills a process, with reason and message; `dies` says it of a group."""
+    how = dies(keys) if keys else None
     if how is None:
         return {}
     if len(keys) == 1:
@@ -137,19 +176,23 @@ def try_alone(data: dict[str, Any]) -> dict[str, Any]:
         parse(Recipe, data["recipe"], "recipe"),
         data["recipe_hash"],
         None if data["styles"] is None else Path(data["styles"]),
+        {name: Path(path) for name, path in data["roots"].items()},
     )
     worker = settings()
     payload = data["payload"]
-    for row in payload.get("rows") or payload["sources"].values():
+    for row in _plan_rows(data["kind"], payload):
         row["path"] = os.fsencode(row["path"])
     scratch = temporary(worker.out.tmp, "alone")
     scratch.mkdir(parents=True)
     try:
         if data["kind"] == "curate":
             for row in payload["rows"]:
-                curate_source(row, settings.recipe, worker.tools.analyser, scratch, {})
+                curate_source(row, settings.recipe, worker.tools.analyser, scratch, {}, worker.files)
+        elif data["kind"] == "portrait":
+            for cut in payload["cuts"]:
+                cut_portrait(cut, worker.tools.analyser, worker.files, scratch, {})
         else:
-            for _ in make_clips(worker.out, payload, worker.tools, scratch):
+            for _ in make_clips(worker.out, payload, worker.tools, worker.files, scratch):
                 pass
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -158,14 +201,11 @@ def try_alone(data: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(settings: WorkerSettings, task: Task, group: list[str]) -> dict[str, Any]:
     """The JSON form of a task cut down to a group of its items."""
-    payload = dict(task.payload)
-    if task.kind == "curate":
-        rows = [row for row in payload["rows"] if row["source_key"] in group]
-        payload["rows"] = [{**row, "path": os.fsdecode(row["path"])} for row in rows]
-    else:
-        payload["clip_ids"] = group
-        sources = payload["sources"].items()
-        payload["sources"] = {key: {**row, "path": os.fsdecode(row["path"])} for key, row in sources}
+    items = ITEMS[task.kind]
+    payload = copy.deepcopy(task.payload)
+    payload[items] = [item for item in payload[items] if _key(task.kind, item) in group]
+    for row in _plan_rows(task.kind, payload):
+        row["path"] = os.fsdecode(row["path"])
     return {
         "kind": task.kind,
         "payload": payload,
@@ -173,4 +213,22 @@ def _plain(settings: WorkerSettings, task: Task, group: list[str]) -> dict[str, 
         "recipe": settings.recipe.model_dump(mode="json"),
         "recipe_hash": settings.recipe_hash,
         "styles": None if settings.styles is None else str(settings.styles),
+        "roots": {name: str(path) for name, path in settings.roots.items()},
     }
+
+
+def _key(kind: str, item: dict[str, Any]) -> str:
+    """What names an item of a task in `refused`."""
+    key: str = item["source_key"] if kind == "curate" else (item.get("clip") or item)["clip_id"]
+    return key
+
+
+def _plan_rows(kind: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the plan in a payload."""
+    match kind:
+        case "curate":
+            return list(payload["rows"])
+        case "portrait":
+            return [cut["source"] for cut in payload["cuts"]]
+        case _:
+            return list(payload["sources"].values())

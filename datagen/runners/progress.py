@@ -83,6 +83,11 @@ class Progress:
         if time.monotonic() >= self._status_at:
             self._save("running")
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start, or from start to end."""
+        return (self._ended or time.monotonic()) - self._began
+
     def status(self, state: str) -> dict[str, Any]:
         """What `status.json` holds."""
         elapsed = (self._ended or time.monotonic()) - self._began

@@ -36,12 +36,14 @@ class Task:
         payload: what the worker needs to know; small and picklable, never frames.
         isolate: the task killed its process more than once: do each clip in a process of its own
             (`datagen.runners.isolate`), so that the one at fault costs only itself.
+        limit_s: seconds it may take; a worker that takes longer is ended. None is no limit.
     """
 
     kind: str
     name: str
     payload: dict[str, Any] = field(default_factory=dict)
     isolate: bool = False
+    limit_s: float | None = None
 
     @property
     def key(self) -> str:

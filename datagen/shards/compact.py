@@ -27,23 +27,36 @@ def compact_index(output: Output) -> int:
     Raises:
         UserError: a piece is damaged, or the disk is full.
     """
+    clips = merge(output, "index", sorted(names(output.index)))
+    for path in output.compacted.glob("*.parquet"):
+        if path.name != "index.parquet":
+            path.unlink(missing_ok=True)
+    return clips
+
+
+def merge(output: Output, name: str, units: list[str]) -> int:
+    """Write `compacted/<name>.parquet` from the index pieces of some units.
+
+    Returns:
+        Number of clips in it.
+    """
     store = Store.open(output.root)
-    pieces = sorted(f"{name}.parquet" for name in names(output.index))
+    pieces = [f"{unit}.parquet" for unit in units]
     schema = schema_of(INDEX).with_metadata({PIECES: json.dumps(pieces).encode()})
     output.compacted.mkdir(exist_ok=True)
     clips, waiting = 0, [schema.empty_table()]
-    with scratch(output.tmp, "index.parquet") as path:
+    with scratch(output.tmp, f"{name}.parquet") as path:
         with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
-            for name in pieces:
-                table = store.table("index", name)
+            for piece in pieces:
+                table = store.table("index", piece)
                 if not table.schema.equals(schema_of(INDEX)):
-                    raise UserError(f"index/{name} has other columns than this version; `verify` says which")
+                    raise UserError(f"index/{piece} has other columns than this version; `verify` says which")
                 waiting.append(table)
                 clips += table.num_rows
                 if sum(item.num_rows for item in waiting) >= ROWS:
                     _write(writer, waiting, schema)
             _write(writer, waiting, schema)
-        os.replace(path, output.compacted / "index.parquet")
+        os.replace(path, output.compacted / f"{name}.parquet")
     return clips
 
 

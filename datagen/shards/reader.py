@@ -15,9 +15,10 @@ import pyarrow.dataset as ds
 from safetensors.numpy import load
 
 from datagen.errors import UserError
+from datagen.publish import CHECKED
 from datagen.schema import INDEX, schema_of
 from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
+from datagen.shards.withdrawn import Tombstones
 
 PIECES = b"pieces"  # metadata key of the compacted index: names of the pieces it holds
 
@@ -28,6 +29,9 @@ Row = Mapping[str, Any]
 
 class Dataset:
     """A finished or growing data set, withdrawn footage left out.
+
+    Consent may be withdrawn while a data set is open: every read looks whether it was, in a folder at once, in an
+    object store within `LOOK_S` seconds.
 
     Attributes:
         table: the index as a pyarrow table, in the order of units and clip ids.
@@ -58,18 +62,20 @@ class Dataset:
             UserError: there is no index, the SQL is wrong, or a column is unknown.
         """
         self.store = Store.open(out)
+        self._tombstones = Tombstones(self.store)
         rows = _open_index(self.store)
         names = _columns(columns, files)
-        kept = None
-        if withdrawn := read_withdrawn(self.store):
-            kept = withdrawn.kept()
-        if where is not None:
-            chosen = pc.field("clip_id").isin(_select(rows, where))
-            kept = chosen if kept is None else kept & chosen
         try:
+            kept = None
+            if withdrawn := self._tombstones.read():
+                kept = ~withdrawn.hidden(rows.to_table(columns=["source", "subject"]))
+            if where is not None:
+                chosen = pc.field("clip_id").isin(_select(rows if kept is None else rows.filter(kept), where))
+                kept = chosen if kept is None else kept & chosen
             self.table = rows.to_table(columns=names, filter=kept)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"cannot read the index of {out}: {error}; `verify` tells which file") from error
+        self._hidden: frozenset[tuple[str, str]] = frozenset()
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -107,6 +113,7 @@ class Dataset:
             UserError: the clip has no such file, or the shard is missing or cut short.
         """
         row = self._row(clip)
+        self._check_consent(row)
         name = f"{row['clip_id']}.{suffix}"
         for member in row["members"]:
             if member["name"] == name:
@@ -116,6 +123,7 @@ class Dataset:
     def read_all(self, clip: str | Row) -> dict[str, bytes]:
         """Every file of a clip by suffix, by one range read (they follow each other in the shard)."""
         row = self._row(clip)
+        self._check_consent(row)
         members = row["members"]
         start = min(member["offset"] for member in members)
         end = max(member["offset"] + member["size"] for member in members)
@@ -145,20 +153,36 @@ class Dataset:
         return self.clip(clip) if isinstance(clip, str) else clip
 
 
+    def _check_consent(self, row: Row) -> None:
+        """Refuse a clip whose consent was withdrawn after the data set was opened."""
+        if self._tombstones.changed():
+            rows = _open_index(self.store)
+            withdrawn = self._tombstones.read()
+            hidden = withdrawn.hidden(rows.to_table(columns=["source", "subject"]))
+            places = rows.to_table(columns=["clip_id", "shard"], filter=hidden)
+            gone = zip(places["clip_id"].to_pylist(), places["shard"].to_pylist(), strict=True)
+            self._hidden |= frozenset(gone)
+        if (row["clip_id"], row["shard"]) in self._hidden:
+            raise UserError(f"clip {row['clip_id']} was withdrawn after {self.store.uri} was opened; open it again")
+
+
 def _open_index(store: Store) -> ds.Dataset:
-    """All index pieces as one lazy dataset; those merged by `compact` are read from the merged file."""
+    """All index pieces as one lazy dataset; those of merged files are read from there."""
     schema = schema_of(INDEX)
-    pieces = [name for name in store.names("index") if name.endswith(".parquet")]
+    pieces = {name for name in store.names("index") if name.endswith(".parquet")}
     parts: list[ds.Dataset] = []
     try:
-        if "index.parquet" in store.names("compacted"):
-            merged = ds.dataset(store.path("compacted", "index.parquet"), filesystem=store.filesystem)
+        for name in store.names("compacted"):
+            merged = ds.dataset(
+                store.path("compacted", name), filesystem=store.filesystem, format=CHECKED
+            )
             held = set(json.loads((merged.schema.metadata or {}).get(PIECES, b"[]")))
-            pieces = [name for name in pieces if name not in held]
-            parts.append(merged.replace_schema(schema))
+            if held and held <= pieces:
+                pieces -= held
+                parts.append(merged.replace_schema(schema))
         if pieces:
-            paths = [store.path("index", name) for name in pieces]
-            parts.append(ds.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem))
+            paths = [store.path("index", name) for name in sorted(pieces)]
+            parts.append(ds.dataset(paths, schema=schema, format=CHECKED, filesystem=store.filesystem))
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"cannot read the index of {store.uri}: {error}; `verify` tells which file"

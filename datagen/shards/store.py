@@ -54,13 +54,34 @@ class Store:
         return cls(pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), root, uri)
 
     def path(self, *parts: str) -> str:
-        """Path of a file in the file system."""
+        """Path of a file in the file system.
+
+        Raises:
+            UserError: a name, which may come from somebody else's index, leads out of the data set.
+        """
+        for part in parts:
+            if part.startswith("/") or "\\" in part or "\0" in part or ".." in part.split("/"):
+                raise UserError(f"{self.uri} names a file outside itself: {part!r}; do not trust this data set")
         return "/".join((self.root.rstrip("/"), *parts))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def stamp(self, folder: str) -> object:
+        """Something that differs when files were added to a folder or removed; cheap for local folders."""
+        if not self.is_local:
+            return tuple(self.names(folder))
+        try:
+            return os.stat(self.path(folder)).st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def names(self, folder: str) -> list[str]:
         """Sorted names of the files directly in a folder; empty where there is no such folder."""
         try:
-            if isinstance(self.filesystem, pafs.LocalFileSystem):  # pyarrow would stat every file
+            if self.is_local:  # pyarrow would stat every file
                 with os.scandir(self.path(folder)) as found:
                     return sorted(entry.name for entry in found if entry.is_file())
             selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
@@ -88,7 +109,7 @@ class Store:
                     f"{'/'.join(parts)} is missing in {self.uri}; `verify` lists all faults"
                 ) from error
             except OSError as error:
-                if attempt == _TRIES or isinstance(self.filesystem, pafs.LocalFileSystem):
+                if attempt == _TRIES or self.is_local:
                     raise UserError(f"cannot read {'/'.join(parts)} of {self.uri}: {error}") from error
                 time.sleep(0.5 * attempt)
         if size is not None and len(data) != size:

@@ -1,11 +1,16 @@
-"""Tombstones: footage whose consent was withdrawn disappears for every reader at once."""
+"""Tombstones: footage and portraits whose consent was withdrawn disappear for every reader at once.
+
+A tombstone holds hashes, never names, so that it can stay when every byte of a person is gone.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,51 +20,89 @@ from datagen.layout import Output
 from datagen.publish import write_bytes
 from datagen.shards.store import Store
 
+LOOK_S = 10.0
+"""Seconds between two looks at the tombstones of an object store."""
+
+BLANK = "withdrawn:"
+"""What stands, with a hash behind it, in place of a source's name where a purge must keep the row."""
+
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """Footage nobody may read any more.
+    """What nobody may see any more.
 
     Attributes:
-        sources, subjects: withdrawn source videos and people.
-        donors: sha256 of portraits of those people; clips that wear their face go with them.
+        sources, subjects: hashes of source videos and of person ids, see `source_hash` and `subject_hash`.
+        portraits: sha256 of portraits that may no longer lend a face or serve as a style.
     """
 
     sources: frozenset[str] = frozenset()
     subjects: frozenset[str] = frozenset()
-    donors: frozenset[str] = frozenset()
+    portraits: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.sources or self.subjects)
+        return bool(self.sources or self.subjects or self.portraits)
 
-    def covers(self, source: str | None, subject: str | None, donor: str | None = None) -> bool:
-        """Whether a row of this source, subject and donor is withdrawn."""
-        return source in self.sources or subject in self.subjects or donor in self.donors
+    def covers(self, source: str | None, subject: str | None, *portraits: str | None) -> bool:
+        """Whether a row of this source and subject, with these portraits as donor or style, is withdrawn."""
+        if not self:
+            return False
+        return (
+            (source is not None and (source.startswith(BLANK) or source_hash(source) in self.sources))
+            or (subject is not None and subject_hash(subject) in self.subjects)
+            or any(portrait in self.portraits for portrait in portraits)
+        )
 
-    def kept(self) -> pc.Expression:
-        """Filter over index rows that leaves the withdrawn ones out."""
-        sources, subjects, donors = (
-            pa.array(sorted(names), pa.string()) for names in (self.sources, self.subjects, self.donors)
+    def hidden(self, rows: pa.Table) -> pc.Expression:
+        """Filter for the withdrawn ones among rows of the index.
+
+        Args:
+            rows: their columns `source` and `subject`, since only their names, not the hashes, can be compared by a
+                filter.
+        """
+        sources = _names(rows["source"], lambda name: self.covers(name, None))
+        subjects = _names(rows["subject"], lambda name: self.covers(None, name))
+        portraits = pa.array(sorted(self.portraits), pa.string())
+        tests = (
+            pc.field("source").isin(sources),
+            pc.field("subject").isin(subjects),
+            pc.field("donor_sha256").isin(portraits),
+            pc.field("style_sha256").isin(portraits),
         )
-        return ~(
-            pc.field("source").isin(sources)
-            | pc.field("subject").isin(subjects)
-            | pc.field("donor_sha256").isin(donors)
-        )
+        return reduce(lambda one, other: one | other, tests)
+
+
+def source_hash(source: str) -> str:
+    """Hash of a source's name for tombstones."""
+    return hashlib.sha256(f"source\x1f{source}".encode()).hexdigest()[:32]
+
+
+def subject_hash(subject: str) -> str:
+    """Hash of a person's id for tombstones."""
+    return hashlib.sha256(f"subject\x1f{subject}".encode()).hexdigest()[:32]
 
 
 def withdraw(
-    output: Output, *, source: str | None = None, subject: str | None = None, donors: Iterable[str] = ()
+    output: Output,
+    *,
+    sources: Iterable[str] = (),
+    subject: str | None = None,
+    portraits: Iterable[str] = (),
 ) -> bool:
-    """Withdraw all footage of a source or of a subject; False when it was withdrawn before.
+    """Withdraw sources, a person and portraits; False if just that was done before.
 
     Args:
-        donors: sha256 of the portraits that came from it.
+        output: the data set.
+        sources: source videos; those of the subject too, since not every row knows its subject.
+        subject: person id.
+        portraits: sha256 of the portraits that show the person.
     """
-    tombstone = {"source": source, "subject": subject, "donors": sorted(donors)}
-    if (source is None) == (subject is None):
-        raise UserError("name either a source or a subject to withdraw", code=2)
-    data = json.dumps(tombstone, sort_keys=True, ensure_ascii=False).encode()
+    tombstone = {
+        "sources": sorted({source_hash(source) for source in sources}),
+        "subjects": [] if subject is None else [subject_hash(subject)],
+        "portraits": sorted(set(portraits)),
+    }
+    data = json.dumps(tombstone, sort_keys=True).encode()
     output.withdrawn.mkdir(exist_ok=True)
     output.tmp.mkdir(exist_ok=True)
     return write_bytes(data, output.withdrawn / f"{hashlib.sha256(data).hexdigest()[:16]}.json", output.tmp)
@@ -71,18 +114,45 @@ def read_withdrawn(store: Store) -> Withdrawn:
     Raises:
         UserError: one cannot be read; it is not skipped, since that would show withdrawn footage.
     """
-    sources: set[str] = set()
-    subjects: set[str] = set()
-    donors: set[str] = set()
+    held: dict[str, set[str]] = {"sources": set(), "subjects": set(), "portraits": set()}
     for name in store.names("withdrawn"):
         try:
             tombstone = json.loads(store.read("withdrawn", name))
-            source, subject = tombstone["source"], tombstone["subject"]
-            donors.update(tombstone["donors"])
+            for key, hashes in held.items():
+                if not all(isinstance(item, str) for item in tombstone[key]):
+                    raise TypeError("values of other types")
+                hashes.update(tombstone[key])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"withdrawn/{name} of {store.uri} is damaged; withdraw the footage again"
+                f"withdrawn/{name} of {store.uri} is damaged; delete it and withdraw the footage again"
             ) from error
-        sources |= {source} - {None}
-        subjects |= {subject} - {None}
-    return Withdrawn(frozenset(sources), frozenset(subjects), frozenset(donors))
+    return Withdrawn(**{key: frozenset(hashes) for key, hashes in held.items()})
+
+
+class Tombstones:
+    """Looks whether consent was withdrawn since the last look: one `stat` of a folder, now and then a listing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._stamp: object = None
+        self._looked = -LOOK_S
+
+    def read(self) -> Withdrawn:
+        """All tombstones now."""
+        self._stamp = self._look()
+        return read_withdrawn(self._store)
+
+    def changed(self) -> bool:
+        """Whether there may be other tombstones than at the last `read`."""
+        if not self._store.is_local and time.monotonic() - self._looked < LOOK_S:
+            return False
+        return self._look() != self._stamp
+
+    def _look(self) -> object:
+        self._looked = time.monotonic()
+        return self._store.stamp("withdrawn")
+
+
+def _names(column: pa.ChunkedArray, withdrawn: Callable[[str], bool]) -> pa.Array:
+    names = [name for name in pc.unique(column).to_pylist() if name is not None]
+    return pa.array([name for name in names if withdrawn(name)], pa.string())

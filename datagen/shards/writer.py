@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.layout import Output, shard_name
-from datagen.publish import disk_errors, publish, write_table
+from datagen.publish import Put, disk_errors, publish, write_table
 from datagen.schema import FAILURES, INDEX, schema_of
 
 CLIP_ID = re.compile(r"[a-z0-9_-]+")
@@ -152,6 +152,8 @@ def publish_unit(
     shard: ShardWriter | None,
     rows: list[dict[str, Any]],
     failures: list[dict[str, Any]],
+    *,
+    put: Put = publish,
 ) -> bool:
     """Publish what one unit made: shard, failure rows, and last of all its index piece.
 
@@ -161,6 +163,7 @@ def publish_unit(
         shard: the written shard, or None (or one without clips) where no clip came out.
         rows: index rows in clip-id order, `members` filled, `shard` filled here.
         failures: failure rows, possibly none.
+        put: gives a finished file its name; `exchange` for a unit that takes the place of a damaged one.
 
     Returns:
         False when another driver published the unit first; its index piece stands.
@@ -170,17 +173,19 @@ def publish_unit(
         try:
             if rows:
                 name = shard_name(unit, shard.close())
-                publish(shard.path, output.shards / name)
+                put(shard.path, output.shards / name)
         finally:
             shard.discard()
     if failures:
         table = pa.Table.from_pylist(failures, schema=schema_of(FAILURES))
-        write_table(table, output.failures / f"{unit}.parquet", output.tmp)
-    ordered = sorted(({**row, "shard": name} for row in rows), key=lambda row: row["clip_id"])
+        write_table(table, output.failures / f"{unit}.parquet", output.tmp, put)
+    for row in rows:
+        row["shard"] = name
+    ordered = sorted(rows, key=lambda row: row["clip_id"])
     for row in ordered:
         row["members"] = [asdict(item) if isinstance(item, Member) else item for item in row["members"]]
     table = pa.Table.from_pylist(ordered, schema=schema_of(INDEX))
-    return write_table(table, output.index / f"{unit}.parquet", output.tmp)
+    return write_table(table, output.index / f"{unit}.parquet", output.tmp, put)
 
 
 def _pieces(content: bytes | Path) -> Iterator[bytes]:

@@ -16,8 +16,10 @@ from datagen.curate.crop import Crop
 from datagen.curate.track import overlap
 from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser, Faces
+from datagen.faces.geometry import pose
 from datagen.media import FfmpegError, VideoReader, encode
 from datagen.operations.augment import Augmentation
+from datagen.operations.donor import Donor
 from datagen.operations.mask import foreground, mask_driving
 from datagen.operations.smooth import fill_gaps
 from datagen.operations.stylise import Style
@@ -25,7 +27,7 @@ from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.seeding import rng, seed_of
 from datagen.synthesise.measure import gate_style, gate_swap, identity_columns, motion_columns
-from datagen.synthesise.tools import Stylist, Tools
+from datagen.synthesise.tools import Stylist, Swapper, Tools
 
 Row = dict[str, Any]
 MARKS = {
@@ -61,14 +63,23 @@ class MadeClip:
 
 
 def make_clip(
-    row: Row, source: Path, recipe: Recipe, tools: Tools, pool: Pool, rank: int, scratch: Path
+    row: Row,
+    source: Path,
+    recipe: Recipe,
+    tools: Tools,
+    pool: Pool,
+    withdrawn: frozenset[str],
+    scratch: Path,
 ) -> MadeClip:
     """Make every stream the recipe asks for.
 
     Args:
-        row: the clip's row of the clip table.
+        row: the clip's row of the clip table, with the columns its wave froze.
         source: its source video, a local file.
-        rank: number of the clip in its pool's order, for balanced donors.
+        recipe: what to make.
+        tools: models and styles.
+        pool: donors of its wave.
+        withdrawn: sha256 of portraits that may not be used.
         scratch: folder for encoded files, removed by the caller.
 
     Raises:
@@ -80,8 +91,8 @@ def make_clip(
     with made.timed("track"):
         faces = track_face(frames, row, tools.analyser)
     streams = {"video": frames}
-    _swap(streams, made, row, faces, recipe, tools, pool, rank)
-    _stylise(streams, made, row, faces, recipe, tools, pool)
+    _swap(streams, made, row, faces, recipe, tools, pool)
+    _stylise(streams, made, row, faces, recipe, tools, pool, withdrawn)
     _encode_streams(streams, made, row, faces, recipe, scratch)
     if recipe.mask.foreground:
         with made.timed("mask"):
@@ -147,17 +158,13 @@ def face_tensors(faces: Faces) -> bytes:
 
 def _swap(
     streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces,
-    recipe: Recipe, tools: Tools, pool: Pool, rank: int,
+    recipe: Recipe, tools: Tools, pool: Pool,
 ) -> None:  # fmt: skip
     if tools.swapper is None:
         return
     try:
-        embedding = None if row["embedding"] is None else np.asarray(row["embedding"], np.float32)
-        donor, distance = pool.choose(row["clip_id"], rank, embedding, row["source"], row["subject"], recipe)
         with made.timed("swap"):
-            swapped = tools.swapper(
-                streams["video"], faces, donor, seed_of(recipe.seed, row["clip_id"], "swap")
-            )
+            donor, distance, swapped = _swapped(streams["video"], row, faces, recipe, tools.swapper, pool)
         with made.timed("measure"):
             again = tools.analyser.track(swapped, irises=False)
             quality = motion_columns("swapped", streams["video"], faces, swapped, again)
@@ -179,14 +186,46 @@ def _swap(
     }
 
 
+def _swapped(
+    frames: np.ndarray, row: Row, faces: Faces, recipe: Recipe, swapper: Swapper, pool: Pool
+) -> tuple[Donor, float | None, np.ndarray]:
+    """Swap with the donor whose turn it is; where the pose does not fit, with the ones nearest in pose after it.
+
+    Raises:
+        Refusal: there is no donor, or the swap refuses every one that was tried.
+    """
+    embedding = None if row["embedding"] is None else np.asarray(row["embedding"], np.float32)
+    offered = pool.choose(
+        row["clip_id"], row["rank"], row["split"], embedding,
+        row["source"], row["subject"], row["person"], recipe,
+    )  # fmt: skip
+    seed = seed_of(recipe.seed, row["clip_id"], "swap")
+    donor, distance = next(offered)
+    try:
+        return donor, distance, swapper(frames, faces, donor, seed)
+    except Refusal as refusal:
+        if refusal.reason != "yaw":
+            raise
+        first = refusal
+    yaw = float(np.nanmedian(faces.pose[:, 0]))
+    others = sorted(offered, key=lambda item: abs(float(pose(item[0].landmarks)[0]) - yaw))
+    for donor, distance in others[: recipe.donors.tries - 1]:
+        try:
+            return donor, distance, swapper(frames, faces, donor, seed)
+        except Refusal as refusal:
+            if refusal.reason != "yaw":
+                raise
+    raise first
+
+
 def _stylise(
     streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces,
-    recipe: Recipe, tools: Tools, pool: Pool,
+    recipe: Recipe, tools: Tools, pool: Pool, withdrawn: frozenset[str],
 ) -> None:  # fmt: skip
     if not tools.stylists:
         return
     try:
-        stylist, style = _choose_style(row, recipe, tools, pool)
+        stylist, style = _choose_style(row, recipe, tools, pool, withdrawn)
         with made.timed("stylise"):
             styled = stylist(streams["video"], faces, style, seed_of(recipe.seed, row["clip_id"], "stylise"))
         with made.timed("measure"):
@@ -201,20 +240,28 @@ def _stylise(
     made.columns |= quality | {"style": style.name, "style_sha256": style.sha256, "stylist": stylist.name}
 
 
-def _choose_style(row: Row, recipe: Recipe, tools: Tools, pool: Pool) -> tuple[Stylist, Style]:
-    """A backend, then one of its styles, by the clip's own dice."""
-    dice = rng(recipe.seed, row["clip_id"], "style")
-    stylist = tools.stylists[recipe.stylise.backends[int(dice.integers(len(recipe.stylise.backends)))]]
+def _choose_style(
+    row: Row, recipe: Recipe, tools: Tools, pool: Pool, withdrawn: frozenset[str]
+) -> tuple[Stylist, Style]:
+    """A backend, then one of its styles, with the clip's seeded generator.
+
+    Styles are drawn in an order that does not depend on which of them were withdrawn.
+    """
+    generator = rng(recipe.seed, row["clip_id"], "style")
+    stylist = tools.stylists[recipe.stylise.backends[int(generator.integers(len(recipe.stylise.backends)))]]
     filters = stylist.name == "filter"
-    styles = [style for style in tools.styles if (style.kind == "filter") == filters]
+    styles: list[Style | None] = [style for style in tools.styles if (style.kind == "filter") == filters]
     if recipe.stylise.portraits and not filters:
-        for donor in pool.others(row["source"], row["subject"]):
+        for donor in pool.others(row["source"], row["subject"], row["person"], row["split"]):
             styles.append(
-                Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence)
+                donor
+                and Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence)
             )
-    if not styles:
-        raise Refusal("no_style", f"the {stylist.name} backend has no style to choose from", "give --styles")
-    return stylist, styles[int(dice.integers(len(styles)))]
+    for number in generator.permutation(len(styles)):
+        style = styles[int(number)]
+        if style is not None and style.sha256 not in withdrawn:
+            return stylist, style
+    raise Refusal("no_style", f"the {stylist.name} backend has no style to choose from", "give --styles")
 
 
 def _encode_streams(

@@ -103,5 +103,5 @@ class Tools:
         """A frozen donor pool without withdrawn people, read once."""
         key = (path, withdrawn)
         if key not in self._pools:
-            self._pools[key] = load_pool(path, self.analyser, withdrawn)
+            self._pools[key] = load_pool(path, withdrawn)
         return self._pools[key]

@@ -8,29 +8,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from datagen.curate.part import failure, refuse_unexpected
 from datagen.errors import Refusal
 from datagen.faces import ModelInfo
 from datagen.layout import Output, temporary
+from datagen.publish import exchange, read_table
 from datagen.record import software
-from datagen.schema import CLIP, SOURCE
+from datagen.schema import CLIP, GROUPS, SOURCE
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
+from datagen.shards.purge import drop_withdrawn, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
-from datagen.sources import local_file
+from datagen.sources import SourceFiles
 from datagen.synthesise.clip import MadeClip, make_clip
 from datagen.synthesise.tools import Tools
 
 Row = dict[str, Any]
+GROUPED = tuple(column.name for column in GROUPS)
+FROZEN = (*GROUPED, "rank")
 CARRIED = ("clip_id", "part", *(column.name for column in (*SOURCE, *CLIP)))
 
 
 def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
     """Rows of the clip table, in clip-id order."""
     columns = [*CARRIED, "source_frames", "embedding"]
-    table = pq.read_table(out.clips / f"{piece}.parquet", columns=columns)
+    table = read_table(out.clips / f"{piece}.parquet", columns)
     wanted = set(clip_ids)
     return sorted(
         (row for row in table.to_pylist() if row["clip_id"] in wanted), key=lambda row: str(row["clip_id"])
@@ -38,23 +40,29 @@ def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
 
 
 def make_clips(
-    out: Output, payload: Row, tools: Tools, scratch: Path
+    out: Output, payload: Row, tools: Tools, files: SourceFiles, scratch: Path
 ) -> Iterator[tuple[Row, MadeClip | Refusal]]:
     """Clips of a unit one after another: the clip's row, and what was made of it or why not.
 
-    The files of a clip are gone when the next one is asked for.
+    Clips whose consent was withdrawn meanwhile are passed over. The files of a clip are gone when the next one is
+    asked for.
     """
-    pool = tools.pool(Path(payload["pool"]), read_withdrawn(Store.open(out.root)).donors)
-    order = {clip_id: rank for rank, clip_id in enumerate(sorted(payload["order"]), payload["rank"])}
-    for clip in read_clips(out, payload["piece"], payload["clip_ids"]):
+    store = Store.open(out.root)
+    frozen = {row["clip_id"]: {name: row[name] for name in FROZEN} for row in payload["clips"]}
+    for clip in read_clips(out, payload["piece"], list(frozen)):
+        withdrawn = read_withdrawn(store)
+        if withdrawn.covers(clip["source"], clip["subject"]):
+            continue
+        clip |= frozen[clip["clip_id"]]
+        pool = tools.pool(out.donors / f"{payload['wave']}.parquet", withdrawn.portraits)
         source = payload["sources"][clip["source_key"]]
         folder = scratch / "clip"
         folder.mkdir()
         try:
             if clip["clip_id"] in payload["refused"]:
                 raise Refusal(*payload["refused"][clip["clip_id"]])
-            with refuse_unexpected(), local_file(source["path"], source["member"], folder) as path:
-                made = make_clip(clip, path, tools.recipe, tools, pool, order[clip["clip_id"]], folder)
+            with refuse_unexpected(), files.verified(source, folder, clip["source_sha256"]) as path:
+                made = make_clip(clip, path, tools.recipe, tools, pool, withdrawn.portraits, folder)
             yield clip, made
         except Refusal as refusal:
             yield clip, refusal
@@ -62,13 +70,22 @@ def make_clips(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -> dict[str, Any]:
+def synthesise_unit(
+    out: Output, payload: Row, recipe_hash: str, tools: Tools, files: SourceFiles
+) -> dict[str, Any]:
     """Make and publish one unit.
 
+    Consent may be withdrawn at any moment. Tombstones are read again after the unit was published: whoever withdraws
+    later than that finds the published unit, whoever came before is obeyed here.
+
     Args:
-        payload: `unit`, `part`, `piece` (of the clip table), `clip_ids`, `sources` (source key -> plan row), `pool`
-            (file), `order` (all clip ids of the planned unit) and `rank` of the first of them in the pool, `attempt`,
-            and `refused` (clip id -> reason and message) of clips that kill the process or were withdrawn.
+        out: the output.
+        payload: `unit`, `part`, `piece` (of the clip table), `wave`, `clips` (their frozen columns), `sources` (source
+            key -> plan row), `attempt`, `refused` (clip id -> reason and message) of clips that kill the process or
+            must not be made, and `replaces` where the unit takes the place of a damaged one: the clips that one has.
+        recipe_hash: for the rows.
+        tools: models and styles.
+        files: opens sources.
 
     Returns:
         Counters for the summary.
@@ -82,7 +99,7 @@ def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -
     scratch.mkdir()
     try:
         with ShardWriter(scratch / "shard.tar") as shard:
-            for clip, made in make_clips(out, payload, tools, scratch):
+            for clip, made in make_clips(out, payload, tools, files, scratch):
                 context = {**payload["sources"][clip["source_key"]], "unit": unit}
                 if isinstance(made, Refusal):
                     failures.append(_failed(context, clip["clip_id"], made, payload["attempt"]))
@@ -100,15 +117,36 @@ def synthesise_unit(out: Output, payload: Row, recipe_hash: str, tools: Tools) -
                 counts["clips"] += 1
                 counts["frames"] += row["frames"]
                 seconds.update(made.seconds)
-        publish_unit(out, unit, shard, rows, failures)
+        if "replaces" in payload:
+            _replace(out, unit, shard, rows, failures, set(payload["replaces"]))
+        else:
+            publish_unit(out, unit, shard, rows, failures)
+        drop_withdrawn(out, unit)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {**counts, "seconds": dict(seconds)}
 
 
+def _replace(
+    out: Output, unit: str, shard: ShardWriter, rows: list[Row], failures: list[Row], before: set[str]
+) -> None:
+    """Put a unit in the place of a damaged one.
+
+    Raises:
+        Refusal: a clip of the damaged unit could not be made again; the damaged one stays.
+    """
+    lost = sorted(before - {row["clip_id"] for row in rows})
+    if lost:
+        why = next((f": {row['message']}" for row in failures if row["clip_id"] == lost[0]), "")
+        raise Refusal("damaged", f"{unit} stays as it is, since {lost[0]} cannot be made again{why}")
+    (out.failures / f"{unit}.parquet").unlink(missing_ok=True)
+    publish_unit(out, unit, shard, rows, failures, put=exchange)
+    remove_other_shards(out, unit, {str(row["shard"]) for row in rows})
+
+
 def index_row(clip: Row, unit: str, made: MadeClip, tools: Tools, recipe_hash: str) -> Row:
     """Index row of a made clip, without shard and members."""
-    row = {name: clip[name] for name in CARRIED}
+    row = {name: clip[name] for name in (*CARRIED, *GROUPED)}
     row |= made.columns
     return row | {
         "unit": unit,

@@ -1,0 +1,54 @@
+"""Cut the portrait of a chosen donor from its source: the best frame of a clip, checked as a donor."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from datagen.curate.crop import Crop
+from datagen.curate.part import refuse_unexpected
+from datagen.errors import Refusal
+from datagen.faces import FaceAnalyser
+from datagen.freeze import donor_columns, refusal_columns
+from datagen.media import VideoReader
+from datagen.operations.donor import check_portrait
+from datagen.sources import SourceFiles
+
+Row = dict[str, Any]
+
+
+def cut_portrait(
+    cut: Row,
+    analyser: FaceAnalyser,
+    files: SourceFiles,
+    scratch: Path,
+    refused: dict[str, tuple[str, str]],
+) -> Row:
+    """Columns of a pool for the best frame of a clip; never raises for what a source may contain.
+
+    Args:
+        cut: `clip` (clip_id, source_sha256, crop, size, donor_frame) and `source`, the source's row of the plan.
+        analyser: face analysis.
+        files: opens sources.
+        scratch: folder for a member copied out of its archive.
+        refused: clip id -> reason and message, of clips that kill the process.
+    """
+    clip = cut["clip"]
+    name = {"name": clip["clip_id"]}
+    try:
+        if clip["clip_id"] in refused:
+            raise Refusal(*refused[clip["clip_id"]])
+        with (
+            refuse_unexpected(),
+            files.verified(cut["source"], scratch, clip["source_sha256"]) as path,
+            VideoReader(path) as reader,
+        ):
+            if clip["donor_frame"] >= len(reader):
+                raise Refusal("damaged", "the source is shorter than when it was curated")
+            frame = reader.read([clip["donor_frame"]])[0]
+            donor = check_portrait(Crop(**clip["crop"]).cut(frame, clip["size"]), analyser)
+    except Refusal as refusal:
+        return name | refusal_columns(refusal)
+    columns = donor_columns(donor)
+    return name | columns | {"sha256": hashlib.sha256(columns["image"]).hexdigest()}

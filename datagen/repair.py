@@ -1,0 +1,74 @@
+"""Make damaged pieces of the clip table and damaged units again, in their places and with the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from datagen.errors import UserError
+from datagen.inspecting import read_failures
+from datagen.layout import Output, names
+from datagen.publish import read_table
+from datagen.record import Inputs
+from datagen.run import Engine, work
+from datagen.runners import Report, Task
+from datagen.tasks import Pending, curate_tasks, synthesise_tasks
+from datagen.verify import Findings
+from datagen.waves import read_waves
+
+
+def repair(out: Output, inputs: Inputs, engine: Engine, found: Findings) -> list[str]:
+    """Make again what `verify` found damaged. What cannot be made again whole stays as it is.
+
+    Returns:
+        One line for each piece or unit that could not be repaired.
+    """
+    problems: list[str] = []
+
+    def on_lost(task: Task, report: Report) -> None:
+        problems.append(f"{task.name} cannot be repaired: {report['message']}")
+
+    if found.damaged_pieces:
+        tasks = list(_pieces(out, inputs, found.damaged_pieces))
+        work(out, inputs, engine, "repair", "part", Pending(tasks, len(tasks), len(tasks)), on_lost)
+    if found.damaged_units:
+        tasks = list(_units(out, inputs, found.damaged_units))
+        work(out, inputs, engine, "repair", "unit", Pending(tasks, len(tasks), len(tasks)), on_lost)
+    return problems
+
+
+def _pieces(out: Output, inputs: Inputs, damaged: set[str]) -> Iterator[Task]:
+    """Tasks that curate damaged pieces of the clip table again."""
+    frozen = _frozen_clips(out)
+    pending = curate_tasks(out, inputs.recipe, read_waves(out), only=damaged)
+    for task in pending.tasks:
+        yield replace(task, payload={**task.payload, "replaces": sorted(frozen.get(task.name, ()))})
+
+
+def _units(out: Output, inputs: Inputs, damaged: set[str]) -> Iterator[Task]:
+    """Tasks that make damaged units again, without the clips that another unit holds by now."""
+    homes: dict[str, set[str]] = {}
+    unreadable: set[str] = set()
+    for unit in names(out.index):
+        try:
+            for clip in read_table(out.index / f"{unit}.parquet", ["clip_id"])["clip_id"].to_pylist():
+                homes.setdefault(clip, set()).add(unit)
+        except UserError:
+            unreadable.add(unit)
+    failed = {row["clip_id"] for row in read_failures(out.root, lenient=True).to_pylist() if row["stream"] is None}
+    for task in synthesise_tasks(out, inputs.recipe, only=damaged).tasks:
+        clips = [row for row in task.payload["clips"] if homes.get(row["clip_id"], set()) <= {task.name}]
+        ids = {row["clip_id"] for row in clips}
+        before = ids - failed if task.name in unreadable else {c for c in ids if task.name in homes.get(c, ())}
+        payload: dict[str, Any] = {**task.payload, "clips": clips, "replaces": sorted(before)}
+        yield replace(task, payload=payload)
+
+
+def _frozen_clips(out: Output) -> dict[str, set[str]]:
+    """Piece of the clip table -> clips that its wave froze."""
+    found: dict[str, set[str]] = {}
+    for name in names(out.waves):
+        for row in read_table(out.waves / f"{name}.parquet", ["piece", "clip_id"]).to_pylist():
+            found.setdefault(row["piece"], set()).add(row["clip_id"])
+    return found
