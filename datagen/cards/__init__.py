@@ -34,7 +34,7 @@ def write_cards(out: Output, dataset: Dataset) -> None:
 
 
 def _remove_old_card(out: Output) -> None:
-    """Remove the card that versions up to 0.3 wrote: it would go on counting withdrawn clips."""
+    """Remove the card of earlier versions: nobody writes it again, so it would go on counting withdrawn clips."""
     old = out.root / OLD_CARD
     if old.is_file() and OLD_WORDS.encode() in old.read_bytes():
         old.unlink()
