@@ -38,6 +38,7 @@ OUT/index/<unit>.parquet      their rows; the last file of a unit to appear
 OUT/failures/                 what was left out, and why
 OUT/withdrawn/                tombstones of withdrawn footage; readers leave its clips out
 OUT/precomputed/              latents and tokens that `precompute` added, with an index of their own; see training.md
+OUT/README.md croissant.json  what the data set says of itself: for people, Hugging Face `datasets` and `mlcroissant`
 OUT/compacted/index.parquet   the index in one file, where `compact` was run; only saves time
 OUT/logs/  OUT/tmp/           whatever may differ between runs; nothing else does
 ```
@@ -77,14 +78,26 @@ landmarks = data.faces(row)["landmarks"]
 import glob, webdataset
 
 samples = webdataset.WebDataset(sorted(glob.glob("out/demo/shards/*.tar")), shardshuffle=False)
+
+import datasets, mlcroissant  # both read the cards in the output
+
+clips = datasets.load_dataset("out/demo", split="train")  # all clips; a stream a clip lacks is None
+rows = datasets.load_dataset("parquet", data_files="out/demo/index/*.parquet", split="train")
+records = mlcroissant.Dataset("out/demo/croissant.json").records("clips")  # the index
 ```
+
+`datasets` hands videos over as bytes; `clips.cast_column("video.mp4", datasets.Video())` decodes them where
+torchcodec is installed. On the Hugging Face hub the output is a data set as it is: `hf upload NAME OUT
+--repo-type dataset --include "README.md" "croissant.json" "shards/*" "index/*"`. Leave the rest at home: `clips/`
+and `plan/` hold portraits and identity embeddings.
 
 ```sql
 -- DuckDB; pyarrow and Polars read the same files
 select split, count(*), sum(frames / fps) / 3600 as hours from 'out/demo/index/*.parquet' group by split
 ```
 
-Readers of the bare files do not know of tombstones; `Dataset` leaves withdrawn clips out at once.
+Readers of the bare files do not know of tombstones; `Dataset` leaves withdrawn clips out at once. Readers of
+the cards pass over every file that still holds a withdrawn clip, until `compact --purge` has written it again.
 """
 
 

@@ -96,6 +96,23 @@ def _failed_sources(out: Output, failures: pa.Table) -> tuple[int, int]:
     return len(tried), len((failed & tried) - good)
 
 
+def exit_code(sources: int, failed_sources: int, usable_clips: int, max_failed: float) -> int:
+    """Exit code of a run that ended by itself.
+
+    Args:
+        sources: source videos that were to be made.
+        failed_sources: those of them that gave no clip and have a failure row.
+        usable_clips: clips of the data set that may be read.
+        max_failed: largest share of the sources that may fail, 0 to 1.
+
+    Returns:
+        0 all well, 1 nothing usable, 3 finished but more than `max_failed` of the sources failed.
+    """
+    if not usable_clips:
+        return 1
+    return 3 if sources and failed_sources / sources > max_failed else 0
+
+
 def describe_curation(out: Output) -> str:
     """Summary of the clip table."""
     clips = read_tables(out.clips, ["frames", "source"])

@@ -88,8 +88,8 @@ def test_the_data_set_describes_itself(reference):
     card = json.loads((out / "croissant.json").read_text())
     fields = {field["name"] for field in card["recordSet"][0]["field"]}
     assert {"clip_id", "shard", "licence", "consent", "identity_to_source"} <= fields
-    assert card["license"] == ["unstated"]
-    assert "face_mesh" in (out / "DATASET.md").read_text()
+    assert [licence["name"] for licence in card["license"]] == ["unstated"]
+    assert "face_mesh" in (out / "README.md").read_text()
 
 
 def test_verify_finds_it_sound(reference):
