@@ -14,10 +14,12 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "format.md"
 
 FOLDERS = {
     "plan": ("plan/sources-*.parquet", "Source videos, in parts. Append-only: new sources make new parts."),
-    "clips": (
-        "clips/<part>.parquet",
-        "The clip table, one piece per curated part.",
+    "clips": ("clips/<part>.parquet", "The clip table, one piece per curated part."),
+    "waves": (
+        "plan/waves/<wave>.parquet",
+        "What a wave, or the retry of some parts, froze of each clip: unit, split, person and turn.",
     ),
+    "donors": ("plan/donors/<wave>.parquet", "The donor pool of a wave, refused portraits with the reason."),
     "index": (
         "index/<unit>.parquet",
         "The index, one piece per unit. No piece, no unit.",
@@ -32,20 +34,30 @@ INTRODUCTION = """\
 
 ```
 OUT/run.json                  recipe, hashes, software versions, codec and CPU fingerprint
-OUT/plan/  OUT/clips/         source videos in parts, and the clip table
+OUT/plan/  OUT/clips/         source videos in parts, waves, donor pools; and the clip table
 OUT/shards/<unit>-<hash>.tar  the clips; <hash> is the beginning of the tar's own sha256
 OUT/index/<unit>.parquet      their rows; the last file of a unit to appear
 OUT/failures/                 what was left out, and why
-OUT/withdrawn/                tombstones of withdrawn footage; readers leave its clips out
+OUT/withdrawn/                tombstones: hashes of withdrawn sources, people and portraits; readers obey them
 OUT/precomputed/              latents and tokens that `precompute` added, with an index of their own; see training.md
 OUT/README.md croissant.json  what the data set says of itself: for people, Hugging Face `datasets` and `mlcroissant`
-OUT/compacted/index.parquet   the index in one file, where `compact` was run; only saves time
+OUT/compacted/                index pieces merged, one file per finished wave; only saves time
 OUT/logs/  OUT/tmp/           whatever may differ between runs; nothing else does
 ```
 
 A unit appears whole or not at all: its shard, then its failures, and last of all its index piece are written
-under `tmp/`, synced, and linked to their names without replacing anything. Two runs of one recipe give the
-same bytes.
+under `tmp/`, synced, and linked to their names without replacing anything.
+
+## Waves
+
+Parts of the plan that are worked on together make a wave: at most `plan.sources_per_wave` sources, or as many as
+`--limit` asks for. Which parts a wave holds is written to `plan/waves/<wave>.json` before the first of them is curated.
+When all of them are curated, the wave is frozen: clips are grouped by file, `group`, subject, same person and same
+footage, every group gets one split, and the donors of each split are chosen, so that no face is lent across splits.
+What a clip becomes depends on the recipe, on its own wave and on earlier ones. So **same waves, same bytes**: one
+`run`, many interrupted ones, stages one after another or side by side give the same files. `run --limit 1` and then
+`run` makes two waves where one `run` makes one; its shards differ from that one's, and are equal to those of any other
+run with the same limits.
 
 ## Shards
 

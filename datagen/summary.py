@@ -54,13 +54,14 @@ def finish(
 
 
 def refresh(out: Output) -> None:
-    """Make contact sheet and cards again from what readers may see; without a clip they go."""
+    """Make contact sheet and cards again from what readers may see."""
     dataset = Dataset(out.root) if names(out.index) else None
-    if dataset is None or not len(dataset):
-        for path in (out.root / "sheet.png", *CARDS(out)):
-            path.unlink(missing_ok=True)
+    if dataset is None:
         return
-    save_sheet(dataset, _pick(dataset), out.root / "sheet.png")
+    if len(dataset):
+        save_sheet(dataset, _pick(dataset), out.root / "sheet.png")
+    else:
+        (out.root / "sheet.png").unlink(missing_ok=True)
     write_cards(out, dataset)
 
 

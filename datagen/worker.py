@@ -24,7 +24,7 @@ from datagen.roots import Roots
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, call_isolated
 from datagen.schema import CLIPS, DONORS, FAILURES, schema_of
-from datagen.sources import SourceFiles
+from datagen.source_files import SourceFiles
 from datagen.styles import load_styles
 from datagen.synthesise.tools import Tools
 from datagen.synthesise.unit import make_clips, synthesise_unit

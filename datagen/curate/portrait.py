@@ -13,7 +13,7 @@ from datagen.faces import FaceAnalyser
 from datagen.freeze import donor_columns, refusal_columns
 from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait
-from datagen.sources import SourceFiles
+from datagen.source_files import SourceFiles
 
 Row = dict[str, Any]
 
@@ -41,8 +41,8 @@ def cut_portrait(
             raise Refusal(*refused[clip["clip_id"]])
         with (
             refuse_unexpected(),
-            files.verified(cut["source"], scratch, clip["source_sha256"]) as path,
-            VideoReader(path) as reader,
+            files.open(cut["source"], scratch, clip["source_sha256"]) as opened,
+            VideoReader(opened.path) as reader,
         ):
             if clip["donor_frame"] >= len(reader):
                 raise Refusal("damaged", "the source is shorter than when it was curated")

@@ -19,7 +19,7 @@ from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
 from datagen.shards.purge import drop_withdrawn, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
-from datagen.sources import SourceFiles
+from datagen.source_files import SourceFiles
 from datagen.synthesise.clip import MadeClip, make_clip
 from datagen.synthesise.tools import Tools
 
@@ -61,8 +61,8 @@ def make_clips(
         try:
             if clip["clip_id"] in payload["refused"]:
                 raise Refusal(*payload["refused"][clip["clip_id"]])
-            with refuse_unexpected(), files.verified(source, folder, clip["source_sha256"]) as path:
-                made = make_clip(clip, path, tools.recipe, tools, pool, withdrawn.portraits, folder)
+            with refuse_unexpected(), files.open(source, folder, clip["source_sha256"]) as opened:
+                made = make_clip(clip, opened.path, tools.recipe, tools, pool, withdrawn.portraits, folder)
             yield clip, made
         except Refusal as refusal:
             yield clip, refusal
