@@ -139,7 +139,7 @@ def _serve(pipe: Connection) -> None:
 
     import yaml
 
-    from datagen.curate.part import curate_source
+    from datagen.curate.part import CARRIED, curate_source
     from datagen.faces import FaceAnalyser
     from datagen.recipe import Recipe
     from datagen.runners.tasks import single_threaded
@@ -154,7 +154,7 @@ def _serve(pipe: Connection) -> None:
                 path = pipe.recv()
             except EOFError:
                 return
-            row = dict.fromkeys(("dataset", "subject", "split", "licence", "consent", "part"), "x")
+            row = dict.fromkeys((*CARRIED, "part"), "x")
             row |= {"source": path, "source_key": path, "path": path.encode(), "member": "", "name": "x"}
             clips, failures = curate_source(row, recipe, analyser, Path(scratch), {})
             pipe.send((len(clips), tuple(row["reason"] for row in failures)))

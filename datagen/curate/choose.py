@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -56,15 +56,34 @@ class Candidate:
         return float(spread[:2].sum() + spread[2:].sum() / 100)
 
 
-def candidates(tracking: Tracking, settings: Curate, gates: Gates) -> list[Candidate]:
+def candidates(
+    tracking: Tracking, settings: Curate, gates: Gates, breaks: Iterable[int] = ()
+) -> list[Candidate]:
     """Segments of tracks inside one shot, cut into windows of at most `max_frames`; too short ones are dropped.
 
     With `faces: largest` one face per moment of a shot is kept, the one that fills most of it; a person goes before
     a picture of one (a panel beside the speaker, a poster).
+
+    Args:
+        breaks: frames that follow a gap in time, which no clip goes across.
+
+    Raises:
+        Refusal: no segment is long enough.
     """
     still = gates.min_movement or 0.0
-    cuts = find_cuts(tracking.change, settings.shot_threshold)
-    segments = [piece for piece in _segments(tracking, cuts) if len(piece.table) >= settings.min_frames]
+    cuts = sorted({*find_cuts(tracking.change, settings.shot_threshold), *(int(index) for index in breaks)})
+    segments = list(_segments(tracking, cuts))
+    longest = max((len(piece.table) for piece in segments), default=0)
+    if longest < settings.min_frames:
+        raise Refusal(
+            "too_short",
+            f"the longest run of one face is {longest} frames, fewer than {settings.min_frames}",
+            "lower curate.min_frames",
+            measure="frames",
+            value=longest,
+            limit=settings.min_frames,
+        )
+    segments = [piece for piece in segments if len(piece.table) >= settings.min_frames]
     if settings.faces == "largest":
         segments.sort(
             key=lambda piece: (
@@ -95,6 +114,9 @@ def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[Crop, 
             "too_small",
             f"the {crop.size} px crop would be enlarged {upscale:.2f} times, more than {settings.max_upscale:g}",
             "raise curate.max_upscale or lower curate.size",
+            measure="upscale",
+            value=upscale,
+            limit=settings.max_upscale,
         )
     outside = crop.outside(info.width, info.height)
     if outside > settings.max_outside:
@@ -102,19 +124,21 @@ def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[Crop, 
             "framing",
             f"{outside:.0%} of the crop lies outside the picture, more than {settings.max_outside:.0%}",
             "raise curate.max_outside or lower curate.crop_scale",
+            measure="outside",
+            value=outside,
+            limit=settings.max_outside,
         )
     return crop, upscale
 
 
 def measure(candidate: Candidate, crop: Crop) -> dict[str, float]:
-    """Quality columns of the clip table."""
+    """Quality columns of the clip table that tracking tells; `luma` is measured on the pixels."""
     area = (square_side(candidate.boxes) / crop.size) ** 2
     yaw = candidate.column("yaw")
     look = candidate.column("gaze_x", "gaze_y")
     return {
         "face_area": float(np.median(area)),
         "face_area_min": float(area.min()),
-        "luma": float(candidate.column("luma").mean()),
         "sharpness": float(np.median(candidate.column("sharpness"))),
         "yaw_range": float(yaw.max() - yaw.min()),
         "yaw_median": float(np.median(np.abs(yaw))),
@@ -123,7 +147,10 @@ def measure(candidate: Candidate, crop: Crop) -> dict[str, float]:
 
 
 def check(quality: dict[str, float], gates: Gates) -> None:
-    """Refuse what misses a gate; `quality` is that of `measure` and `movement`.
+    """Refuse what misses a gate.
+
+    Args:
+        quality: measures by name, as many as are known: those of `measure`, `movement`, `luma`.
 
     Raises:
         Refusal: names the measure, its value and the gate.
@@ -136,15 +163,25 @@ def check(quality: dict[str, float], gates: Gates) -> None:
         ("gaze_movement", gates.min_gaze_movement, "gaze", "gates.min_gaze_movement"),
     )
     for name, limit, reason, key in lower:
-        if limit is not None and quality[name] < limit:
+        value = quality.get(name)
+        if limit is not None and value is not None and value < limit:
             raise Refusal(
-                reason, f"{name} {quality[name]:.3g} is below {limit:g}", f"lower {key} to keep such clips"
+                reason,
+                f"{name} {value:.3g} is below {limit:g}",
+                f"lower {key} to keep such clips",
+                measure=name,
+                value=value,
+                limit=limit,
             )
-    if gates.max_yaw is not None and quality["yaw_median"] > gates.max_yaw:
+    yaw = quality.get("yaw_median")
+    if gates.max_yaw is not None and yaw is not None and yaw > gates.max_yaw:
         raise Refusal(
             "yaw",
-            f"median yaw {quality['yaw_median']:.0f} degrees is beyond {gates.max_yaw:g}",
+            f"median yaw {yaw:.0f} degrees is beyond {gates.max_yaw:g}",
             "raise gates.max_yaw to keep profiles",
+            measure="yaw_median",
+            value=yaw,
+            limit=gates.max_yaw,
         )
 
 

@@ -18,17 +18,15 @@ class Crop:
 
     def cut(self, frame_HWC: np.ndarray, side: int) -> np.ndarray:
         """The square, resized to `side`; black outside the picture."""
-        height, width = frame_HWC.shape[:2]
-        x0, y0 = max(self.x, 0), max(self.y, 0)
-        x1, y1 = min(self.x + self.size, width), min(self.y + self.size, height)
-        piece = frame_HWC[y0:y1, x0:x1]
+        piece = self.inside(frame_HWC)
         if piece.shape[:2] != (self.size, self.size):
+            black = self.padding(frame_HWC.shape[1], frame_HWC.shape[0])
             piece = cv2.copyMakeBorder(
                 piece,
-                y0 - self.y,
-                self.y + self.size - y1,
-                x0 - self.x,
-                self.x + self.size - x1,
+                black["top"],
+                black["bottom"],
+                black["left"],
+                black["right"],
                 cv2.BORDER_CONSTANT,
                 value=(0, 0, 0),
             )
@@ -36,6 +34,19 @@ class Crop:
             return np.ascontiguousarray(piece)
         shrink = side < self.size
         return cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+
+    def inside(self, frame_HWC: np.ndarray) -> np.ndarray:
+        """View of the part of the square that lies in the picture."""
+        return frame_HWC[max(self.y, 0) : self.y + self.size, max(self.x, 0) : self.x + self.size]
+
+    def padding(self, width: int, height: int) -> dict[str, int]:
+        """Rows and columns of the square outside the picture: `left`, `top`, `right`, `bottom`."""
+        return {
+            "left": max(-self.x, 0),
+            "top": max(-self.y, 0),
+            "right": max(self.x + self.size - width, 0),
+            "bottom": max(self.y + self.size - height, 0),
+        }
 
     def outside(self, width: int, height: int) -> float:
         """Share of the square that lies outside the picture."""

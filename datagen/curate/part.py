@@ -12,17 +12,21 @@ import cv2
 import numpy as np
 
 from datagen.curate.choose import Candidate, best_frame, candidates, check, fit, measure
-from datagen.curate.timeline import timeline
+from datagen.curate.crop import Crop
+from datagen.curate.hashes import grid
+from datagen.curate.timeline import breaks, timeline
 from datagen.curate.track import FaceFollower
 from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser
-from datagen.media import VideoReader
+from datagen.media import KilledError, VideoReader, again_if_killed
 from datagen.operations.donor import check_portrait
 from datagen.publish import disk_errors
 from datagen.recipe import Recipe
 from datagen.sources import file_sha256, key_hash, local_file
 
 Row = dict[str, Any]
+CARRIED = ("source", "source_key", "dataset", "subject", "group", "licence", "consent", "sharing", "credit")
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as in `cv2.COLOR_RGB2GRAY`
 
 
 def curate_source(
@@ -42,12 +46,11 @@ def curate_source(
             raise Refusal(*refused[row["source_key"]])
         with refuse_unexpected(), local_file(row["path"], row["member"], scratch) as path:
             sha256 = file_sha256(path)
-            with VideoReader(path) as reader:
-                for clip in _clips(row, recipe, analyser, reader):
-                    if isinstance(clip, tuple):
-                        failures.append(failure(row, *clip))
-                    else:
-                        clips.append(clip | {"source_sha256": sha256})
+            for clip in again_if_killed(lambda: _read(path, row, recipe, analyser)):
+                if isinstance(clip, tuple):
+                    failures.append(failure(row, *clip))
+                else:
+                    clips.append(clip | {"source_sha256": sha256})
         if not clips and not failures:
             raise Refusal("too_short", "no face was followed long enough", "lower curate.min_frames")
     except Refusal as refusal:
@@ -59,12 +62,13 @@ def curate_source(
 def refuse_unexpected() -> Iterator[None]:
     """Turn what nobody foresaw into a refusal: it costs this source or clip, not its part, unit or run.
 
-    A `UserError` passes, since only the user can help there (a full disk, say).
+    A `UserError` passes, since only the user can help there (a full disk, say), and so does a `KilledError`, after
+    which the work is done again.
     """
     try:
         with disk_errors(Path("the output")):
             yield
-    except (Refusal, UserError):
+    except (Refusal, UserError, KilledError):
         raise
     except MemoryError as error:
         raise Refusal(
@@ -90,8 +94,17 @@ def failure(
         "reason": refusal.reason,
         "message": refusal.message,
         "hint": refusal.hint,
+        "measure": refusal.measure,
+        "value": None if refusal.value is None else float(refusal.value),
+        "limit": None if refusal.limit is None else float(refusal.limit),
         "attempt": attempt,
     }
+
+
+def _read(path: Path, row: Row, recipe: Recipe, analyser: FaceAnalyser) -> list[Row | tuple[str, Refusal]]:
+    """Clip rows of a file, a clip's id and the refusal for those that miss a gate."""
+    with VideoReader(path) as reader:
+        return list(_clips(row, recipe, analyser, reader))
 
 
 def _clips(
@@ -105,23 +118,20 @@ def _clips(
         max_gap=round(settings.max_gap_s * fps),
         min_presence=recipe.gates.min_presence,
     )
-    tracking = follower(_frames(reader, chosen))
+    times_s = reader.times_F[chosen]
+    tracking = follower(_frames(reader, chosen), grid(times_s))
     if not tracking.tracks:
         raise Refusal("no_face", f"no face in {len(chosen)} frames")
-    found = candidates(tracking, settings, recipe.gates)
-    if not found:
-        longest = max(len(track.records) for track in tracking.tracks)
-        raise Refusal(
-            "too_short",
-            f"the longest run of one face is {longest} frames, fewer than {settings.min_frames}",
-            "lower curate.min_frames",
-        )
-    for candidate in found:
+    for candidate in candidates(tracking, settings, recipe.gates, breaks(times_s)):
         clip_id = f"{row['name']}-{key_hash(row['source_key'])}-t{candidate.number}-f{candidate.start}"
         try:
-            yield _clip(clip_id, row, recipe, analyser, reader, candidate, chosen, fps)
+            with refuse_unexpected():
+                clip = _clip(clip_id, row, recipe, analyser, reader, candidate, chosen, fps)
         except Refusal as refusal:
             yield clip_id, refusal
+            continue
+        inside = range(candidate.start, candidate.stop)
+        yield clip | {"frame_hashes": [code for at, code in tracking.hashes.items() if at in inside]}
 
 
 def _clip(
@@ -134,37 +144,56 @@ def _clip(
     chosen: np.ndarray,
     fps: float,
 ) -> Row:
-    crop, upscale = fit(candidate, reader.info, recipe.curate)
+    info, size = reader.info, recipe.curate.size
+    crop, upscale = fit(candidate, info, recipe.curate)
     quality = measure(candidate, crop)
     check(quality | {"movement": candidate.movement}, recipe.gates)
-    size = recipe.curate.size
     frames = chosen[candidate.start : candidate.stop]
     best = best_frame(candidate)
-    portrait = crop.cut(reader.read([int(frames[best])])[0], size)
+    quality["luma"], portrait = _look(reader, frames, crop, best, size)
+    check({"luma": quality["luma"]}, recipe.gates)
     embedding, score = _identity(portrait, analyser, recipe)
     return {
         "clip_id": clip_id,
         "part": row["part"],
-        **{
-            name: row[name]
-            for name in ("source", "source_key", "dataset", "subject", "split", "licence", "consent")
-        },
+        **{name: row[name] for name in CARRIED},
         "start_s": float(reader.times_F[frames[0]]),
         "end_s": float(reader.times_F[frames[0]]) + len(frames) / fps,
         "frames": len(frames),
         "fps": fps,
         "size": size,
         "upscale": upscale,
-        "has_audio": reader.info.has_audio,
+        "has_audio": info.has_audio,
+        "source_width": info.width,
+        "source_height": info.height,
+        "source_fps": info.fps,
         "crop": {"x": crop.x, "y": crop.y, "size": crop.size},
+        "padding": crop.padding(info.width, info.height),
         "face_boxes": np.round(crop.to_clip(candidate.boxes, size)).astype(np.int16).tolist(),
         **quality,
         "face_count": candidate.face_count,
         "source_frames": frames.tolist(),
         "embedding": None if embedding is None else embedding.tolist(),
         "donor_score": score,
-        "donor_image": None if score is None else _png(portrait),
+        "donor_frame": int(frames[best]),
     }
+
+
+def _look(
+    reader: VideoReader, frames: np.ndarray, crop: Crop, best: int, size: int
+) -> tuple[float, np.ndarray]:
+    """Mean luma of a clip inside the picture, and the crop of its frame number `best`.
+
+    The crop is known only after tracking, so the clip's frames are read again: about a tenth of the time of tracking
+    them, some of which the best frame would take anyway, as it is decoded from its key frame on.
+    """
+    total, portrait = 0.0, None
+    for number, frame in enumerate(_frames(reader, frames)):
+        total += float(np.dot(cv2.mean(crop.inside(frame))[:3], LUMA))
+        if number == best:
+            portrait = crop.cut(frame, size)
+    assert portrait is not None
+    return total / len(frames), portrait
 
 
 def _identity(
@@ -193,10 +222,3 @@ def _frames(reader: VideoReader, chosen: np.ndarray) -> Iterator[np.ndarray]:
     """Frames of the timeline in order."""
     for batch in reader.stream(chosen, reader.handful):
         yield from batch
-
-
-def _png(image_HWC: np.ndarray) -> bytes:
-    done, data = cv2.imencode(".png", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ValueError("a portrait could not be encoded")
-    return data.tobytes()

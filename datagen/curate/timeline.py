@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from datagen.media import VideoInfo
 from datagen.recipe import Curate
+
+HELD_S = 1.0
+"""No footage lies between frames further apart than this: the clock jumped, or one picture stands for a long time."""
 
 STANDARD_RATES = (8, 10, 12, 12.5, 15, 24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 120)
 
@@ -14,7 +19,8 @@ def timeline(info: VideoInfo, times_s: np.ndarray, settings: Curate) -> tuple[np
     """Frame indices at a constant rate, and that rate.
 
     A constant-rate source keeps its frames one by one (thinned by a whole factor above `max_fps`). A variable one,
-    or an explicit `fps`, shows at every tick the frame nearest to it in time.
+    or an explicit `fps`, shows at every tick the frame nearest to it in time; gaps (`breaks`) have no ticks, the
+    frames after one start on a tick of their own.
 
     Args:
         times_s: (F,) ascending presentation times in seconds.
@@ -27,16 +33,34 @@ def timeline(info: VideoInfo, times_s: np.ndarray, settings: Curate) -> tuple[np
         step = int(np.ceil(info.fps / settings.max_fps - 1e-3))
         step = max(step, 1)
         return np.arange(0, count, step, dtype=np.int32), _exact(info.fps) / step
+    edges = [0, *breaks(times_s), count]
     rate = settings.fps
     if rate is None:
-        rate = min(STANDARD_RATES, key=lambda standard: abs(np.log(standard / info.fps)))
+        average = info.fps
+        if len(edges) > 2 and len(steps := np.diff(times_s)[np.diff(times_s) <= HELD_S]):
+            average = 1 / float(steps.mean())
+        rate = min(STANDARD_RATES, key=lambda standard: abs(np.log(standard / average)))
         rate /= max(int(np.ceil(rate / settings.max_fps - 1e-3)), 1)
+    runs = [start + _nearest(times_s[start:stop], rate) for start, stop in pairwise(edges)]
+    return np.concatenate(runs).astype(np.int32), float(rate)
+
+
+def breaks(times_s: np.ndarray) -> np.ndarray:
+    """Positions of the frames that follow a gap of more than `HELD_S`; no clip may go on across one.
+
+    Args:
+        times_s: (N,) non-decreasing times of frames in seconds.
+    """
+    return np.flatnonzero(np.diff(times_s) > HELD_S) + 1
+
+
+def _nearest(times_s: np.ndarray, rate: float) -> np.ndarray:
+    """For every tick from the first to the last time, the position of the nearest frame."""
     start, end = float(times_s[0]), float(times_s[-1])
     ticks = start + np.arange(int(np.floor((end - start) * rate + 1e-6)) + 1) / rate
-    right = np.clip(np.searchsorted(times_s, ticks), 0, count - 1)
+    right = np.clip(np.searchsorted(times_s, ticks), 0, len(times_s) - 1)
     left = np.maximum(right - 1, 0)
-    nearest = np.where(ticks - times_s[left] <= times_s[right] - ticks, left, right)
-    return nearest.astype(np.int32), float(rate)
+    return np.where(ticks - times_s[left] <= times_s[right] - ticks, left, right)
 
 
 def _exact(rate: float) -> float:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from datagen.curate.crop import Crop, square_side
+from datagen.curate.hashes import frame_hash
 from datagen.curate.shots import FrameChange
 from datagen.faces import Detection, FaceAnalyser
 from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
@@ -16,7 +17,7 @@ from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, p
 # Columns of one frame's record: all that is kept of a face, so that an hour of video stays small.
 FIELDS = (
     *("x0", "y0", "x1", "y1", "presence", "yaw", "pitch", "roll"),
-    *("mouth", "eyes", "gaze_x", "gaze_y", "luma", "sharpness"),
+    *("mouth", "eyes", "gaze_x", "gaze_y", "sharpness"),
 )
 COLUMN = {name: index for index, name in enumerate(FIELDS)}
 GAZE_EVERY = 3
@@ -62,10 +63,17 @@ class Track:
 
 @dataclass(frozen=True)
 class Tracking:
-    """Result of one pass: all tracks, and the change of every frame against the one before."""
+    """Result of one pass.
+
+    Attributes:
+        tracks: of all faces.
+        change: (F,) change of every frame against the one before.
+        hashes: position of a frame -> its perceptual hash, for those asked for that are not flat.
+    """
 
     tracks: list[Track]
     change: np.ndarray
+    hashes: dict[int, int]
 
 
 class FaceFollower:
@@ -79,14 +87,22 @@ class FaceFollower:
         self.max_gap = max_gap
         self.min_presence = min_presence
 
-    def __call__(self, frames: Iterable[np.ndarray]) -> Tracking:
-        """Track through RGB frames given one by one."""
+    def __call__(self, frames: Iterable[np.ndarray], hashed: Iterable[int] = ()) -> Tracking:
+        """Track through RGB frames given one by one.
+
+        Args:
+            hashed: positions of the frames to hash, see `datagen.curate.hashes.grid`.
+        """
+        wanted = {int(index) for index in hashed}
+        hashes = {}
         active: list[Track] = []
         done: list[Track] = []
         change = FrameChange()
         changes = []
         for index, frame in enumerate(frames):
             changes.append(change(frame))
+            if index in wanted and (code := frame_hash(frame)) is not None:
+                hashes[index] = code
             for track in active:
                 self._follow(track, frame)
             lost = any(track.lost for track in active)
@@ -103,7 +119,7 @@ class FaceFollower:
         found = sorted(
             (track for track in done if track.records), key=lambda track: (track.start, track.records[0][0])
         )
-        return Tracking(found, np.array(changes, np.float32))
+        return Tracking(found, np.array(changes, np.float32), hashes)
 
     def _follow(self, track: Track, frame: np.ndarray) -> None:
         if track.landmarks is not None and not track.lost:
@@ -142,7 +158,6 @@ class FaceFollower:
         box = face_box(landmarks)
         side = float(square_side(box[None])[0])
         centre = (box[:2] + box[2:]) / 2
-        around = _square(centre, 2 * side).cut(frame, 64)
         face = _square(centre, side).cut(frame, 128)
         grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
         look = np.full(2, np.nan, np.float32)
@@ -155,7 +170,6 @@ class FaceFollower:
             mouth_opening(landmarks),
             eye_opening(landmarks),
             *look,
-            float(cv2.cvtColor(around, cv2.COLOR_RGB2GRAY).mean()),
             float(cv2.Laplacian(grey, cv2.CV_32F).var()),
         ]
         return np.array(values, np.float32)

@@ -6,14 +6,22 @@ that belong to one file are `datagen.errors.Refusal`s whose text is the same on 
 
 from datagen.media.decode import VideoReader, decode_bytes
 from datagen.media.encode import X264, encode, frame_rate
-from datagen.media.ffmpeg import FfmpegError, bundled_ffmpeg, ffmpeg_version
+from datagen.media.ffmpeg import (
+    FfmpegError,
+    KilledError,
+    again_if_killed,
+    bundled_ffmpeg,
+    ffmpeg_version,
+)
 from datagen.media.probe import VideoInfo, probe
 
 __all__ = [
     "X264",
     "FfmpegError",
+    "KilledError",
     "VideoInfo",
     "VideoReader",
+    "again_if_killed",
     "bundled_ffmpeg",
     "decode_bytes",
     "encode",

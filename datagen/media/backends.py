@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from fractions import Fraction
+from typing import IO
 
 import decord
 import ffmpeg
 import numpy as np
 
 from datagen.errors import Refusal
-from datagen.media.ffmpeg import CONTAINERS, PROTOCOLS, argv, file_url, running, start
+from datagen.media.ffmpeg import CONTAINERS, PROTOCOLS, argv, check_alive, file_url, running, start
 from datagen.media.probe import Container
 
 decord.logging.set_level(decord.logging.QUIET)
@@ -112,6 +113,7 @@ class FfmpegFrames:
 
     Raises:
         Refusal: `damaged` where nothing can be decoded, or in one `read` mostly stand-ins.
+        KilledError: ffmpeg was killed on the way, on opening or reading; take a new reader.
     """
 
     def __init__(self, path: str | os.PathLike[str], container: Container, binary: str | None = None) -> None:
@@ -179,11 +181,14 @@ class FfmpegFrames:
                 os.close(stamps_in)
             with running(process):
                 assert process.stdout is not None
-                for stamp in stamps:
+                frames = 0
+                for stamp in _whole(stamps):
                     data = process.stdout.read(width * height * 3)
                     if len(data) < width * height * 3:
-                        return
+                        break
+                    frames += 1
                     yield _seconds(stamp), np.frombuffer(data, np.uint8).reshape(height, width, 3)
+                _check_end(process, frames)
 
     def _decoded_times(self) -> np.ndarray:
         """Times (seconds, ascending, none below 0) of all frames that decode: a pass over the whole stream."""
@@ -191,10 +196,11 @@ class FfmpegFrames:
         process = start(self._command(1, None, format="null"), stdout=subprocess.PIPE)
         with running(process):
             assert process.stdout is not None
-            for stamp in process.stdout:
+            for stamp in _whole(process.stdout):
                 time_s = _seconds(stamp)
                 if time_s >= 0 and (not times or time_s > times[-1]):
                     times.append(time_s)
+            _check_end(process, len(times))
         if not times:
             raise self._nothing()
         return np.array(times)
@@ -227,6 +233,31 @@ class FfmpegFrames:
         return argv(
             ffmpeg.output(picture, "pipe:1", copyts=None, max_error_rate="1", **options), self._binary
         )
+
+
+def _whole(stamps: IO[bytes]) -> Iterator[bytes]:
+    """Lines that ffmpeg finished; what a killed one left of the last line may be another number."""
+    for stamp in stamps:
+        if stamp.endswith(b"\n"):
+            yield stamp
+
+
+def _check_end(process: subprocess.Popen[bytes], frames: int) -> None:
+    """Make sure that ffmpeg stopped where the stream ends.
+
+    Damage does not make it fail as long as a frame decodes; without any it says so by its status.
+
+    Raises:
+        KilledError: it was killed.
+        Refusal: it failed on the way.
+    """
+    assert process.stdout is not None
+    while process.stdout.read(1 << 16):
+        pass  # else it might wait for ever to be read
+    status = process.wait()
+    check_alive(status)
+    if status and frames:
+        raise Refusal("damaged", f"the decoder gave up after {frames} frames (status {status})")
 
 
 def _seconds(stamp: bytes) -> float:

@@ -6,6 +6,7 @@ without which its colour conversion differs between SSE and AVX machines; no dat
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -18,7 +19,16 @@ import cv2
 import ffmpeg
 import numpy as np
 
-from datagen.media.ffmpeg import FfmpegError, argv, complaint, file_url, running, start
+from datagen.media.ffmpeg import (
+    FfmpegError,
+    argv,
+    check_alive,
+    complaint,
+    disk_full,
+    file_url,
+    running,
+    start,
+)
 
 Kind = Literal["colour", "grey", "mask"]
 
@@ -72,7 +82,9 @@ def encode(
 
     Raises:
         ValueError: no frames, or frames that differ in shape or are not uint8.
-        FfmpegError: ffmpeg failed (disk full, killed, bad setting); the message says what it complained of.
+        KilledError: ffmpeg was killed or got no memory.
+        OSError: the disk or quota is full.
+        FfmpegError: ffmpeg failed otherwise (bad setting, no such folder); the message says what it complained of.
     """
     rest = iter(frames)
     first = next(rest, None)
@@ -95,10 +107,12 @@ def encode(
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # ffmpeg ended early; its exit status and words say why
-            if process.wait() != 0:
-                raise FfmpegError(
-                    f"ffmpeg failed while encoding (status {process.returncode}): {complaint(errors)}"
-                )
+            status = process.wait()
+            if status != 0 and disk_full(status, errors):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            check_alive(status)
+            if status != 0:
+                raise FfmpegError(f"ffmpeg failed while encoding (status {status}): {complaint(errors)}")
 
 
 def _picture(frame: np.ndarray, kind: Kind) -> np.ndarray:

@@ -7,19 +7,21 @@ and only the `file` and `pipe` protocols and plain media containers are open to 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import ffmpeg
 import imageio_ffmpeg
 
-from datagen.errors import UserError
+from datagen.errors import Refusal, UserError
 
 PROTOCOLS = "file,pipe"
 CONTAINERS = (
@@ -28,8 +30,50 @@ CONTAINERS = (
 """Demuxers an input may use: single-file media. Playlists (hls, concat, dash), devices and text are left out."""
 
 
+TRIES = 3
+"""How often work is done whose ffmpeg is killed."""
+
+_SHORT_OF_MEMORY = 256 - errno.ENOMEM  # ffmpeg ends with the low byte of the negative error number
+_SIGNALLED = 255  # ends so after SIGTERM and SIGINT, which it handles
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+Result = TypeVar("Result")
+
+
 class FfmpegError(RuntimeError):
-    """ffmpeg failed at a job that had a sound input: disk full, killed, refused settings."""
+    """ffmpeg failed at a job that had a sound input: refused settings, a folder that is not there."""
+
+
+class KilledError(RuntimeError):
+    """ffmpeg was killed or got no memory, which says nothing of the file it worked on; see `again_if_killed`.
+
+    Attributes:
+        how: what happened, in words.
+        reason: the failure reason where trying again does not help, `out_of_memory` or `crashed`.
+    """
+
+    def __init__(self, how: str, reason: str) -> None:
+        super().__init__(f"ffmpeg {how}")
+        self.how, self.reason = how, reason
+
+    def __reduce__(self) -> tuple[type[KilledError], tuple[str, str]]:
+        return KilledError, (self.how, self.reason)
+
+
+def again_if_killed(work: Callable[[], Result]) -> Result:
+    """What `work` returns; it is done again where an ffmpeg that it uses is killed.
+
+    Raises:
+        Refusal: `out_of_memory` or `crashed`, where that happened `TRIES` times.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(KilledError):
+            return work()
+    try:
+        return work()
+    except KilledError as error:
+        hint = "use fewer workers or a machine with more memory, then retry"
+        raise Refusal(error.reason, f"{error} in each of {TRIES} tries", hint) from error
 
 
 @cache
@@ -53,11 +97,30 @@ def bundled_ffmpeg() -> str:
 
 @cache
 def ffmpeg_version(binary: str | None = None) -> str:
-    """First line of `ffmpeg -version`, for the record of a run."""
-    answer = subprocess.run(
-        [binary or bundled_ffmpeg(), "-version"], capture_output=True, check=True, stdin=subprocess.DEVNULL
+    """First line of `ffmpeg -version`, for the record of a run.
+
+    Args:
+        binary: the recipe's `encode.ffmpeg`; the bundled one where None.
+
+    Raises:
+        UserError: `binary` is a folder, cannot be started or is another program.
+    """
+    command = [binary or bundled_ffmpeg(), "-version"]
+    try:
+        answer = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=30)
+    except subprocess.TimeoutExpired:
+        problem = "does not answer"
+    except OSError as error:
+        problem = f"cannot be started ({error.strerror})"
+    else:
+        first = answer.stdout[:1000].decode(errors="replace").partition("\n")[0].strip()
+        if answer.returncode == 0 and first.startswith("ffmpeg version "):
+            return first
+        problem = "is not ffmpeg (it does not state a version of it)"
+    raise UserError(
+        f"encode.ffmpeg = {command[0]!r} {problem}; name an ffmpeg program, or leave it out for the bundled one",
+        code=2,
     )
-    return answer.stdout.decode(errors="replace").splitlines()[0]
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
@@ -75,8 +138,22 @@ def argv(stream: Any, binary: str | None = None) -> list[str]:
 def start(
     command: list[str], *, errors: IO[bytes] | int = subprocess.DEVNULL, **pipes: Any
 ) -> subprocess.Popen[bytes]:
-    """Start ffmpeg; what it complains of goes to `errors`. Use with `running`."""
-    return subprocess.Popen(command, stderr=errors, **{"stdin": subprocess.DEVNULL, **pipes})
+    """Start ffmpeg; what it complains of goes to `errors`. Use with `running`.
+
+    Raises:
+        KilledError: the machine has no memory or no room for another process.
+        UserError: the program is not there or cannot be run, as on a node that lacks the recipe's `encode.ffmpeg`.
+    """
+    try:
+        return subprocess.Popen(command, stderr=errors, **{"stdin": subprocess.DEVNULL, **pipes})
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise UserError(f"the ffmpeg {command[0]!r} cannot be started: {error.strerror}") from error
+    except OSError as error:
+        if error.errno not in {errno.ENOMEM, errno.EAGAIN}:
+            raise
+        raise KilledError(
+            "could not be started: the machine has no memory for it", "out_of_memory"
+        ) from error
 
 
 @contextmanager
@@ -92,6 +169,28 @@ def running(process: subprocess.Popen[bytes]) -> Iterator[None]:
                 with suppress(BrokenPipeError):  # closing flushes what a dead process can no longer take
                     pipe.close()
         process.wait()
+
+
+def check_alive(status: int) -> None:
+    """Check the exit status of an ffmpeg that ended by itself.
+
+    Raises:
+        KilledError: it was killed or got no memory.
+    """
+    if status in (_SHORT_OF_MEMORY, -signal.SIGKILL):  # SIGKILL is what Linux sends where memory runs out
+        how = "was killed (SIGKILL)" if status < 0 else "got no memory"
+        raise KilledError(how, "out_of_memory")
+    if status < 0:
+        raise KilledError(f"was killed ({signal.Signals(-status).name})", "crashed")
+    if status == _SIGNALLED:
+        raise KilledError("was told to end", "crashed")
+
+
+def disk_full(status: int, errors: IO[bytes]) -> bool:
+    """Whether an ffmpeg that failed says by its status or words that the disk or quota is full."""
+    errors.seek(0)
+    said = errors.read(100_000).decode(errors="replace")
+    return any(status == 256 - number or os.strerror(number) in said for number in _NO_ROOM)
 
 
 def complaint(errors: IO[bytes]) -> str:

@@ -18,6 +18,8 @@ from datagen.operations import colour
 
 _SHARPNESS_SIDE = 128  # pixels, as in the clip table
 _GLABELLA, _LIP_CORNERS = 9, (61, 291)
+_HINT = "use a frontal, sharp, neutral colour photograph of one face"
+_HUES = (10.0, 75.0)  # degrees in Lab; skin lies well between
 _BROWS_TO_EYES = ((107, 133), (336, 362))  # inner end of a brow, inner corner of its eye
 
 
@@ -125,52 +127,63 @@ def refuse_unfit(found: Portrait, limits: Limits) -> None:
     Raises:
         Refusal: with the first reason that applies.
     """
-    for failed, reason, message in _complaints(found, limits):
-        if failed:
-            raise Refusal(reason, message, "use a frontal, sharp, neutral colour photograph of one face")
+    for refusal in _complaints(found, limits):
+        if refusal is not None:
+            raise refusal
 
 
-def _complaints(found: Portrait, limits: Limits) -> Iterator[tuple[bool, str, str]]:
-    """What could be wrong, in the order it is told: whether it is, the reason and a message with the number."""
+def _complaints(found: Portrait, limits: Limits) -> Iterator[Refusal | None]:
+    """One check after another, in the order they are told: the refusal with the number, None where all is well."""
 
-    def low(reason: str, what: str, value: float, least: float) -> tuple[bool, str, str]:
-        return value < least, reason, f"{what} {value:.3g}, needed {least:g}"
+    def low(reason: str, what: str, measure: str, least: float) -> Refusal | None:
+        value = getattr(found, measure)
+        text = f"{what} {value:.3g}, needed {least:g}"
+        return Refusal(reason, text, _HINT, measure, value, least) if value < least else None
 
-    def high(reason: str, what: str, value: float, most: float) -> tuple[bool, str, str]:
-        return value > most, reason, f"{what} {value:.3g}, allowed {most:g}"
+    def high(reason: str, what: str, measure: str, most: float) -> Refusal | None:
+        value = getattr(found, measure)
+        value = abs(value) if measure in ("yaw", "pitch") else value
+        text = f"{what} {value:.3g}, allowed {most:g}"
+        return Refusal(reason, text, _HINT, measure, value, most) if value > most else None
 
-    yield low("too_small", "side of the face in pixels", found.side, limits.min_side)
-    yield high("yaw", "yaw in degrees", abs(found.yaw), limits.max_yaw)
-    yield high("yaw", "pitch in degrees", abs(found.pitch), limits.max_pitch)
-    yield low("blurred", "sharpness", found.sharpness, limits.min_sharpness)
+    yield low("too_small", "side of the face in pixels", "side", limits.min_side)
+    yield high("yaw", "yaw in degrees", "yaw", limits.max_yaw)
+    yield high("yaw", "pitch in degrees", "pitch", limits.max_pitch)
+    yield low("blurred", "sharpness", "sharpness", limits.min_sharpness)
     if not limits.colourless:
-        yield low("colourless", "chroma of the skin", found.chroma, limits.min_chroma)
-    yield low("expression", "opening of the eyes in eye widths", found.eye_opening, limits.min_eye_opening)
-    yield low("expression", "visible iris in eye distances", found.iris, limits.min_iris)
+        yield low("colourless", "chroma of the skin", "chroma", limits.min_chroma)
+    yield low("expression", "opening of the eyes in eye widths", "eye_opening", limits.min_eye_opening)
+    yield low("expression", "visible iris in eye distances", "iris", limits.min_iris)
     yield high(
-        "expression", "opening of the mouth in eye distances", found.mouth_opening, limits.max_mouth_opening
+        "expression", "opening of the mouth in eye distances", "mouth_opening", limits.max_mouth_opening
     )
-    yield high("expression", "width of the mouth in eye distances", found.mouth_width, limits.max_mouth_width)
-    yield low("expression", "height of the brows in eye distances", found.brow_height, limits.min_brow_height)
-    if not limits.drawn:
-        yield (
-            looks_drawn(found, limits),
-            "drawn_face",
-            f"iris {found.iris:.3f} and face length {found.face_length:.2f} eye distances, skin chroma "
-            f"{found.chroma:.0f} and hue {found.hue:.0f} degrees are not those of a filmed face",
-        )
-    yield high(
-        "covered", "colour of the skin under the eyes, off by", found.lens_colour, limits.max_lens_colour
+    yield high("expression", "width of the mouth in eye distances", "mouth_width", limits.max_mouth_width)
+    yield low("expression", "height of the brows in eye distances", "brow_height", limits.min_brow_height)
+    if not limits.drawn and looks_drawn(found, limits):
+        yield _drawn(found, limits)
+    yield high("covered", "colour of the skin under the eyes, off by", "lens_colour", limits.max_lens_colour)
+    yield high("covered", "darkness of the skin under the eyes", "lens_darkness", limits.max_lens_darkness)
+
+
+def _drawn(found: Portrait, limits: Limits) -> Refusal:
+    """The refusal of a drawing, with the first of its numbers that is not a person's."""
+    message = (
+        f"iris {found.iris:.3f} and face length {found.face_length:.2f} eye distances, skin chroma "
+        f"{found.chroma:.0f} and hue {found.hue:.0f} degrees are not those of a filmed face"
     )
-    yield high(
-        "covered", "darkness of the skin under the eyes", found.lens_darkness, limits.max_lens_darkness
-    )
+    largest = limits.max_iris_to_face * found.face_length
+    if found.iris > largest:
+        return Refusal("drawn_face", message, _HINT, "iris", found.iris, largest)
+    if found.chroma > limits.max_chroma:
+        return Refusal("drawn_face", message, _HINT, "chroma", found.chroma, limits.max_chroma)
+    limit = _HUES[0] if found.hue <= _HUES[0] else _HUES[1]
+    return Refusal("drawn_face", message, _HINT, "hue", found.hue, limit)
 
 
 def looks_drawn(found: Portrait, limits: Limits) -> bool:
     """Whether irises or colour of a face are those of a drawing; realistic paintings pass."""
     coloured = found.chroma >= limits.min_chroma
-    odd_colour = coloured and (found.chroma > limits.max_chroma or not 10 < found.hue < 75)
+    odd_colour = coloured and (found.chroma > limits.max_chroma or not _HUES[0] < found.hue < _HUES[1])
     return odd_colour or found.iris > limits.max_iris_to_face * found.face_length
 
 

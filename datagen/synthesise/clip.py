@@ -17,7 +17,7 @@ from datagen.curate.track import overlap
 from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser, Faces
 from datagen.faces.geometry import pose
-from datagen.media import FfmpegError, VideoReader, encode
+from datagen.media import FfmpegError, VideoReader, again_if_killed, encode
 from datagen.operations.augment import Augmentation
 from datagen.operations.donor import Donor
 from datagen.operations.mask import foreground, mask_driving
@@ -109,12 +109,18 @@ def read_crop(row: Row, source: Path, recipe: Recipe) -> np.ndarray:
     crop = Crop(**row["crop"])
     wanted = row["source_frames"]
     frames = np.empty((len(wanted), row["size"], row["size"], 3), np.uint8)
-    with VideoReader(source, ffmpeg=recipe.encode.ffmpeg) as reader:
-        if wanted[-1] >= len(reader):
-            raise Refusal("damaged", "the source is shorter than when it was curated", "restore it and retry")
-        batches = reader.stream(wanted, reader.handful)
-        for target, frame in zip(frames, (frame for batch in batches for frame in batch), strict=True):
-            target[...] = crop.cut(frame, row["size"])
+
+    def read() -> None:
+        with VideoReader(source, ffmpeg=recipe.encode.ffmpeg) as reader:
+            if wanted[-1] >= len(reader):
+                raise Refusal(
+                    "damaged", "the source is shorter than when it was curated", "restore it and retry"
+                )
+            batches = reader.stream(wanted, reader.handful)
+            for target, frame in zip(frames, (frame for batch in batches for frame in batch), strict=True):
+                target[...] = crop.cut(frame, row["size"])
+
+    again_if_killed(read)
     return frames
 
 
@@ -300,17 +306,23 @@ def _encode(
 ) -> Path:
     settings = recipe.encode
     try:
-        encode(
-            frames,
-            row["fps"],
-            path,
-            kind=kind,
-            crf=settings.crf,
-            gop=settings.gop,
-            preset=settings.preset,
-            comment=comment,
-            ffmpeg_binary=settings.ffmpeg,
+        again_if_killed(
+            lambda: encode(
+                frames,
+                row["fps"],
+                path,
+                kind=kind,
+                crf=settings.crf,
+                gop=settings.gop,
+                preset=settings.preset,
+                comment=comment,
+                ffmpeg_binary=settings.ffmpeg,
+            )
         )
-    except FfmpegError as error:  # sound frames that cannot be written: the disk or memory, not the clip
-        raise UserError(f"{error}; free some space or memory and run the same command again") from error
+    except (
+        FfmpegError
+    ) as error:  # sound frames that cannot be written: the ffmpeg or the folder, not the clip
+        raise UserError(
+            f"{error}; check encode.ffmpeg and the output, then run the same command again"
+        ) from error
     return path

@@ -28,7 +28,11 @@ def motion_columns(
     lost = measured.pop("lost")
     if lost > LOST:
         raise Refusal(
-            "no_face", f"the {stream} face is lost in {lost:.0%} of the frames, more than {LOST:.0%}"
+            "no_face",
+            f"the {stream} face is lost in {lost:.0%} of the frames, more than {LOST:.0%}",
+            measure=f"{stream}_lost",
+            value=lost,
+            limit=LOST,
         )
     columns = {f"{stream}_{name}": value for name, value in measured.items()}
     return columns | {f"{stream}_flicker": flicker(source_FHWC, other_FHWC, faces)}
@@ -64,6 +68,9 @@ def gate_swap(columns: Columns, gates: Gates) -> None:
             "gate_identity",
             f"identity distance to the source {value:.3f} is below {limit:g}",
             "lower gates.swap_min_distance to keep such swaps",
+            measure="identity_to_source",
+            value=value,
+            limit=limit,
         )
 
 
@@ -79,4 +86,11 @@ def gate_style(columns: Columns, gates: Gates) -> None:
 def _at_most(columns: Columns, name: str, limit: float | None, reason: str, key: str) -> None:
     value = columns[name]
     if limit is not None and value is not None and value > limit:
-        raise Refusal(reason, f"{name} {value:.3g} is above {limit:g}", f"raise {key} to keep such clips")
+        raise Refusal(
+            reason,
+            f"{name} {value:.3g} is above {limit:g}",
+            f"raise {key} to keep such clips",
+            measure=name,
+            value=value,
+            limit=limit,
+        )

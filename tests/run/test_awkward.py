@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.mutations import KINDS, Curator, containers, damaged_files
 from benchmarks.setting import convert, head
-from datagen.curate.part import curate_source
+from datagen.curate.part import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
 from datagen.inspecting import read_failures
 from datagen.layout import Output
@@ -60,7 +60,7 @@ def curate(analyser, tmp_path):
     """Clip rows and failure rows of one file."""
 
     def run(path, *settings):
-        row = dict.fromkeys(("dataset", "subject", "split", "licence", "consent", "part"), "x")
+        row = dict.fromkeys((*CARRIED, "part"), "x")
         row |= {"source": "x", "source_key": "x", "path": os.fsencode(path), "member": "", "name": "x"}
         return curate_source(row, load_recipe(None, [*SMALL, *settings]), analyser, tmp_path, {})
 
@@ -287,7 +287,7 @@ def test_hostile_names_reach_the_index_and_nothing_else(people, tmp_path):
     ],
 )
 def test_real_clips(analyser, tmp_path, name, clips, reasons):
-    row = dict.fromkeys(("dataset", "subject", "split", "licence", "consent", "part"), "x")
+    row = dict.fromkeys((*CARRIED, "part"), "x")
     row |= {"source": name, "source_key": name, "path": os.fsencode(SHARED / name), "member": "", "name": "x"}
     found, failures = curate_source(row, load_recipe(None, []), analyser, tmp_path, {})
     assert [(clip["source_frames"][0], clip["source_frames"][-1] + 1) for clip in found] == clips
