@@ -28,6 +28,7 @@ from datagen.options import (
     StylesOption,
     TermsOption,
     WorkersOption,
+    answer,
     say,
 )
 from trainer.cli import register
@@ -78,14 +79,14 @@ def run(
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
             footage = stages.find_footage(manifest, inputs or [], root, accept_terms or [], Path(folder))
-            given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
-            typer.echo(preview(out, footage, given, limit))
+            given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
+            answer(preview(out, footage, given, limit))
         return
     engine = stages.Engine(runner.value, address, workers)
     given, _ = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
     curated = stages.curate(out, given, engine, limit)
     made = stages.synthesise(out, given, engine)
-    typer.echo(finish(out, given, curated, made))
+    answer(finish(out, given, curated, made))
 
 
 @app.command(
@@ -132,7 +133,7 @@ def curate(
     output = Output(out)
     given = stages.resume(output, recipe, assignments or [], donors, styles, say)
     stages.curate(output, given, stages.Engine(runner.value, address, workers), limit)
-    typer.echo(describe_curation(output))
+    answer(describe_curation(output))
     say(f"next: megactor-datagen synthesise {out}")
 
 
@@ -155,7 +156,7 @@ def synthesise(
     output = Output(out)
     given = stages.resume(output, recipe, assignments or [], donors, styles, say)
     made = stages.synthesise(output, given, stages.Engine(runner.value, address, workers))
-    typer.echo(finish(output, given, None, made))
+    answer(finish(output, given, None, made))
 
 
 def _plan(
@@ -172,7 +173,7 @@ def _plan(
     from datagen import run as stages
 
     footage = stages.find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
-    given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
+    given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
     if any(source.name == "input" for source, _ in footage.roots):
         say("warning: --input footage states no licence or consent; every row will say `unstated`")
     return given, stages.plan(out, footage, given, say)

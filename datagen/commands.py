@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from datagen.errors import UserError
-from datagen.options import AddressOption, OutArgument, Runner, RunnerOption, WorkersOption, say
+from datagen.options import AddressOption, OutArgument, Runner, RunnerOption, WorkersOption, answer, say
 
 commands = typer.Typer()
 
@@ -39,18 +39,18 @@ def inspect(
     data = Dataset(out, where)
     if clip is not None:
         found = inspecting.clip_details(data, clip)
-        typer.echo(show.as_json(found) if as_json else show.details(found))
+        answer(show.as_json(found) if as_json else show.details(found))
         chosen = [clip]
     else:
         rows = inspecting.query(data)[:limit] if where is not None else []
         chosen = [row["clip_id"] for row in rows] or data.table["clip_id"].to_pylist()[:limit]
         summary = inspecting.summary(data)
         if as_json:
-            typer.echo(show.as_json({"summary": summary, "clips": rows} if where is not None else summary))
+            answer(show.as_json({"summary": summary, "clips": rows} if where is not None else summary))
         else:
-            typer.echo(show.summary(summary))
+            answer(show.summary(summary))
             if rows:
-                typer.echo(show.table(rows))
+                answer(show.table(rows))
     if save is not None:
         if not chosen:
             raise UserError("no clip matches: there is nothing to draw; loosen --where")
@@ -70,11 +70,11 @@ def verify(
     for line in found.notes:
         say(f"note: {line}")
     for line in found.faults:
-        typer.echo(f"fault: {line}")
+        answer(f"fault: {line}")
     depth = "every frame decoded" if deep else "hashes, rows, members and frame counts"
     if found.faults:
         raise UserError(f"{len(found.faults)} faults in {found.clips} clips of {found.units} units")
-    typer.echo(f"{out} is sound: {found.clips} clips in {found.units} units checked ({depth})")
+    answer(f"{out} is sound: {found.clips} clips in {found.units} units checked ({depth})")
 
 
 @commands.command(epilog="Example:  megactor-datagen status out/demo --watch")
@@ -87,9 +87,9 @@ def status(
     from datagen.status import describe, watch_status
 
     if watch:
-        watch_status(Output(out), typer.echo)
+        watch_status(Output(out), answer)
     else:
-        typer.echo(describe(Output(out)))
+        answer(describe(Output(out)))
 
 
 @commands.command(epilog="Example:  megactor-datagen failures out/demo --json")
@@ -105,7 +105,7 @@ def failures(
 
     require_plan(Output(out))
     rows = read_failures(out).to_pylist()
-    typer.echo("\n".join(show.json_line(row) for row in rows) if as_json else show.failures(rows))
+    answer("\n".join(show.json_line(row) for row in rows) if as_json else show.failures(rows))
 
 
 @commands.command(epilog="Example:  megactor-datagen retry out/demo --reason crashed --reason out_of_memory")
@@ -132,7 +132,7 @@ def retry(
         f"trying {sum(map(len, asked.parts.values()))} sources and {sum(map(len, asked.units.values()))} clips again"
     )
     curated = stages.curate(output, given, engine, limit=None, retries_only=True)
-    typer.echo(finish(output, given, curated, stages.synthesise(output, given, engine)))
+    answer(finish(output, given, curated, stages.synthesise(output, given, engine)))
 
 
 @commands.command(epilog="Example:  megactor-datagen remove out/set --subject id10042")
@@ -151,7 +151,7 @@ def remove(
     if (source is None) == (subject is None):
         raise UserError("give either --source or --subject", code=2)
     require_plan(Output(out))
-    typer.echo(withdraw(Output(out), source=source, subject=subject))
+    answer(withdraw(Output(out), source=source, subject=subject))
 
 
 @commands.command(epilog="Example:  megactor-datagen compact out/set --purge")
@@ -165,4 +165,4 @@ def compact(
     from datagen.withdraw import compact as merge
 
     require_plan(Output(out))
-    typer.echo(merge(Output(out), purge=purge))
+    answer(merge(Output(out), purge=purge))

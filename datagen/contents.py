@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from datagen.demo import portraits
-from datagen.errors import UserError
+from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser
-from datagen.pool import image_files
+from datagen.pictures import image_files, image_sha256
 from datagen.recipe import Recipe
-from datagen.sources import file_sha256
+from datagen.source_files import file_sha256
 from datagen.styles import load_styles
 from datagen.synthesise.tools import stylist_for, swapper_for
+from datagen.text import shown
 
 
-def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> dict[str, str]:
+def content_hashes(
+    recipe: Recipe, donors: Path | None, styles: Path | None, say: Callable[[str], None] | None = None
+) -> dict[str, str]:
     """Name -> sha256 of everything outside the recipe that decides the bytes.
+
+    Args:
+        say: told of styles that are left out.
 
     Raises:
         UserError: a folder does not exist or holds no picture, or a backend is unknown.
@@ -31,11 +38,15 @@ def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> 
         found[f"model {model.name}"] = model.sha256
     if donors is not None:
         for path in image_files(donors):
-            found[f"donor {path.relative_to(donors).as_posix()}"] = file_sha256(path)
+            name = f"donor {shown(path.relative_to(donors))}"
+            try:
+                found[name] = image_sha256(path)
+            except Refusal as refusal:  # refused with the same reason when the pool is frozen
+                found[name] = refusal.reason
     elif swapper is not None and recipe.donors.bundled:
         for portrait in portraits():
             found[f"donor {portrait.name}"] = hashlib.sha256(portrait.image.tobytes()).hexdigest()
-    for style in load_styles(styles, recipe):
+    for style in load_styles(styles, recipe, say):
         found[f"style {style.name}"] = style.sha256
     if recipe.encode.ffmpeg is not None:
         binary = Path(recipe.encode.ffmpeg)

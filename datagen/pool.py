@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.demo import portraits as bundled_portraits
-from datagen.errors import Refusal, UserError
+from datagen.errors import Refusal
 from datagen.faces import FaceAnalyser
 from datagen.layout import Output
 from datagen.operations.donor import Donor, check_portrait
+from datagen.pictures import decode_image, folder_licences, image_files
 from datagen.publish import write_table
 from datagen.recipe import Recipe
 from datagen.seeding import rng
+from datagen.text import shown
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SCHEMA = pa.schema(
     [
         ("name", pa.string()),
@@ -162,55 +162,10 @@ def load_pool(path: Path, analyser: FaceAnalyser, withdrawn: frozenset[str] = fr
     return Pool(hashlib.sha256(path.read_bytes()).hexdigest(), tuple(donors), tuple(sources))
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Pictures under a folder, sorted by relative path.
-
-    Raises:
-        UserError: the folder does not exist or holds no picture.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give one with portraits", code=2)
-    files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    )
-    if not files:
-        raise UserError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)})", code=2)
-    return files
-
-
-def folder_licences(folder: Path) -> dict[str, str]:
-    """Licences stated in a `LICENCES.json` beside the pictures: file name -> text (or {"licence": text})."""
-    path = folder / "LICENCES.json"
-    if not path.is_file():
-        return {}
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}", code=2) from error
-    if not isinstance(stated, dict):
-        raise UserError(f"{path} must map file names to licences", code=2)
-    return {
-        name: str(value.get("licence", "unstated")) if isinstance(value, dict) else str(value)
-        for name, value in stated.items()
-    }
-
-
-def decode_image(data: bytes) -> np.ndarray:
-    """RGB uint8 (H, W, 3) of an encoded picture.
-
-    Raises:
-        Refusal: the bytes are not a picture.
-    """
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if decoded is None:
-        raise Refusal("unreadable", "the file is not a picture that can be read")
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-
-
 def _of_folder(folder: Path) -> Iterator[Portrait]:
     licences = folder_licences(folder)
     for path in image_files(folder):
-        name = path.relative_to(folder).as_posix()
+        name = shown(path.relative_to(folder))
         yield Portrait(name, path.read_bytes(), "donors", licences.get(name, "unstated"))
 
 

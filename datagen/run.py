@@ -12,6 +12,7 @@ from datagen.demo import write_demo
 from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
 from datagen.layout import Output
+from datagen.listing import list_sources
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
 from datagen.plan import Planned, extend_plan
 from datagen.pool import freeze_pool
@@ -19,7 +20,7 @@ from datagen.recipe import load_recipe
 from datagen.record import Inputs, read_record, recorded_recipe, start
 from datagen.runners import Report, Task, run_local
 from datagen.runners.progress import Progress
-from datagen.sources import Source, list_sources
+from datagen.sources import Source
 from datagen.tasks import curate_tasks, record_lost_task, synthesise_tasks, uncovered_parts
 from datagen.worker import WorkerSettings
 
@@ -51,7 +52,7 @@ class Footage:
         found: list[tuple[Source, Manifest]] = []
         seen: dict[str, bytes] = {}
         for manifest, root in self.roots:
-            for source in list_sources(root, manifest):
+            for source in list_sources(root, manifest).sources:
                 if seen.setdefault(source.source, source.path) != source.path:
                     raise UserError(
                         f"two inputs hold a file named {source.source!r}; give their common parent folder instead",
@@ -99,8 +100,13 @@ def gather(
     assignments: list[str],
     donors: Path | None,
     styles: Path | None,
+    say: Say | None = None,
 ) -> Inputs:
-    """Recipe, donors and styles of a command, hashed. Options left out are those the output was started with."""
+    """Recipe, donors and styles of a command, hashed. Options left out are those the output was started with.
+
+    Args:
+        say: told of styles that are left out.
+    """
     record = read_record(out)
     if record is not None:
         given = recipe_file is not None or bool(assignments)
@@ -110,7 +116,7 @@ def gather(
     else:
         recipe = load_recipe(recipe_file, assignments, base)
     donors, styles = donors and donors.absolute(), styles and styles.absolute()
-    return Inputs(recipe, content_hashes(recipe, donors, styles), donors, styles)
+    return Inputs(recipe, content_hashes(recipe, donors, styles, say), donors, styles)
 
 
 def plan(out: Output, footage: Footage, inputs: Inputs, say: Say) -> Planned:
@@ -164,7 +170,7 @@ def resume(
         UserError: nothing was planned there, or something changed.
     """
     require_plan(out)
-    inputs = gather(out, {}, recipe_file, assignments, donors, styles)
+    inputs = gather(out, {}, recipe_file, assignments, donors, styles, say)
     out.create()
     out.clear_stale_tmp()
     for warning in start(out, inputs):

@@ -20,7 +20,8 @@ from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait
 from datagen.publish import disk_errors
 from datagen.recipe import Recipe
-from datagen.sources import file_sha256, key_hash, local_file
+from datagen.source_files import file_sha256, local_file
+from datagen.sources import key_hash
 
 Row = dict[str, Any]
 

@@ -19,7 +19,7 @@ from datagen.schema import CLIP, SOURCE
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
-from datagen.sources import local_file
+from datagen.source_files import local_file
 from datagen.synthesise.clip import MadeClip, make_clip
 from datagen.synthesise.tools import Tools
 
