@@ -30,6 +30,7 @@ from datagen.options import (
     StylesOption,
     TermsOption,
     WorkersOption,
+    answer,
     end,
     say,
 )
@@ -84,8 +85,8 @@ def run(
             footage = stages.find_footage(
                 manifest, inputs or [], root, accept_terms or [], Path(folder), output, say
             )
-            given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
-            typer.echo(preview(out, footage, given, limit))
+            given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
+            answer(preview(out, footage, given, limit))
         return
     engine = stages.Engine(runner.value, address, workers)
     given, _ = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
@@ -139,7 +140,7 @@ def curate(
     given = stages.resume(output, recipe, assignments or [], donors, styles, roots or [], say)
     waves = stages.cut(output, given, limit)
     stages.curate(output, given, stages.Engine(runner.value, address, workers), waves, limit)
-    typer.echo(describe_curation(output))
+    answer(describe_curation(output))
     say(f"next: megactor-datagen synthesise {out}")
 
 
@@ -183,7 +184,7 @@ def _plan(
     footage = stages.find_footage(
         manifest, inputs or [], root, terms or [], out.root / "media", out.root, say
     )
-    given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles)
+    given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
     if any(source.name == "input" for source, _, _ in footage.listed):
         say("warning: --input footage states no licence or consent; every row will say `unstated`")
     return given, stages.plan(out, footage, given, say)

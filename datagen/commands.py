@@ -16,6 +16,7 @@ from datagen.options import (
     Runner,
     RunnerOption,
     WorkersOption,
+    answer,
     end,
     say,
 )
@@ -49,18 +50,18 @@ def inspect(
     data = Dataset(out, where)
     if clip is not None:
         found = inspecting.clip_details(data, clip)
-        typer.echo(show.as_json(found) if as_json else show.details(found))
+        answer(show.as_json(found) if as_json else show.details(found))
         chosen = [clip]
     else:
         rows = inspecting.query(data)[:limit] if where is not None else []
         chosen = [row["clip_id"] for row in rows] or data.table["clip_id"].to_pylist()[:limit]
         summary = inspecting.summary(data)
         if as_json:
-            typer.echo(show.as_json({"summary": summary, "clips": rows} if where is not None else summary))
+            answer(show.as_json({"summary": summary, "clips": rows} if where is not None else summary))
         else:
-            typer.echo(show.summary(summary))
+            answer(show.summary(summary))
             if rows:
-                typer.echo(show.table(rows))
+                answer(show.table(rows))
     if save is not None:
         if not chosen:
             raise UserError("no clip matches: there is nothing to draw; loosen --where")
@@ -73,7 +74,8 @@ def verify(
     out: OutArgument,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every frame too.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make lost and damaged shards and tables again, then check again.")
+        bool,
+        typer.Option("--repair", help="Make lost and damaged shards and tables again, then check again."),
     ] = False,
     runner: RunnerOption = Runner.ray,
     address: AddressOption = None,
@@ -89,20 +91,20 @@ def verify(
         from datagen.repair import repair as mend
 
         for line in found.faults:
-            typer.echo(f"fault: {line}")
+            answer(f"fault: {line}")
         output = Output(out)
         given = stages.resume(output, None, [], None, None, [], say)
         for line in mend(output, given, stages.Engine(runner.value, address, workers), found):
-            typer.echo(line)
+            answer(line)
         found = check(out, deep=deep)
     for line in found.notes:
         say(f"note: {line}")
     for line in found.faults:
-        typer.echo(f"fault: {line}")
+        answer(f"fault: {line}")
     depth = "every frame decoded" if deep else "hashes, rows, members and frame counts"
     if found.faults:
         raise UserError(f"{len(found.faults)} faults in {found.clips} clips of {found.units} units")
-    typer.echo(f"{out} is sound: {found.clips} clips in {found.units} units checked ({depth})")
+    answer(f"{out} is sound: {found.clips} clips in {found.units} units checked ({depth})")
 
 
 @commands.command(epilog="Example:  megactor-datagen status out/demo --watch")
@@ -115,9 +117,9 @@ def status(
     from datagen.status import describe, watch_status
 
     if watch:
-        watch_status(Output(out), typer.echo)
+        watch_status(Output(out), answer)
     else:
-        typer.echo(describe(Output(out)))
+        answer(describe(Output(out)))
 
 
 @commands.command(epilog="Example:  megactor-datagen failures out/demo --json")
@@ -133,7 +135,7 @@ def failures(
 
     require_plan(Output(out))
     rows = read_failures(out).to_pylist()
-    typer.echo("\n".join(show.json_line(row) for row in rows) if as_json else show.failures(rows))
+    answer("\n".join(show.json_line(row) for row in rows) if as_json else show.failures(rows))
 
 
 @commands.command(epilog="Example:  megactor-datagen retry out/demo --reason crashed --reason out_of_memory")
@@ -189,7 +191,7 @@ def remove(
     if sum(name is not None for name in (source, subject, donor)) != 1:
         raise UserError("give one of --source, --subject and --donor", code=2)
     require_plan(Output(out))
-    typer.echo(withdraw(Output(out), source=source, subject=subject, donor=donor))
+    answer(withdraw(Output(out), source=source, subject=subject, donor=donor))
     refresh(Output(out))
 
 
@@ -205,6 +207,6 @@ def compact(
     from datagen.withdraw import compact as merge
 
     require_plan(Output(out))
-    typer.echo(merge(Output(out), purge=purge))
+    answer(merge(Output(out), purge=purge))
     if purge:
         refresh(Output(out))

@@ -10,6 +10,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datagen.errors import UserError
+from datagen.text import plain, shortened
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 24
+"""Largest YAML file and deepest nesting that are read; what people write is far below."""
+MAX_PROBLEMS = 8
+"""Mistakes named in one message."""
 
 
 class Frozen(BaseModel):
@@ -21,23 +28,64 @@ class Frozen(BaseModel):
 Model = TypeVar("Model", bound=Frozen)
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain types only, no aliases (they can stand for endless or gigantic values), nesting up to `MAX_DEPTH`."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None, None, "aliases (*name) are not read; write the value out", mark
+            )
+        if self.depth >= MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping of a YAML file; only plain types (tags such as `!!python/...` are errors).
+    """Mapping of a YAML file; only plain types (tags such as `!!python/...` are errors), no aliases.
 
     Raises:
-        UserError: the file is missing, is not UTF-8 YAML, or is not a mapping.
+        UserError: the file is missing, too large, is not UTF-8 YAML, or is not a mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", code=2) from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path} is larger than {MAX_BYTES} bytes: that is no recipe or manifest", code=2)
+    try:
+        found = load_yaml(data.decode("utf-8"))
+    except (UnicodeDecodeError, ValueError) as error:
         raise UserError(f"{path} is not plain YAML: {error}", code=2) from error
-    if data is None:
+    if found is None:
         return {}
-    if not isinstance(data, dict):
-        raise UserError(f"{path} must hold a mapping of keys to values, found {type(data).__name__}", code=2)
-    return data
+    if not isinstance(found, dict):
+        raise UserError(f"{path} must hold a mapping of keys to values, found {type(found).__name__}", code=2)
+    return found
+
+
+def load_yaml(text: str) -> Any:
+    """Value of a YAML text, only plain types.
+
+    Raises:
+        ValueError: it is no YAML, or it has aliases or too many levels; one line says where.
+    """
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that reads less
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+        raise ValueError(f"{error.problem or error.context}{where}") from error
+    except (yaml.YAMLError, RecursionError, OverflowError, AttributeError) as error:
+        raise ValueError(str(error)) from error
 
 
 def parse(model: type[Model], data: dict[str, Any], where: str) -> Model:
@@ -49,8 +97,9 @@ def parse(model: type[Model], data: dict[str, Any], where: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = "; ".join(_describe(model, item) for item in error.errors())
-        raise UserError(f"{where}: {problems}", code=2) from error
+        found = [_describe(model, item) for item in error.errors(include_url=False, include_context=False)]
+        more = f"; and {len(found) - MAX_PROBLEMS} more" if len(found) > MAX_PROBLEMS else ""
+        raise UserError(f"{where}: {'; '.join(found[:MAX_PROBLEMS])}{more}", code=2) from error
 
 
 def override(data: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
@@ -60,11 +109,13 @@ def override(data: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         names = key.strip().split(".")
         if not equals or not all(names):
-            raise UserError(f"--set {assignment!r}: write it as key.subkey=value", code=2)
+            raise UserError(f"--set {shortened(assignment)}: write it as key.subkey=value", code=2)
+        if len(names) > MAX_DEPTH or len(text) > MAX_BYTES:
+            raise UserError(f"--set {shortened(assignment)} is too deep or too long for a recipe", code=2)
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:
-            raise UserError(f"--set {key}: {text!r} is not a YAML value", code=2) from error
+            value = load_yaml(text)
+        except ValueError as error:
+            raise UserError(f"--set {key}: {shortened(text)} is not a YAML value: {error}", code=2) from error
         node = result
         for depth, name in enumerate(names[:-1]):
             node = node.setdefault(name, {})
@@ -79,7 +130,7 @@ def _copy(data: Any) -> Any:
 
 
 def _describe(model: type[BaseModel], problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location = [plain(str(part)[:80], keep="") for part in problem["loc"]]
     name = ".".join(location) or "the whole"
     if problem["type"] == "extra_forbidden":
         known = _keys_at(model, location[:-1])
@@ -88,7 +139,7 @@ def _describe(model: type[BaseModel], problem: Any) -> str:
         return f"unknown key {name!r}; {advice}"
     if problem["type"] == "missing":
         return f"{name} is missing; add it"
-    return f"{name} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{name} = {shortened(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from datagen.demo import portraits
-from datagen.errors import UserError
+from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser
-from datagen.pictures import image_files
+from datagen.pictures import image_files, image_sha256
 from datagen.recipe import Recipe
-from datagen.sources import file_sha256
+from datagen.source_files import file_sha256
 from datagen.styles import load_styles
 from datagen.synthesise.tools import stylist_for, swapper_for
+from datagen.text import shown
 
 
-def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> dict[str, str]:
+def content_hashes(
+    recipe: Recipe, donors: Path | None, styles: Path | None, say: Callable[[str], None] | None = None
+) -> dict[str, str]:
     """Name -> sha256 of everything outside the recipe that decides the bytes.
+
+    Args:
+        say: told of styles that are left out.
 
     Raises:
         UserError: a folder does not exist or holds no picture, or a backend is unknown.
@@ -31,13 +38,18 @@ def content_hashes(recipe: Recipe, donors: Path | None, styles: Path | None) -> 
         found[f"model {model.name}"] = model.sha256
     if donors is not None:
         for path in image_files(donors):  # named by hash: a name would stay when the person is withdrawn
-            sha256 = file_sha256(path)
+            try:
+                sha256 = image_sha256(path)
+            except Refusal as refusal:  # refused with the same reason when the pool is frozen
+                sha256 = hashlib.sha256(
+                    f"{shown(path.relative_to(donors))} {refusal.reason}".encode()
+                ).hexdigest()
             found[f"donor {sha256[:16]}"] = sha256
     elif swapper is not None and recipe.donors.bundled:
         for portrait in portraits():
             sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
             found[f"donor {sha256[:16]}"] = sha256
-    for style in load_styles(styles, recipe):
+    for style in load_styles(styles, recipe, say):
         found[f"style {style.name}"] = style.sha256
     if recipe.encode.ffmpeg is not None:
         binary = Path(recipe.encode.ffmpeg)

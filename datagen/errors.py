@@ -42,6 +42,16 @@ REASONS: dict[str, str] = {
     "split_conflict": "the clip belongs with training and with validation or test clips of earlier waves",
 }
 
+PERMANENT: frozenset[str] = frozenset(
+    (
+        *("no_face", "too_short", "too_small", "too_dark", "blurred", "face_area", "framing", "yaw"),
+        *("drawn_face", "still", "gaze", "expression", "colourless", "covered", "several_faces"),
+        *("gate_motion", "gate_identity", "gate_flicker", "gate_expression"),
+        *("no_style", "same_person", "withdrawn", "split_conflict"),
+    )
+)
+"""Reasons that the same footage and recipe give again: `retry` leaves them out unless they are named."""
+
 
 class UserError(Exception):
     """A mistake or a state the user can mend: shown as one line, never as a traceback.

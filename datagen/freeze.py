@@ -23,15 +23,19 @@ from datagen.faces import FaceAnalyser
 from datagen.groups import CONFLICT, divide_portraits, group_clips, near
 from datagen.layout import Output, names
 from datagen.operations.donor import Donor, check_portrait
-from datagen.pictures import folder_licences, image_files, read_image, shown
+from datagen.pictures import folder_licences, image_files, image_sha256, read_image
 from datagen.publish import read_table, write_table
 from datagen.recipe import Recipe
 from datagen.schema import DONORS, WAVE, schema_of
 from datagen.seeding import seed_of
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
+from datagen.text import shown
 
 Row = dict[str, Any]
+Candidate = tuple[str, str, str, Callable[[], str], Callable[[], np.ndarray]]
+"""Name, origin and licence of a portrait, and how to get its sha256 and its pixels."""
+
 GROUPED = (
     *("clip_id", "source", "source_key", "source_sha256", "dataset", "subject", "group"),
     *("frames", "embedding", "frame_hashes"),
@@ -241,7 +245,9 @@ def _settled(out: Output) -> list[Row]:
         rows += packed_rows(read_table(out.waves / f"{name}.parquet", schema=schema_of(WAVE)))
     for row in _earlier_portraits(out):
         name = f"portrait-{row['sha256'][:16]}"
-        rows.append({**row, "source": None, "subject": None, "person": row["person"] or name, "component": name})
+        rows.append(
+            {**row, "source": None, "subject": None, "person": row["person"] or name, "component": name}
+        )
     return rows
 
 
@@ -254,18 +260,23 @@ def _earlier_portraits(out: Output) -> Iterable[Row]:
                 yield row
 
 
-def _of_folder(folder: Path) -> Iterable[tuple[str, str, str, str, Callable[[], np.ndarray]]]:
+def _of_folder(folder: Path) -> Iterable[Candidate]:
     licences = folder_licences(folder)
     for path in image_files(folder):
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         name = shown(path.relative_to(folder))
-        yield name, "donors", licences.get(name, "unstated"), sha256, partial(read_image, path)
+        yield (
+            name,
+            "donors",
+            licences.get(name, "unstated"),
+            partial(image_sha256, path),
+            partial(read_image, path),
+        )
 
 
-def _bundled(recipe: Recipe) -> Iterable[tuple[str, str, str, str, Callable[[], np.ndarray]]]:
+def _bundled(recipe: Recipe) -> Iterable[Candidate]:
     for portrait in bundled_portraits() if recipe.donors.bundled else ():
         sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
-        yield portrait.name, "bundled", portrait.licence, sha256, partial(_image_of, portrait)
+        yield portrait.name, "bundled", portrait.licence, partial(str, sha256), partial(_image_of, portrait)
 
 
 def _image_of(portrait: Any) -> np.ndarray:
@@ -277,13 +288,14 @@ def _measured(
     name: str,
     origin: str,
     licence: str,
-    sha256: str,
+    sha256: Callable[[], str],
     read: Callable[[], np.ndarray],
     recipe: Recipe,
     analyser: FaceAnalyser,
 ) -> Row:
-    row = {"name": name, "origin": origin, "licence": licence, "sha256": sha256}
+    row: Row = {"name": name, "origin": origin, "licence": licence, "sha256": None}
     try:
+        row["sha256"] = sha256()
         donor = check_portrait(read(), analyser, allow_drawn=recipe.donors.drawn)
     except Refusal as refusal:
         return row | refusal_columns(refusal)

@@ -78,7 +78,9 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
         component, split = _settle(members, settled, settings, seed)
         splits.update((node, (component, split)) for node in members if node[0] == "clip")
     return [
-        Group(person, first_of.get(number), splits["clip", row["clip_id"]][1], splits["clip", row["clip_id"]][0])
+        Group(
+            person, first_of.get(number), splits["clip", row["clip_id"]][1], splits["clip", row["clip_id"]][0]
+        )
         for number, (row, person) in enumerate(zip(clips, people, strict=True))
     ]
 
@@ -173,9 +175,7 @@ def _embeddings(rows: Sequence[Row]) -> tuple[list[int], np.ndarray]:
     return having, np.stack(found) if found else np.zeros((0, 128), np.float32)
 
 
-def _copies(
-    clips: Sequence[Row], earlier: Sequence[Row], bits: int
-) -> list[tuple[int, tuple[str, str]]]:
+def _copies(clips: Sequence[Row], earlier: Sequence[Row], bits: int) -> list[tuple[int, tuple[str, str]]]:
     """Pairs of a clip's number and the node of another clip, or of an earlier component, with the same footage."""
     rows = [*clips, *earlier]
     bands: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
@@ -193,10 +193,10 @@ def _copies(
         for other in numbers
         if one < other and rows[one]["source_key"] != rows[other].get("source_key")
     }
-    found = sorted(pair for pair in pairs if same_footage(hashes[pair[0]], hashes[pair[1]], bits))
+    same = sorted(pair for pair in pairs if same_footage(hashes[pair[0]], hashes[pair[1]], bits))
     return [
         (one, ("clip", rows[other]["clip_id"]) if other < len(clips) else ("was", rows[other]["component"]))
-        for one, other in found
+        for one, other in same
     ]
 
 

@@ -8,16 +8,22 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 import manifests
 from datagen.config import Frozen, parse, read_yaml
 from datagen.errors import UserError
+from datagen.terms import UNSTATED, Sharing, Terms
 
 VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"),
-    *(".mts", ".m2ts", ".flv", ".wmv", ".3gp", ".ogv", ".ogg", ".gif"),
+    *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".mk3d", ".webm", ".avi", ".divx", ".nut", ".ivf"),
+    *(".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".m2t"),
+    *(".mxf", ".dv", ".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".ogv", ".ogg", ".ogm"),
+    *(".rm", ".rmvb", ".gif"),
 )
+"""Endings of files that are listed as videos; `datagen.media.ffmpeg.CONTAINERS` has their demuxers."""
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 class Manifest(Frozen):
@@ -37,24 +43,51 @@ class Manifest(Frozen):
     subject: str | None = Field(
         None, description="regular expression with a group `subject`, searched in the path"
     )
-    licence: str | None = Field(None, description="licence of the footage")
-    consent: str | None = Field(None, description="what the filmed people agreed to")
-    face_swap: Literal["allowed", "forbidden", "unstated"] = Field(
-        "unstated", description="whether the terms let faces be swapped"
+    group: str | None = Field(
+        None,
+        description="regular expression with a group `group`, searched in the path: what must share a split",
+    )
+    terms: Terms | None = Field(None, description="what the footage may be used for")
+    licence: str | None = Field(None, description="short for terms.licence")
+    consent: str | None = Field(None, description="short for terms.consent")
+    face_swap: Literal["allowed", "forbidden", "unstated"] | None = Field(
+        None, description="short for terms.derivatives"
     )
     recipe: dict[str, Any] = Field(default_factory=dict, description="recipe values that suit this data set")
 
-    @field_validator("subject")
+    @field_validator("subject", "group")
     @classmethod
-    def _has_group(cls, value: str | None) -> str | None:
+    def _has_group(cls, value: str | None, info: Any) -> str | None:
         if value is not None:
             try:
                 groups = re.compile(value).groupindex
-            except re.error as error:
+            except (re.error, RecursionError, OverflowError) as error:
                 raise ValueError(f"not a regular expression ({error})") from error
-            if "subject" not in groups:
-                raise ValueError("has no group named subject; write (?P<subject>...)")
+            if info.field_name not in groups:
+                raise ValueError(f"has no group named {info.field_name}; write (?P<{info.field_name}>...)")
         return value
+
+    @model_validator(mode="after")
+    def _terms_agree(self) -> Manifest:
+        twice = [key for key in ("licence", "consent", "face_swap") if getattr(self, key) is not None]
+        if self.terms is not None and twice:
+            raise ValueError(f"{' and '.join(twice)} beside terms; move it into terms")
+        names = {"source"}
+        for pattern in (self.subject, self.group):
+            names.update(re.compile(pattern).groupindex if pattern else ())
+        unknown = [name for name in _FIELD.findall(self.stated.credit or "") if name not in names]
+        if unknown:
+            raise ValueError(
+                f"terms.credit names {{{unknown[0]}}}, which is not known; use {', '.join(sorted(names))}"
+            )
+        return self
+
+    @property
+    def stated(self) -> Terms:
+        """The terms, from `terms` or the short keys."""
+        if self.terms is not None:
+            return self.terms
+        return Terms(licence=self.licence, consent=self.consent, derivatives=self.face_swap or "unstated")
 
     def check_terms(self, accepted: list[str]) -> None:
         """Refuse footage whose terms are missing or forbid the use, unless accepted by name.
@@ -62,18 +95,31 @@ class Manifest(Frozen):
         Raises:
             UserError: says which term is missing and how to go on.
         """
-        if self.name in accepted:
+        problem = self.stated.problem()
+        if problem is None or self.name in accepted:
             return
-        missing = [field for field in ("licence", "consent") if not getattr(self, field)]
-        if missing:
-            problem = f"states no {' and no '.join(missing)}"
-        elif self.face_swap == "forbidden":
-            problem = "forbids face swapping"
-        else:
-            return
+        read = f" (its agreement: {self.stated.agreement})" if self.stated.agreement else ""
         raise UserError(
-            f"data set {self.name!r} {problem}; if you have the right to use it so, say --accept-terms {self.name}"
+            f"data set {self.name!r} {problem}{read}; "
+            f"if you have the right to use it so, say --accept-terms {self.name}"
         )
+
+    def rights(self) -> tuple[str, str, Sharing]:
+        """`licence`, `consent` and `sharing` of every row, `unstated` where nobody says."""
+        stated = self.stated
+        licence = (stated.licence or "").strip() if stated.covers == "footage" else ""
+        return licence or UNSTATED, (stated.consent or "").strip() or UNSTATED, stated.for_footage[1]
+
+    def credit_of(self, source: str) -> str | None:
+        """Whom to name for a source (its path as listed); a field its path does not fill reads `unknown`."""
+        credit = self.stated.credit
+        if not credit:
+            return None
+        values: dict[str, str | None] = {"source": source}
+        for pattern in (self.subject, self.group):
+            match = re.search(pattern, source) if pattern else None
+            values.update(match.groupdict() if match else {})
+        return _FIELD.sub(lambda field: values.get(field.group(1)) or "unknown", credit)
 
 
 def load_manifest(name_or_path: str) -> tuple[Manifest, Path]:
@@ -92,7 +138,7 @@ def load_manifest(name_or_path: str) -> tuple[Manifest, Path]:
 
 def input_manifest() -> Manifest:
     """Terms of `--input` paths: nobody stated any, and every row says so."""
-    return Manifest(name="input", root=".", licence="unstated", consent="unstated")
+    return Manifest(name="input", root=".")
 
 
 def root_of(manifest: Manifest, folder: Path) -> Path:

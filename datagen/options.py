@@ -10,19 +10,24 @@ from typing import Annotated
 import typer
 
 from datagen.errors import UserError
+from datagen.text import plain
 
 
 def folder(path: Path) -> Path:
     """A place that is written to: a folder, no address of an object store, which as a path would mean a new folder.
 
     Raises:
-        UserError: an address is given.
+        UserError: an address is given, or a name that is not UTF-8.
     """
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
         raise UserError(
             f"{path} looks like an address; give a folder: only `train --data` reads from object stores",
             code=2,
         )
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:  # Parquet files can only be named in UTF-8
+        raise UserError(f"the name of the folder {path} is not UTF-8; use another", code=2) from error
     return path
 
 
@@ -90,6 +95,11 @@ MaxFailedOption = Annotated[
 ]
 
 
+def answer(text: str) -> None:
+    """A command's own output; control characters of names in it are escaped."""
+    typer.echo(plain(text))
+
+
 def end(summary: tuple[str, int]) -> None:
     """Print the summary of a run and exit with its code.
 
@@ -97,11 +107,11 @@ def end(summary: tuple[str, int]) -> None:
         typer.Exit: the code is not 0.
     """
     text, code = summary
-    typer.echo(text)
+    answer(text)
     if code:
         raise typer.Exit(code)
 
 
 def say(text: str) -> None:
     """A line for the person at the terminal, beside a command's own output."""
-    typer.echo(text, err=True)
+    typer.echo(plain(text), err=True)

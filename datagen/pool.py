@@ -97,7 +97,9 @@ class Pool:
             member = mine[int(order[(rank + turn) % len(order)])]
             if member.donor is None or member.shows(source, subject, person):
                 continue
-            distance = None if embedding is None else float(np.linalg.norm(member.donor.embedding - embedding))
+            distance = (
+                None if embedding is None else float(np.linalg.norm(member.donor.embedding - embedding))
+            )
             if distance is None or distance >= recipe.donors.min_distance:
                 offered = True
                 yield member.donor, distance
@@ -105,7 +107,9 @@ class Pool:
                 nearest = min(nearest, distance)
         if offered:
             return
-        detail = f"{len(mine)} for {split} clips in the pool" if mine else f"the pool has none for {split} clips"
+        detail = (
+            f"{len(mine)} for {split} clips in the pool" if mine else f"the pool has none for {split} clips"
+        )
         if not np.isfinite(nearest):
             raise Refusal("no_donor", f"no donor of another identity for {clip_id}: {detail}", _MORE)
         raise Refusal(

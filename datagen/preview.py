@@ -33,10 +33,11 @@ def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None) ->
     kept = frames * KEPT
     hours = (frames * CURATE_S + kept * SYNTHESISE_S) / 3600
     units = kept / inputs.recipe.curate.max_frames / inputs.recipe.plan.clips_per_unit
+    parts = len(set(planned.table["part"].to_pylist()))
     lines = [
         f"dry run of {out.root}: nothing was written",
         f"  sources     {len(rows)} to do, {planned.table.num_rows - len(rows)} done or beyond --limit",
-        f"  parts       {len(set(planned.table["part"].to_pylist()))}",
+        f"  parts       {parts}",
         f"  frames      about {frames:,.0f} (from {looked} sources probed, {unreadable} of them unreadable)",
         f"  clips       at least about {kept / inputs.recipe.curate.max_frames:,.0f}, in {max(units, 1):,.0f} shards",
         f"  CPU-hours   about {hours:,.2f} on one core; 0.00 GPU-hours: the recipe's backends run on the CPU",

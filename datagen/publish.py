@@ -114,9 +114,7 @@ def save_table(table: pa.Table, file: Path | pa.NativeFile) -> None:
     )
 
 
-def read_table(
-    path: Path, columns: list[str] | None = None, *, schema: pa.Schema | None = None
-) -> pa.Table:
+def read_table(path: Path, columns: list[str] | None = None, *, schema: pa.Schema | None = None) -> pa.Table:
     """A Parquet file of an output, its page checksums checked.
 
     Args:

@@ -56,11 +56,15 @@ def _units(out: Output, inputs: Inputs, damaged: set[str]) -> Iterator[Task]:
                 homes.setdefault(clip, set()).add(unit)
         except UserError:
             unreadable.add(unit)
-    failed = {row["clip_id"] for row in read_failures(out.root, lenient=True).to_pylist() if row["stream"] is None}
+    failed = {
+        row["clip_id"] for row in read_failures(out.root, lenient=True).to_pylist() if row["stream"] is None
+    }
     for task in synthesise_tasks(out, inputs.recipe, only=damaged).tasks:
         clips = [row for row in task.payload["clips"] if homes.get(row["clip_id"], set()) <= {task.name}]
         ids = {row["clip_id"] for row in clips}
-        before = ids - failed if task.name in unreadable else {c for c in ids if task.name in homes.get(c, ())}
+        before = (
+            ids - failed if task.name in unreadable else {c for c in ids if task.name in homes.get(c, ())}
+        )
         payload: dict[str, Any] = {**task.payload, "clips": clips, "replaces": sorted(before)}
         yield replace(task, payload=payload)
 

@@ -63,9 +63,7 @@ def read_retries(out: Output) -> list[Retry]:
             held = json.loads(path.read_text(encoding="utf-8"))
             retry = Retry(int(held["number"]), _lists(held["parts"]), _lists(held["units"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} is damaged; delete it and say `retry` again for what failed"
-            ) from error
+            raise UserError(f"{path} is damaged; delete it and say `retry` again for what failed") from error
         found.append(retry)
     return sorted(found, key=lambda retry: retry.number)
 
@@ -107,7 +105,9 @@ def plan_worn(out: Output) -> None:
     withdrawn = read_withdrawn(Store.open(out.root))
     while withdrawn.portraits:
         retries = read_retries(out)
-        asked = {clip for retry in _unfinished(out, retries) for clips in retry.units.values() for clip in clips}
+        asked = {
+            clip for retry in _unfinished(out, retries) for clips in retry.units.values() for clip in clips
+        }
         columns = ["clip_id", "source", "subject", "donor_sha256", "style_sha256"]
         worn: dict[str, set[str]] = defaultdict(set)
         shown: set[str] = set()

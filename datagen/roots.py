@@ -36,7 +36,9 @@ def read_roots(out: Output) -> Roots:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{out.roots_json} is damaged; delete it and run with --input or --root again") from error
+        raise UserError(
+            f"{out.roots_json} is damaged; delete it and run with --input or --root again"
+        ) from error
 
 
 def write_roots(out: Output, roots: Roots) -> None:
@@ -61,7 +63,9 @@ def absolute(roots: Roots, root: str, path: bytes) -> bytes:
     return os.path.join(os.fsencode(roots[root]), path)
 
 
-def place(roots: Roots, dataset: str, base: Path, listing: Listing, plan: pa.Table) -> tuple[Roots, str, bool]:
+def place(
+    roots: Roots, dataset: str, base: Path, listing: Listing, plan: pa.Table
+) -> tuple[Roots, str, bool]:
     """Find or make the name of a root that a command gave.
 
     The root of a manifest has the manifest's name, wherever it lies. A folder of `--input` that is not known is taken

@@ -16,6 +16,7 @@ from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
 from datagen.freeze import choose_donors, freeze_clips, measured_portraits, publish_pool
 from datagen.layout import Output, names
+from datagen.listing import base_of, list_sources
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
 from datagen.plan import Found, Planned, extend_plan, read_plan
 from datagen.publish import read_table
@@ -28,7 +29,8 @@ from datagen.runners.progress import Progress
 from datagen.shards.compact import merge
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
-from datagen.sources import Listing, describe_passed_over, list_sources, require_root
+from datagen.source_files import require_root
+from datagen.sources import Listing, describe_passed_over
 from datagen.tasks import (
     Pending,
     curate_tasks,
@@ -140,7 +142,7 @@ def find_footage(
         listing = list_sources(path, manifest, skip=inside)
         for line in describe_passed_over(listing):
             say(line)
-        listed.append((manifest, path.parent if path.is_file() else path, listing))
+        listed.append((manifest, base_of(path), listing))
     return Footage(tuple(listed), recipe)
 
 
@@ -151,8 +153,13 @@ def gather(
     assignments: list[str],
     donors: Path | None,
     styles: Path | None,
+    say: Say | None = None,
 ) -> Inputs:
-    """Recipe, donors and styles of a command, hashed. Options left out are those the output was started with."""
+    """Recipe, donors and styles of a command, hashed. Options left out are those the output was started with.
+
+    Args:
+        say: told of styles that are left out.
+    """
     record = read_record(out)
     if record is not None:
         given = recipe_file is not None or bool(assignments)
@@ -162,8 +169,10 @@ def gather(
     else:
         recipe = load_recipe(recipe_file, assignments, base)
     donors, styles = donors and donors.absolute(), styles and styles.absolute()
-    contents = content_hashes(recipe, donors, styles)
-    if record is not None:  # a withdrawn portrait may be deleted from its folder, and the recipe stays the same
+    contents = content_hashes(recipe, donors, styles, say)
+    if (
+        record is not None
+    ):  # a withdrawn portrait may be deleted from its folder, and the recipe stays the same
         portraits = read_withdrawn(Store.open(out.root)).portraits
         contents |= {key: sha256 for key, sha256 in record["contents"].items() if sha256 in portraits}
     return Inputs(recipe, contents, donors, styles)
@@ -181,7 +190,9 @@ def plan(out: Output, footage: Footage, inputs: Inputs, say: Say) -> Planned:
     write_roots(out, roots)
     planned = extend_plan(out, found, inputs.recipe)
     for name in planned.changed[:5]:
-        say(f"warning: {name} changed since it was planned; clips of it that are not made yet will fail as `changed`")
+        say(
+            f"warning: {name} changed since it was planned; clips of it that are not made yet will fail as `changed`"
+        )
     if planned.withdrawn:
         say(f"{planned.withdrawn} sources are left out: their consent was withdrawn")
     return planned
@@ -200,7 +211,9 @@ def cut(out: Output, inputs: Inputs, limit: int | None) -> list[Wave]:
     return cut_waves(out, read_plan(out, ["part"]), inputs.recipe.plan.sources_per_wave, limit)
 
 
-def run(out: Output, inputs: Inputs, engine: Engine, limit: int | None) -> tuple[list[Progress], list[Progress]]:
+def run(
+    out: Output, inputs: Inputs, engine: Engine, limit: int | None
+) -> tuple[list[Progress], list[Progress]]:
     """Do wave after wave: curate, freeze, synthesise.
 
     Returns:
@@ -279,7 +292,7 @@ def resume(
         UserError: nothing was planned there, something changed, or a root is not there.
     """
     require_plan(out)
-    inputs = gather(out, {}, recipe_file, assignments, donors, styles)
+    inputs = gather(out, {}, recipe_file, assignments, donors, styles, say)
     out.create()
     out.clear_stale_tmp()
     for warning in start(out, inputs):
@@ -356,9 +369,7 @@ def _freeze_wave(out: Output, inputs: Inputs, engine: Engine, wave: Wave) -> Non
     publish_pool(out, wave.name, chosen, made)
 
 
-def _work(
-    out: Output, inputs: Inputs, engine: Engine, stage: str, unit: str, pending: Pending
-) -> Progress:
+def _work(out: Output, inputs: Inputs, engine: Engine, stage: str, unit: str, pending: Pending) -> Progress:
     """Run tasks; those that could not be done become failure rows."""
 
     def on_lost(task: Task, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""How data sets look on a terminal."""
+"""How data sets look on a terminal; what rows hold is escaped, so that no name can steer it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from datagen.text import plain, plain_json
+
 Row = Mapping[str, Any]
 
 
 def as_json(value: Any) -> str:
     """Indented JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return plain_json(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def json_line(row: Row) -> str:
     """JSON on one line."""
-    return json.dumps(row, ensure_ascii=False, default=str)
+    return plain_json(json.dumps(row, ensure_ascii=False, default=str))
 
 
 def table(rows: Sequence[Row]) -> str:
     """Rows as an aligned table, one column per key of the first."""
     shown = Table(box=None, pad_edge=False)
     for name in rows[0]:
-        shown.add_column(name, overflow="fold")
+        shown.add_column(plain(name, keep=""), overflow="fold")
     for row in rows:
         shown.add_row(*(_cell(value) for value in row.values()))
     return _render(shown)
@@ -38,10 +40,10 @@ def summary(found: Row) -> str:
     shown = Table(box=None, show_header=False, pad_edge=False)
     for name, value in found.items():
         if isinstance(value, Mapping):
-            text = ", ".join(f"{key} {_cell(item)}" for key, item in value.items()) or "none"
+            text = ", ".join(f"{_cell(key)} {_cell(item)}" for key, item in value.items()) or "none"
         else:
             text = f"{value:,}" if isinstance(value, int) else _cell(value)
-        shown.add_row(name, text)
+        shown.add_row(_cell(name), text)
     return _render(shown)
 
 
@@ -49,7 +51,7 @@ def details(found: Row) -> str:
     """Everything about one clip."""
     shown = Table(box=None, show_header=False, pad_edge=False)
     for name, value in found.items():
-        shown.add_row(name, _cell(value))
+        shown.add_row(_cell(name), _cell(value))
     return _render(shown)
 
 
@@ -70,10 +72,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+        return ", ".join(f"{_cell(key)} {_cell(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return "; ".join(_cell(item) for item in value)
-    return "-" if value is None else str(value)
+    return "-" if value is None else plain(str(value), keep="")
 
 
 def _render(shown: Table) -> str:

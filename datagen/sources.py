@@ -1,24 +1,15 @@
-"""Find the source videos: files of a folder and members of tar and zip archives, listed without reading them."""
+"""The source videos of a plan: what is known of each before it is read, and how it and its clips are named."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-import tarfile
 import unicodedata
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from datagen.errors import Refusal, UserError
-from datagen.manifest import VIDEO_SUFFIXES, Manifest
+from datagen.text import plain, shown
 
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 SEPARATOR = "::"
 
 
@@ -27,9 +18,10 @@ class Source:
     """One source video as listed: nothing of it has been read yet.
 
     Attributes:
-        source: path relative to the root, with `::member` inside an archive; undecodable bytes are escaped.
-        path: file system path of the file or archive, as bytes.
-        member: name inside the archive, empty for plain files.
+        source: path below the root, with `::member` inside an archive; undecodable bytes are escaped.
+        path: file system path of the file or archive below the root, as bytes.
+        member: name inside the archive, escaped like `source`; empty for plain files.
+        etag: modification time in ns; of zip members, their checksum.
     """
 
     source: str
@@ -38,28 +30,48 @@ class Source:
     size: int
     etag: str
     subject: str | None
+    group: str | None = None
 
 
-def list_sources(root: Path, manifest: Manifest) -> list[Source]:
-    """Every source under `root`, sorted by its name.
+@dataclass(frozen=True)
+class PassedOver:
+    """Something under a root that did not become a source; folders end in `/`."""
 
-    Raises:
-        UserError: the root does not exist or holds no video.
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Sources under a root, sorted by name, and what was passed over.
+
+    Attributes:
+        others: ordinary files beside the videos (texts, pictures), counted by ending.
     """
-    files = [root] if root.is_file() else _walk(root)
-    base = root.parent if root.is_file() else root
-    found: list[Source] = []
-    for path in files:
-        relative = path.relative_to(base).as_posix()
-        lowered = relative.lower()
-        if not root.is_file() and not any(_matches(relative, pattern) for pattern in manifest.include):
-            continue
-        if lowered.endswith(ARCHIVE_SUFFIXES):
-            found.extend(_members(path, relative, manifest))
-        elif lowered.endswith(VIDEO_SUFFIXES) or path == root:
-            stat = path.stat()
-            found.append(_source(relative, path, "", stat.st_size, str(stat.st_mtime_ns), manifest))
-    return sorted(found, key=lambda item: item.source)
+
+    sources: list[Source]
+    passed_over: list[PassedOver]
+    others: dict[str, int]
+
+
+def describe_passed_over(listing: Listing) -> list[str]:
+    """One line for each reason, with the count and the first names, and one for all ordinary files."""
+    paths: dict[str, list[str]] = {}
+    for item in listing.passed_over:
+        paths.setdefault(item.reason, []).append(item.path)
+    lines = []
+    for reason, found in paths.items():
+        first = ", ".join(plain(path, keep="") for path in found[:3]) + (", ..." if len(found) > 3 else "")
+        lines.append(f"passed over {len(found)}: {reason}: {first}")
+    if listing.others:
+        ranked = sorted(listing.others.items(), key=lambda item: (-item[1], item[0]))
+        kinds = [
+            f"{count} {plain(shown(ending), keep='') or 'without ending'}" for ending, count in ranked[:5]
+        ]
+        rest = sum(count for _, count in ranked[5:])
+        total = sum(listing.others.values())
+        lines.append(f"passed over {total} other files: {', '.join(kinds)}{f', {rest} more' if rest else ''}")
+    return lines
 
 
 def sources_key(
@@ -78,127 +90,10 @@ def name_of(source: str) -> str:
     """Readable stem of clip ids: the tail of the path in `[a-z0-9_-]`, at most 40 characters."""
     path = PurePosixPath(source.replace(SEPARATOR, "/"))
     tail = "_".join([*path.parts[-3:-1], path.stem])
-    plain = unicodedata.normalize("NFKD", tail).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_")[-40:].strip("-_") or "clip"
+    plain_tail = unicodedata.normalize("NFKD", tail).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9_]+", "-", plain_tail).strip("-_")[-40:].strip("-_") or "clip"
 
 
 def key_hash(source_key: str) -> str:
     """First 8 hex digits of the source key's sha256."""
     return hashlib.sha256(source_key.encode()).hexdigest()[:8]
-
-
-@contextmanager
-def local_file(path: bytes, member: str, scratch: Path) -> Iterator[Path]:
-    """A real file to decode: the source itself, or the archive member copied to `scratch` for the time being.
-
-    The copy's name never comes from the archive, so no member can escape.
-
-    Raises:
-        Refusal: the file is gone, the member is unsafe or the archive is damaged.
-    """
-    plain = Path(os.fsdecode(path))
-    if not member:
-        if not plain.is_file():
-            raise Refusal("unreadable", "the source file no longer exists", "restore it and retry")
-        yield plain
-        return
-    parts = PurePosixPath(member).parts
-    if member.startswith(("/", "\\")) or ".." in parts or "\\" in member or re.match(r"^[A-Za-z]:", member):
-        raise Refusal("unsafe_member", "the member's name points outside the archive", "repack the archive")
-    suffix = PurePosixPath(member).suffix.lower()
-    copy = scratch / f"member-{os.getpid()}{suffix if suffix in VIDEO_SUFFIXES else ''}"
-    scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        _extract(plain, member, copy)
-        yield copy
-    finally:
-        copy.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    if not root.is_dir():
-        raise UserError(f"{root} does not exist; check the path", code=2)
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(folder, name)
-            if not name.startswith("._") and path.is_file():
-                yield path
-
-
-def _matches(relative: str, pattern: str) -> bool:
-    return fnmatch(relative, pattern) or (pattern.startswith("**/") and fnmatch(relative, pattern[3:]))
-
-
-def _source(relative: str, path: Path, member: str, size: int, etag: str, manifest: Manifest) -> Source:
-    name = f"{relative}{SEPARATOR}{member}" if member else relative
-    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    match = re.search(manifest.subject, shown) if manifest.subject else None
-    subject = match.group("subject") if match else None
-    return Source(shown, os.fsencode(path), member, size, etag, subject)
-
-
-def _members(path: Path, relative: str, manifest: Manifest) -> Iterator[Source]:
-    stat = path.stat()
-    listed: list[tuple[str, int, str]] = []
-    try:
-        if relative.lower().endswith(".zip"):
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    if not entry.is_dir():
-                        listed.append((entry.filename, entry.file_size, f"{entry.CRC:08x}"))
-        else:
-            with tarfile.open(path, errors="surrogateescape") as tar:
-                for item in tar:
-                    if not item.isdir():
-                        listed.append((item.name, item.size, str(stat.st_mtime_ns)))
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError):
-        # What is readable is listed; the archive itself becomes the source that fails, so that nothing is lost.
-        yield _source(relative, path, "", stat.st_size, str(stat.st_mtime_ns), manifest)
-    seen: set[str] = set()
-    for name, size, etag in listed:
-        if name.lower().endswith(VIDEO_SUFFIXES) and name not in seen:
-            seen.add(name)
-            yield _source(relative, path, name, size, etag, manifest)
-
-
-def _extract(archive: Path, member: str, target: Path) -> None:
-    try:
-        if archive.name.lower().endswith(".zip"):
-            with zipfile.ZipFile(archive) as opened:
-                info = opened.getinfo(member)
-                if (info.external_attr >> 16) & 0o170000 == 0o120000:
-                    raise Refusal(
-                        "unsafe_member", "the member is a link", "repack the archive with real files"
-                    )
-                with opened.open(info) as stream, target.open("wb") as copy:
-                    shutil.copyfileobj(stream, copy)
-            return
-        with tarfile.open(archive, errors="surrogateescape") as tar:
-            item = tar.getmember(member)
-            if not item.isfile():
-                raise Refusal(
-                    "unsafe_member", "the member is a link or a device", "repack the archive with real files"
-                )
-            content = tar.extractfile(item)
-            if content is None:
-                raise Refusal("damaged", "the member cannot be read from its archive")
-            with content as stream, target.open("wb") as copy:
-                shutil.copyfileobj(stream, copy)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        raise Refusal(
-            "damaged", f"the member cannot be read from its archive ({type(error).__name__})"
-        ) from error

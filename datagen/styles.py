@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from datagen.demo import styles as bundled_styles
 from datagen.errors import Refusal, UserError
 from datagen.operations.stylise import FILTERS, Style
-from datagen.pool import decode_image, folder_licences, image_files
+from datagen.pictures import decode_image, folder_licences, image_files, read_bytes
 from datagen.recipe import Recipe
+from datagen.text import shown
 
 
-def load_styles(folder: Path | None, recipe: Recipe) -> tuple[Style, ...]:
+def load_styles(
+    folder: Path | None, recipe: Recipe, say: Callable[[str], None] | None = None
+) -> tuple[Style, ...]:
     """The recipe's filters, and the pictures of `--styles` or the bundled artworks.
 
+    Args:
+        say: told of the pictures that cannot be used and are left out, in one line.
+
     Raises:
-        UserError: an unknown filter, or a folder without a readable picture.
+        UserError: an unknown filter, or a folder without a usable picture.
     """
     styles: list[Style] = []
     if "filter" in recipe.stylise.backends:
@@ -28,21 +35,28 @@ def load_styles(folder: Path | None, recipe: Recipe) -> tuple[Style, ...]:
                 Style(name, None, "filter", hashlib.sha256(name.encode()).hexdigest(), "Apache-2.0")
             )
     if any(backend != "filter" for backend in recipe.stylise.backends):
-        styles.extend(_pictures(folder) if folder is not None else bundled_styles())
+        styles.extend(_pictures(folder, say) if folder is not None else bundled_styles())
     return tuple(styles)
 
 
-def _pictures(folder: Path) -> list[Style]:
+def _pictures(folder: Path, say: Callable[[str], None] | None) -> list[Style]:
     licences = folder_licences(folder)
     styles = []
+    refused = []
     for path in image_files(folder):
-        data = path.read_bytes()
-        name = path.relative_to(folder).as_posix()
+        name = shown(path.relative_to(folder))
         try:
+            data = read_bytes(path)
             image = decode_image(data)
         except Refusal as refusal:
-            raise UserError(f"style {name}: {refusal.message}; remove or replace it") from refusal
+            refused.append(f"{name} ({refusal.message})")
+            continue
         styles.append(
             Style(name, image, "art", hashlib.sha256(data).hexdigest(), licences.get(name, "unstated"))
         )
+    shortly = "; ".join(refused[:3]) + ("; ..." if len(refused) > 3 else "")
+    if not styles:
+        raise UserError(f"no picture of {folder} can serve as a style: {shortly}", code=2)
+    if refused and say is not None:
+        say(f"warning: {len(refused)} of {len(styles) + len(refused)} styles are left out: {shortly}")
     return styles

@@ -56,7 +56,11 @@ def rows_by_part(plan: pa.Table, parts: set[str]) -> dict[str, list[Row]]:
 def curate_tasks(
     out: Output,
     recipe: Recipe,
-    waves: list[Wave], limit: int | None = None, *, retries: bool = True
+    waves: list[Wave],
+    limit: int | None = None,
+    *,
+    retries: bool = True,
+    only: set[str] | None = None,
 ) -> Pending:
     """Parts of some waves that are not curated yet, and those that `retry` asked for.
 
@@ -90,9 +94,7 @@ def curate_tasks(
     for retry, part, piece in pending_again:
         chosen = [row for row in rows[part] if row["source_key"] in retry.parts[part]]
         known = sorted(_clip_ids(out, part, before=piece))
-        tasks.append(
-            _curate_task(part, piece, _standing(chosen, withdrawn), retry.attempt, known, recipe)
-        )
+        tasks.append(_curate_task(part, piece, _standing(chosen, withdrawn), retry.attempt, known, recipe))
     return Pending(tasks, len(tasks), len(parts) + len(again))
 
 
@@ -102,7 +104,9 @@ def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) ->
     wanted = [
         row
         for row in chosen
-        if row.get("clip_id") and row["reason"] is None and not withdrawn.covers(row["source"], row["subject"])
+        if row.get("clip_id")
+        and row["reason"] is None
+        and not withdrawn.covers(row["source"], row["subject"])
     ]
     groups = [wanted[at : at + PORTRAITS_PER_TASK] for at in range(0, len(wanted), PORTRAITS_PER_TASK)]
     done = names(out.portraits)

@@ -221,7 +221,9 @@ def _accounts(store: Store, units: set[str], seen: _Seen, found: Findings) -> No
             else:
                 found.fault(unit, [f"{unit}: {clip} is neither in the index nor in failures"])
     if worn:
-        found.notes.append(f"{worn} clips wear a withdrawn face; `run`, `synthesise` or `retry` makes them again")
+        found.notes.append(
+            f"{worn} clips wear a withdrawn face; `run`, `synthesise` or `retry` makes them again"
+        )
 
 
 def _failed(store: Store, found: Findings) -> dict[str, set[tuple[str, str | None]]]:
@@ -235,5 +237,7 @@ def _failed(store: Store, found: Findings) -> dict[str, set[tuple[str, str | Non
             continue
         for row in rows:
             if row["stream"] is None:
-                failed.setdefault(owner, set()).update({(row["source"], row["clip_id"]), (row["source"], None)})
+                failed.setdefault(owner, set()).update(
+                    {(row["source"], row["clip_id"]), (row["source"], None)}
+                )
     return failed

@@ -10,14 +10,15 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from datagen.demo import portraits as bundled_portraits
-from datagen.errors import UserError
+from datagen.errors import Refusal, UserError
 from datagen.freeze import blank_donor
 from datagen.layout import SHARD_NAME, Output, names
-from datagen.pictures import image_files, shown
+from datagen.pictures import image_files, image_sha256
 from datagen.plan import read_plan
 from datagen.publish import read_table, replace
 from datagen.record import read_record
@@ -28,6 +29,7 @@ from datagen.shards.purge import purge_unit, rewrite
 from datagen.shards.reader import Dataset
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import BLANK, Withdrawn, read_withdrawn, source_hash, withdraw
+from datagen.text import shown
 
 Row = dict[str, Any]
 
@@ -52,14 +54,19 @@ def remove(
         plan = read_plan(out, ["source", "subject"]).to_pylist()
         _require_known(out, kind, str(name), {row[kind] for row in plan})
         sources = {row["source"] for row in plan if row[kind] == name}
-        fresh = withdraw(out, sources=sources, subject=subject, portraits=_portraits_of(out, sources, subject))
+        fresh = withdraw(
+            out, sources=sources, subject=subject, portraits=_portraits_of(out, sources, subject)
+        )
     plan_worn(out)
-    again = len({clip for retry in read_retries(out) for clips in retry.units.values() for clip in clips} & worn)
+    again = len(
+        {clip for retry in read_retries(out) for clips in retry.units.values() for clip in clips} & worn
+    )
     after, _ = _shown(out)
-    lines = f"{kind} {name}: {'withdrawn' if fresh else 'was withdrawn before'}; {before - after} clips hidden from every reader"
+    done = "withdrawn" if fresh else "was withdrawn before"
+    text = f"{kind} {name}: {done}; {before - after} clips hidden from every reader"
     if again:
-        lines += f", {again} of them since they wear the face: `run`, `synthesise` or `retry` makes them again"
-    return f"{lines}; megactor-datagen compact {out.root} --purge deletes the bytes"
+        text += f", {again} of them since they wear the face: `run`, `synthesise` or `retry` makes them again"
+    return f"{text}; megactor-datagen compact {out.root} --purge deletes the bytes"
 
 
 def compact(out: Output, *, purge: bool = False) -> str:
@@ -138,7 +145,9 @@ def _portraits_of(out: Output, sources: set[str], subject: str | None) -> Iterab
     """Hashes of the portraits cut from these sources, or from footage of this subject."""
     for folder in (out.donors, out.portraits):
         for name in names(folder):
-            for row in read_table(folder / f"{name}.parquet", ["sha256", "source", "subject", "name"]).to_pylist():
+            for row in read_table(
+                folder / f"{name}.parquet", ["sha256", "source", "subject", "name"]
+            ).to_pylist():
                 own = row["source"] in sources or (subject is not None and row["subject"] == subject)
                 if own and row["sha256"] is not None:
                     yield row["sha256"]
@@ -154,8 +163,8 @@ def _portraits_named(out: Output, donor: str) -> set[str]:
     folder = (read_record(out) or {}).get("donors")
     if folder and Path(folder).is_dir():
         for path in image_files(Path(folder)):
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            found.setdefault(shown(path.relative_to(folder)), set()).add(sha256)
+            with suppress(Refusal):  # a picture that cannot be read lends no face
+                found.setdefault(shown(path.relative_to(folder)), set()).add(image_sha256(path))
     elif not folder:
         for portrait in bundled_portraits():
             sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
@@ -205,7 +214,14 @@ def _blank_plan(out: Output, name: str, withdrawn: Withdrawn) -> None:
 
 def _blank_source(row: Row) -> Row:
     source = row["source"] if row["source"].startswith(BLANK) else BLANK + source_hash(row["source"])
-    blank = {"source": source, "source_key": source, "name": "withdrawn", "path": b"", "member": "", "size": 0}
+    blank = {
+        "source": source,
+        "source_key": source,
+        "name": "withdrawn",
+        "path": b"",
+        "member": "",
+        "size": 0,
+    }
     return {**dict.fromkeys(row), "part": row["part"], "root": row["root"], **blank}
 
 
@@ -233,5 +249,3 @@ def _drop_precomputed(out: Output) -> None:
             match = SHARD_NAME.fullmatch(shard.name)
             if match is not None and match["unit"] == path.stem:
                 shard.unlink()
-
-

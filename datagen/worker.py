@@ -84,9 +84,7 @@ class Worker:
             case "portrait":
                 return self._portraits(task.name, payload)
             case _:
-                return synthesise_unit(
-                    self.out, payload, self.settings.recipe_hash, self.tools, self.files
-                )
+                return synthesise_unit(self.out, payload, self.settings.recipe_hash, self.tools, self.files)
 
     def _curate(self, payload: dict[str, Any]) -> dict[str, Any]:
         clips: list[dict[str, Any]] = []
@@ -112,7 +110,9 @@ class Worker:
         put: Put = publish
         if "replaces" in payload:
             if lost := set(payload["replaces"]) - {clip["clip_id"] for clip in clips}:
-                raise Refusal("damaged", f"{piece} stays as it is: {min(lost)} is not found in its source again")
+                raise Refusal(
+                    "damaged", f"{piece} stays as it is: {min(lost)} is not found in its source again"
+                )
             put = exchange
             (self.out.failures / f"{piece}.parquet").unlink(missing_ok=True)
         if failures:

@@ -22,7 +22,8 @@ from datagen.media import KilledError, VideoReader, again_if_killed
 from datagen.operations.donor import check_portrait
 from datagen.publish import disk_errors
 from datagen.recipe import Recipe
-from datagen.sources import file_sha256, key_hash, local_file
+from datagen.source_files import SourceFiles
+from datagen.sources import key_hash
 
 Row = dict[str, Any]
 CARRIED = ("source", "source_key", "dataset", "subject", "group", "licence", "consent", "sharing", "credit")
@@ -30,27 +31,32 @@ LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as in `cv2.COLOR_RGB2GRA
 
 
 def curate_source(
-    row: Row, recipe: Recipe, analyser: FaceAnalyser, scratch: Path, refused: dict[str, tuple[str, str]]
+    row: Row,
+    recipe: Recipe,
+    analyser: FaceAnalyser,
+    scratch: Path,
+    refused: dict[str, tuple[str, str]],
+    files: SourceFiles,
 ) -> tuple[list[Row], list[Row]]:
     """Clip rows and failure rows of one source; never raises for what a source may contain.
 
     Args:
         row: the source's row of the plan.
         scratch: folder for a member copied out of its archive.
-        refused: source key -> reason and message, of sources that kill the process or were withdrawn.
+        refused: source key -> reason and message, of sources that kill the process.
+        files: opens sources.
     """
     clips: list[Row] = []
     failures: list[Row] = []
     try:
         if row["source_key"] in refused:
             raise Refusal(*refused[row["source_key"]])
-        with refuse_unexpected(), local_file(row["path"], row["member"], scratch) as path:
-            sha256 = file_sha256(path)
-            for clip in again_if_killed(lambda: _read(path, row, recipe, analyser)):
+        with refuse_unexpected(), files.open(row, scratch) as opened:
+            for clip in again_if_killed(lambda: _read(opened.path, row, recipe, analyser)):
                 if isinstance(clip, tuple):
                     failures.append(failure(row, *clip))
                 else:
-                    clips.append(clip | {"source_sha256": sha256})
+                    clips.append(clip | {"source_sha256": opened.sha256})
         if not clips and not failures:
             raise Refusal("too_short", "no face was followed long enough", "lower curate.min_frames")
     except Refusal as refusal:

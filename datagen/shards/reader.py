@@ -152,7 +152,6 @@ class Dataset:
     def _row(self, clip: str | Row) -> Row:
         return self.clip(clip) if isinstance(clip, str) else clip
 
-
     def _check_consent(self, row: Row) -> None:
         """Refuse a clip whose consent was withdrawn after the data set was opened."""
         if self._tombstones.changed():
@@ -163,7 +162,9 @@ class Dataset:
             gone = zip(places["clip_id"].to_pylist(), places["shard"].to_pylist(), strict=True)
             self._hidden |= frozenset(gone)
         if (row["clip_id"], row["shard"]) in self._hidden:
-            raise UserError(f"clip {row['clip_id']} was withdrawn after {self.store.uri} was opened; open it again")
+            raise UserError(
+                f"clip {row['clip_id']} was withdrawn after {self.store.uri} was opened; open it again"
+            )
 
 
 def _open_index(store: Store) -> ds.Dataset:
@@ -173,9 +174,7 @@ def _open_index(store: Store) -> ds.Dataset:
     parts: list[ds.Dataset] = []
     try:
         for name in store.names("compacted"):
-            merged = ds.dataset(
-                store.path("compacted", name), filesystem=store.filesystem, format=CHECKED
-            )
+            merged = ds.dataset(store.path("compacted", name), filesystem=store.filesystem, format=CHECKED)
             held = set(json.loads((merged.schema.metadata or {}).get(PIECES, b"[]")))
             if held and held <= pieces:
                 pieces -= held

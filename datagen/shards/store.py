@@ -61,7 +61,9 @@ class Store:
         """
         for part in parts:
             if part.startswith("/") or "\\" in part or "\0" in part or ".." in part.split("/"):
-                raise UserError(f"{self.uri} names a file outside itself: {part!r}; do not trust this data set")
+                raise UserError(
+                    f"{self.uri} names a file outside itself: {part!r}; do not trust this data set"
+                )
         return "/".join((self.root.rstrip("/"), *parts))
 
     @property

@@ -259,15 +259,21 @@ def _choose_style(
     styles: list[Style | None] = [style for style in tools.styles if (style.kind == "filter") == filters]
     if recipe.stylise.portraits and not filters:
         for donor in pool.others(row["source"], row["subject"], row["person"], row["split"]):
-            styles.append(
-                donor
-                and Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence)
+            style = (
+                Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence)
+                if donor
+                else None
             )
+            styles.append(style)
     for number in generator.permutation(len(styles)):
-        style = styles[int(number)]
-        if style is not None and style.sha256 not in withdrawn:
-            return stylist, style
+        chosen = styles[int(number)]
+        if chosen is not None and chosen.sha256 not in withdrawn:
+            return stylist, chosen
     raise Refusal("no_style", f"the {stylist.name} backend has no style to choose from", "give --styles")
+
+
+def _portrait_style(donor: Donor) -> Style:
+    return Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence)
 
 
 def _encode_streams(

@@ -15,9 +15,9 @@ from datagen.layout import Output, temporary
 from datagen.publish import exchange, read_table
 from datagen.record import software
 from datagen.schema import CLIP, GROUPS, SOURCE
+from datagen.shards.purge import drop_withdrawn, remove_other_shards
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
-from datagen.shards.purge import drop_withdrawn, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.source_files import SourceFiles
 from datagen.synthesise.clip import MadeClip, make_clip

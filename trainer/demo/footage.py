@@ -95,9 +95,9 @@ def _head(person: str) -> Head:
 def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> Progress:
     """`megactor-datagen run`, in this process."""
     out = Output(made)
-    source = run.find_footage(str(manifest), [], None, [], made / "media")
+    source = run.find_footage(str(manifest), [], None, [], made / "media", made, say)
     inputs = run.gather(out, source.recipe, None, [], None, None)
     engine = run.Engine(runner="local", workers=1)
     run.plan(out, source, inputs, say)
-    run.curate(out, inputs, engine, None)
-    return run.synthesise(out, inputs, engine)
+    _, synthesised = run.run(out, inputs, engine, None)
+    return synthesised[-1]

@@ -1,0 +1,282 @@
+"""List the source videos under a root, without reading them: files of a folder, members of tar and zip archives.
+
+What does not become a source is counted with the reason, so that nobody takes a folder for covered that was passed
+over.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from datagen.errors import UserError
+from datagen.manifest import VIDEO_SUFFIXES, Manifest
+from datagen.source_files import require_root
+from datagen.sources import SEPARATOR, Listing, PassedOver, Source
+from datagen.text import shown
+
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr", ".ppm")
+_OTHER_VIDEOS = (
+    *(".y4m", ".yuv", ".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".av1", ".obu", ".mjpeg", ".mjpg"),
+    *(".mj2", ".m3u8", ".mpd", ".m4s", ".swf", ".r3d", ".braw", ".ari", ".mlv", ".wtv", ".bik", ".amv"),
+)
+_OTHER_ARCHIVES = (".7z", ".rar", ".tar.zst", ".tzst", ".tar.lz4", ".tar.lzma", ".tar.lz", ".tar.z", ".iso")
+_PIECE = re.compile(r"(\.(zip|tar|tgz|tar\.gz|7z|rar)\.(part_?)?\w{2,3}|[._]part_?[a-z]{2}|\.z\d\d)$")
+
+LINKED_FOLDER = "linked folders are not followed (give them with --input)"
+BROKEN_LINK = "links that lead nowhere"
+NO_FOLDER_ACCESS = "folders that may not be read (permissions)"
+NO_FILE_ACCESS = "files that cannot be looked at (permissions, or gone)"
+SPECIAL = "pipes, sockets and devices"
+HIDDEN = "hidden files and folders"
+OUTPUT = "output folders of this program, whose clips are no footage"
+FRAMES = "folders of numbered pictures (frame folders are not read yet)"
+OTHER_VIDEO = "videos of a kind that is not read"
+OTHER_ARCHIVE = "archives of a kind that is not read (unpack them)"
+PIECE = "pieces of a split archive (join them)"
+NESTED = "archives inside an archive (unpack them)"
+SAME_NAME = "second files of one name, such as in an archive that holds a name twice"
+EXCLUDED = "videos and archives that the manifest's include leaves out"
+
+_MANY_FRAMES = 8  # numbered pictures that make a folder one of frames
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError),
+    *(zlib.error, lzma.LZMAError, struct.error, RecursionError, OverflowError),
+)
+
+
+def base_of(root: Path) -> Path:
+    """The folder that the paths of a root's sources start from: the root, or the folder of a root that is a file."""
+    return root.parent if root.is_file() else root
+
+
+def list_sources(root: Path, manifest: Manifest, skip: Path | None = None) -> Listing:
+    """Every source under `root`, a folder, an archive or a video.
+
+    Args:
+        root: absolute.
+        skip: the output folder, which is left out where it lies under the root.
+
+    Raises:
+        UserError: the root does not exist, cannot be read, is empty, or is an output of this program.
+    """
+    require_root(root)
+    lister = _Lister(base_of(root), manifest)
+    if root.is_file():
+        lister.add_file(root.name, named=True)
+    else:
+        lister.add_folder(root, None if skip is None else os.path.realpath(skip))
+    return lister.listing()
+
+
+class _Lister:
+    """Collects the sources of one root."""
+
+    def __init__(self, base: Path, manifest: Manifest) -> None:
+        self._base = base
+        self._manifest = manifest
+        self._sources: list[Source] = []
+        self._passed: list[PassedOver] = []
+        self._others: Counter[str] = Counter()
+
+    def listing(self) -> Listing:
+        unique: dict[str, Source] = {}
+        for source in self._sources:
+            if unique.setdefault(source.source, source) is not source:
+                self._pass(source.source, SAME_NAME)
+        return Listing([unique[name] for name in sorted(unique)], self._passed, dict(self._others))
+
+    def add_folder(self, root: Path, skip: str | None) -> None:
+        """Walk the folder `root`; links to folders are not followed, so that no loop can hold it."""
+        real = os.path.realpath(root)
+        if skip == real:
+            raise UserError(
+                f"{root} is the footage and the output; give the output a folder of its own", code=2
+            )
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            try:
+                with os.scandir(os.path.join(root, below)) as opened:
+                    entries = sorted(opened, key=lambda entry: entry.name)
+            except OSError:
+                self._pass(f"{below}/", NO_FOLDER_ACCESS)
+                continue
+            if _is_output(entries):
+                if not below:
+                    raise UserError(
+                        f"{root} is an output of this program; give the footage that it was made from", code=2
+                    )
+                self._pass(f"{below}/", OUTPUT)
+                continue
+            folders, files = self._sort(below, entries)
+            for folder in reversed(folders):
+                if skip is not None and os.path.join(real, folder) == skip:
+                    self._pass(f"{folder}/", OUTPUT)
+                else:
+                    waiting.append(folder)
+            frames = _frames(files)
+            if frames:
+                self._pass(f"{below}/" if below else "./", FRAMES)
+            for name in files:
+                if name not in frames:
+                    self.add_file(os.path.join(below, name))
+
+    def add_file(self, relative: str, *, named: bool = False) -> None:
+        """List a file or the members of an archive.
+
+        Args:
+            named: the file was given by name: it counts as a video whatever its ending is.
+        """
+        lowered = relative.lower()
+        archive = lowered.endswith(ARCHIVE_SUFFIXES)
+        if not (archive or named or lowered.endswith(VIDEO_SUFFIXES)):
+            self._add_other(relative)
+            return
+        if os.path.basename(relative).startswith("._"):
+            self._pass(relative, HIDDEN)
+        elif not named and not any(_matches(relative, pattern) for pattern in self._manifest.include):
+            self._pass(relative, EXCLUDED)
+        else:
+            path = self._base / relative
+            try:
+                stat = path.stat()
+            except OSError:
+                self._pass(relative, NO_FILE_ACCESS)
+                return
+            if archive:
+                self._add_members(path, relative, stat)
+            else:
+                self._add(relative, "", stat.st_size, str(stat.st_mtime_ns))
+
+    def _sort(self, below: str, entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[str]]:
+        """Folders to walk (paths below the root) and names of files."""
+        folders: list[str] = []
+        files: list[str] = []
+        for entry in entries:
+            path = os.path.join(below, entry.name)
+            try:
+                if entry.is_dir():
+                    if entry.name.startswith("."):
+                        self._pass(f"{path}/", HIDDEN)
+                    elif entry.is_symlink():
+                        self._pass(f"{path}/", LINKED_FOLDER)
+                    else:
+                        folders.append(path)
+                elif entry.is_file():
+                    files.append(entry.name)
+                elif entry.is_symlink():
+                    self._pass(path, BROKEN_LINK)
+                else:
+                    self._pass(path, SPECIAL)
+            except OSError:  # a link in a circle, or no permission to follow it
+                self._pass(path, BROKEN_LINK if entry.is_symlink() else NO_FILE_ACCESS)
+        return folders, files
+
+    def _add_members(self, path: Path, relative: str, stat: os.stat_result) -> None:
+        names: dict[str, list[str]] = {}  # folder inside the archive -> names of what is no video
+        seen: set[str] = set()
+        try:
+            for name, size, etag in _members(path, str(stat.st_mtime_ns)):
+                folder, _, base = name.rpartition("/")
+                if not name.lower().endswith(VIDEO_SUFFIXES):
+                    names.setdefault(folder, []).append(base)
+                elif base.startswith("._") or name.startswith("__MACOSX/"):
+                    self._pass(f"{relative}{SEPARATOR}{name}", HIDDEN)
+                elif name in seen:
+                    self._pass(f"{relative}{SEPARATOR}{name}", SAME_NAME)
+                else:
+                    seen.add(name)
+                    self._add(relative, name, size, etag)
+        except _DAMAGE:
+            # What is readable is listed; the archive itself becomes the source that fails, so that nothing is lost.
+            self._add(relative, "", stat.st_size, str(stat.st_mtime_ns))
+        for folder, bases in names.items():
+            frames = _frames(bases)
+            inside = f"{relative}{SEPARATOR}{folder}/" if folder else f"{relative}{SEPARATOR}"
+            if frames:
+                self._pass(inside, FRAMES)
+            for base in bases:
+                if base not in frames:
+                    self._add_other(inside + base, nested=True)
+
+    def _add_other(self, path: str, *, nested: bool = False) -> None:
+        """Count a file that is no video; say it where somebody could take it for one."""
+        lowered = path.lower()
+        if lowered.endswith(_OTHER_VIDEOS):
+            self._pass(path, OTHER_VIDEO)
+        elif nested and lowered.endswith((*ARCHIVE_SUFFIXES, *_OTHER_ARCHIVES)):
+            self._pass(path, NESTED)
+        elif lowered.endswith(_OTHER_ARCHIVES):
+            self._pass(path, OTHER_ARCHIVE)
+        elif _PIECE.search(lowered):
+            self._pass(path, PIECE)
+        else:
+            self._others[PurePosixPath(lowered.rpartition(SEPARATOR)[2]).suffix] += 1
+
+    def _add(self, relative: str, member: str, size: int, etag: str) -> None:
+        name = shown(f"{relative}{SEPARATOR}{member}" if member else relative)
+        self._sources.append(
+            Source(
+                name,
+                os.fsencode(relative),
+                shown(member),
+                size,
+                etag,
+                _searched(self._manifest.subject, "subject", name),
+                _searched(self._manifest.group, "group", name),
+            )
+        )
+
+    def _pass(self, path: str, reason: str) -> None:
+        self._passed.append(PassedOver(shown(path), reason))
+
+
+def _members(path: Path, changed: str) -> Iterator[tuple[str, int, str]]:
+    """Name, size and etag of everything in an archive but folders.
+
+    Args:
+        changed: modification time of the archive, which tells of its members where they have no checksum.
+    """
+    if path.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, entry.file_size, f"{entry.CRC:08x}"
+    else:
+        with tarfile.open(path, errors="surrogateescape") as tar:
+            for item in tar:
+                if not item.isdir():
+                    yield item.name, item.size, changed
+
+
+def _is_output(entries: Iterable[os.DirEntry[str]]) -> bool:
+    return {"run.json", "shards", "index"} <= {entry.name for entry in entries}
+
+
+def _frames(names: list[str]) -> frozenset[str]:
+    """The pictures of a folder, if they are numbered like frames of a video; otherwise none."""
+    pictures = [name for name in names if name.lower().endswith(_PICTURES)]
+    numbered = sum(PurePosixPath(name).stem[-1:].isdigit() for name in pictures)
+    many = len(pictures) >= _MANY_FRAMES and numbered >= 0.9 * len(pictures)
+    return frozenset(pictures) if many else frozenset()
+
+
+def _matches(relative: str, pattern: str) -> bool:
+    return fnmatch(relative, pattern) or (pattern.startswith("**/") and fnmatch(relative, pattern[3:]))
+
+
+def _searched(pattern: str | None, group: str, name: str) -> str | None:
+    match = re.search(pattern, name) if pattern else None
+    return (match.group(group) or None) if match else None

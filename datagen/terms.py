@@ -1,0 +1,78 @@
+"""What the terms of footage allow: the `terms:` block of a manifest, and which of several terms is the strictest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Literal
+
+from pydantic import Field
+
+from datagen.config import Frozen
+
+UNSTATED = "unstated"
+Derivatives = Literal["allowed", "private", "forbidden", "unstated"]
+Sharing = Literal["allowed", "same-licence", "forbidden", "unstated"]
+SHARING: tuple[Sharing, ...] = ("allowed", "same-licence", "unstated", "forbidden")
+"""Values of the column `sharing`, the most generous first."""
+
+_SHARING_OF: dict[Derivatives, Sharing] = {
+    "allowed": "allowed",
+    "private": "forbidden",
+    "forbidden": "forbidden",
+    "unstated": "unstated",
+}
+
+
+class Terms(Frozen):
+    """Terms of a data set, as its makers state them; never taken from a hub's tag."""
+
+    licence: str | None = Field(None, description="licence of the footage, its name verbatim")
+    consent: str | None = Field(None, description="what the filmed people agreed to")
+    covers: Literal["footage", "annotations"] = Field(
+        "footage",
+        description="what the licence is about; `annotations` leaves the terms of the footage unstated",
+    )
+    use: Literal["any", "non-commercial", "research"] | None = Field(None, description="who may use it")
+    derivatives: Derivatives = Field(
+        "unstated",
+        description="whether faces may be swapped and restyled; `private`: made, but not passed on",
+    )
+    sharing: Sharing = Field("unstated", description="whether derived clips may be passed on")
+    credit: str | None = Field(
+        None,
+        description="whom to name; `{source}` and the named groups of `subject` and `group` are filled in",
+    )
+    agreement: str | None = Field(None, description="text or address of what a user signs")
+    obtain: str | None = Field(None, description="how to get the data set")
+    checked: date | None = Field(None, description="day these terms were read, such as 2026-11-24")
+
+    @property
+    def for_footage(self) -> tuple[Derivatives, Sharing]:
+        """`derivatives` and `sharing` that hold for derived clips; whatever is stricter decides."""
+        derivatives: Derivatives = "unstated" if self.covers == "annotations" else self.derivatives
+        stated: Sharing = "unstated" if self.covers == "annotations" else self.sharing
+        return derivatives, strictest_sharing((stated, _SHARING_OF[derivatives]))
+
+    def problem(self) -> str | None:
+        """Why a run needs the terms to be accepted by name, None where they allow it."""
+        missing = [field for field in ("licence", "consent") if not (getattr(self, field) or "").strip()]
+        if missing:
+            return f"states no {' and no '.join(missing)}"
+        derivatives, _ = self.for_footage
+        if derivatives == "forbidden":
+            return "forbids derived faces (swapping, restyling)"
+        if derivatives == "unstated" and self.covers == "annotations":
+            return "states terms of its annotations, not of the footage"
+        if derivatives == "unstated":
+            return "does not state whether faces may be swapped (terms.derivatives)"
+        return None
+
+
+def strictest_sharing(values: Iterable[str | None]) -> Sharing:
+    """The `sharing` of a set whose clips state `values`: one that forbids, forbids all.
+
+    Nothing, null and words that are not known count as `unstated`.
+    """
+    ranks = [SHARING.index(value) if value in SHARING else SHARING.index("unstated") for value in values]
+    return SHARING[max(ranks)] if ranks else "unstated"
