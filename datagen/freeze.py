@@ -101,13 +101,18 @@ def choose_donors(
     split = divide_portraits(free, counts, recipe.split, recipe.seed) | settled
     room = Counter({name: _quota(counts, name, recipe.donors.max_pool) for name in ("train", "val", "test")})
     room.subtract(row["split"] for row in chosen if row["reason"] is None)
+    accepted = [row for row in chosen if row["reason"] is None]
     for row in portraits:
         if row["reason"] is None:
             person, where = attached.get(row["sha256"], (None, split.get(row["sha256"])))
             row = {**row, "person": person, "split": where}
-            if where == CONFLICT or where is None or (room[where] <= 0 and from_set):
+            if where is None or where == CONFLICT or (from_set and room[where] <= 0):
                 continue
-            room[where] -= 1
+            if row["origin"] == "bundled" and (refusal := _known(row, accepted, recipe.donors.min_distance)):
+                row |= {"embedding": None, "landmarks": None, **refusal_columns(refusal)}
+            else:
+                room[where] -= 1
+                accepted.append(row)
         chosen.append(row)
     return chosen
 
@@ -185,24 +190,32 @@ def _best_of_set(
             if group["person"] not in best or _order(row) < _order(best[group["person"]]):
                 best[group["person"]] = row
     chosen: list[Row] = []
-    accepted = {name: np.zeros((0, 128), np.float32) for name in counts}
+    accepted: dict[str, list[Row]] = {name: [] for name in counts}
     for row in sorted(best.values(), key=_order):
         split = row["split"]
         if len(accepted[split]) >= _quota(counts, split, recipe.donors.max_pool):
             continue
         made = {"name": row["clip_id"], "origin": "set", "sha256": None, "reason": None, **row}
-        vector = np.asarray(row["embedding"], np.float32)
-        distances = np.linalg.norm(accepted[split] - vector, axis=1)
-        if len(distances) and distances.min() < recipe.donors.min_distance:
-            refusal = Refusal(
-                "same_person", f"{distances.min():.2f} from a donor already in the pool", "", "distance",
-                float(distances.min()), recipe.donors.min_distance,
-            )  # fmt: skip
+        if refusal := _known(made, accepted[split], recipe.donors.min_distance):
             chosen.append({**made, "embedding": None, **refusal_columns(refusal)})
-            continue
-        accepted[split] = np.concatenate([accepted[split], vector[None]])
-        chosen.append(made)
+        else:
+            accepted[split].append(made)
+            chosen.append(made)
     return chosen
+
+
+def _known(row: Row, accepted: list[Row], distance: float) -> Refusal | None:
+    """Why a portrait adds nobody: a donor of its split looks too much like it."""
+    others = [other["embedding"] for other in accepted if other["split"] == row["split"]]
+    if not others:
+        return None
+    nearest = float(
+        np.linalg.norm(np.asarray(others, np.float32) - np.asarray(row["embedding"]), axis=1).min()
+    )
+    if nearest >= distance:
+        return None
+    message = f"{nearest:.2f} from a donor already in the pool"
+    return Refusal("same_person", message, "", "distance", nearest, distance)
 
 
 def _quota(counts: Counter[str], split: str, most: int) -> int:
