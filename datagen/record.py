@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -157,11 +158,18 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 def _content_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     lines = []
+    donors: Counter[str] = Counter()
     for key, before, after in _pairs(old, new):
-        if before != after:
+        if before != after and key.startswith("donor "):  # named by hash, which tells people nothing
+            donors["added" if before is None else "gone"] += 1
+        elif before != after:
             what = "was added" if before is None else "is gone" if after is None else "has other contents"
             lines.append(f"{key} {what}")
-    lines.sort(key=lambda line: not line.endswith("was added"))  # what was asked for now comes first
+    if donors["added"]:
+        lines.append(f"{donors['added']} donor{'s were' if donors['added'] > 1 else ' was'} added")
+    if donors["gone"]:
+        lines.append(f"{donors['gone']} donor{'s are' if donors['gone'] > 1 else ' is'} gone")
+    lines.sort(key=lambda line: not line.endswith("added"))  # what was asked for now comes first
     return lines if len(lines) <= 5 else [*lines[:5], f"and {len(lines) - 5} more"]
 
 

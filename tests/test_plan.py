@@ -2,11 +2,12 @@ from dataclasses import replace
 
 from datagen.layout import Output
 from datagen.manifest import input_manifest
-from datagen.plan import extend_plan, read_plan
+from datagen.plan import Found, extend_plan
 from datagen.recipe import load_recipe
-from datagen.sources import Source
+from datagen.shards.withdrawn import withdraw
+from datagen.sources import Source, key_hash
 
-RECIPE = load_recipe(None, ["plan.sources_per_part=2", "split.val=0.3", "split.test=0.3"])
+RECIPE = load_recipe(None, ["plan.sources_per_part=2"])
 
 
 def source(name, subject=None, size=10):
@@ -14,7 +15,7 @@ def source(name, subject=None, size=10):
 
 
 def plan(out, *sources):
-    return extend_plan(out, [(item, input_manifest()) for item in sources], RECIPE)
+    return extend_plan(out, [Found(item, input_manifest(), "videos", "") for item in sources], RECIPE)
 
 
 def test_parts_are_fixed_and_new_sources_get_new_ones(tmp_path):
@@ -41,14 +42,25 @@ def test_same_names_in_other_folders_get_distinct_clip_names(tmp_path):
     assert len(set(table["name"].to_pylist())) == 50
 
 
-def test_splits_never_divide_a_subject_or_a_file(tmp_path):
+def test_withdrawn_sources_are_not_planned_again(tmp_path):
     out = Output(tmp_path)
     out.create()
-    plan(out, *[source(f"{n:03d}.mp4", subject=f"s{n % 40}") for n in range(200)])
-    plan(out, *[source(f"{n:03d}.mp4", subject=f"s{n % 40}") for n in range(200, 300)])
-    rows = read_plan(out).to_pylist()
-    by_subject = {}
-    for row in rows:
-        by_subject.setdefault(row["subject"], set()).add(row["split"])
-    assert all(len(splits) == 1 for splits in by_subject.values())
-    assert {row["split"] for row in rows} == {"train", "val", "test"}
+    withdraw(out, sources=["a.mp4"], subject="id7")
+    planned = plan(out, source("a.mp4"), source("b.mp4"), source("c.mp4", subject="id7"))
+    assert planned.table["source"].to_pylist() == ["b.mp4"]
+    assert (planned.added, planned.withdrawn) == (1, 2)
+
+
+def test_roots_give_equal_names_different_keys(tmp_path):
+    out = Output(tmp_path)
+    out.create()
+    found = [
+        Found(source("a.mp4"), input_manifest(), root, prefix) for root, prefix in (("A", ""), ("B", "B//"))
+    ]
+    rows = extend_plan(out, found, RECIPE).table.to_pylist()
+    assert [(row["root"], row["source"], row["path"]) for row in rows] == [
+        ("B", "B//a.mp4", b"a.mp4"),
+        ("A", "a.mp4", b"a.mp4"),
+    ]
+    assert rows[0]["name"] == rows[1]["name"] == "a"
+    assert key_hash(rows[0]["source_key"]) != key_hash(rows[1]["source_key"])

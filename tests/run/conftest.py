@@ -16,7 +16,7 @@ seed: 7
 plan: {sources_per_part: 2, clips_per_unit: 2}
 curate: {size: 128, min_frames: 20, max_frames: 24, max_upscale: 3}
 donors: {min_distance: 0.4}
-split: {val: 0.3, test: 0.0}
+split: {val: 0.0, test: 0.0}
 """
 
 
@@ -36,7 +36,7 @@ def command(*arguments, check=True, **options):
 def published(out: Path) -> dict[str, str]:
     """Relative path -> sha256 of everything that must not differ between runs."""
     found = {}
-    for folder in ("shards", "index", "clips", "failures", "plan/donors"):
+    for folder in ("shards", "index", "clips", "failures", "plan/donors", "plan/waves"):
         for path in sorted((out / folder).glob("*")):
             if path.is_file():
                 found[f"{folder}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()

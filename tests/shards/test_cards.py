@@ -175,14 +175,14 @@ def test_withdrawn_people_are_neither_named_nor_counted_nor_read(output: Output,
 
 
 def test_a_tombstone_without_clips_leaves_no_file_out(filled: Output) -> None:
-    withdraw(filled, source="long-purged.mp4")
+    withdraw(filled, sources=["long-purged.mp4"])
     write_cards(filled, Dataset(filled.root))
     assert header(filled)["configs"][0]["data_files"] == "shards/*.tar" and len(records(filled)) == 5
 
 
 def test_an_output_of_which_nothing_is_left_has_cards_too(filled: Output) -> None:
     for unit in ("p00000-u00", "p00000-u01"):
-        withdraw(filled, source=f"{unit}.mp4")
+        withdraw(filled, sources=[f"{unit}.mp4"])
     write_cards(filled, Dataset(filled.root))
     assert "| clips | 0 |" in card(filled) and header(filled)["configs"][0]["data_files"] == []
     assert described(filled).metadata.record_sets == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from datagen.errors import UserError
 from datagen.layout import Output, shard_name, temporary
 from datagen.media import encode
 from datagen.publish import write_table
-from datagen.schema import CLIPS, schema_of
+from datagen.schema import CLIPS, PLAN, WAVE, schema_of
 from datagen.shards import Dataset
 from datagen.shards.check import FACE_SHAPES
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
@@ -181,11 +180,24 @@ def test_content_faults(
 
 def test_a_clip_that_was_lost_silently(copy: Output) -> None:
     clip_id = Dataset(copy.root).row(0)["clip_id"]
-    rows = [{"clip_id": clip_id, "part": "p00000"}, {"clip_id": "zlost", "part": "p00000"}]
-    table = pa.Table.from_pylist(rows, schema=schema_of(CLIPS))
-    write_table(table, copy.clips / "p00000.parquet", copy.tmp)
-    copy.run_json.write_text(json.dumps({"recipe": {"plan": {"clips_per_unit": 8}}}))
-    assert verify(copy.root).faults == ["p00000-u00: zlost is neither in the index nor in failures"]
+    rows = [{"clip_id": clip, "unit": "p00000-u00", "source": "a.mp4"} for clip in (clip_id, "zlost")]
+    table = pa.Table.from_pylist(rows, schema=schema_of(WAVE))
+    write_table(table, copy.waves / "w000.parquet", copy.tmp)
+    found = verify(copy.root)
+    assert found.faults == ["p00000-u00: zlost is neither in the index nor in failures"]
+    assert found.damaged_units == {"p00000-u00"}
+
+
+def test_a_source_that_was_lost_silently(copy: Output) -> None:
+    rows = [{"part": "p00000", "source": name} for name in ("a.mp4", "lost.mp4")]
+    write_table(
+        pa.Table.from_pylist(rows, schema=schema_of(PLAN)), copy.plan / "sources-00000.parquet", copy.tmp
+    )
+    clips = pa.Table.from_pylist([{"clip_id": "a", "source": "a.mp4"}], schema=schema_of(CLIPS))
+    write_table(clips, copy.clips / "p00000.parquet", copy.tmp)
+    found = verify(copy.root)
+    assert found.faults == ["clips/p00000: lost.mp4 has neither clips nor a failure"]
+    assert found.damaged_pieces == {"p00000"}
 
 
 def test_nothing_to_verify_is_said(tmp_path: Path) -> None:
