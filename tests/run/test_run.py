@@ -213,5 +213,5 @@ def test_nothing_usable_is_an_error(tmp_path, recipe):
 def test_an_empty_folder_is_an_error(tmp_path, recipe):
     (tmp_path / "in").mkdir()
     done = command(*run_arguments(tmp_path / "in", recipe, tmp_path / "out"), check=False)
-    assert (done.returncode, "no video found" in done.stderr) == (1, True)
+    assert (done.returncode, "is an empty folder" in done.stderr) == (1, True)
     assert not (Path(tmp_path) / "out").exists()
