@@ -2,13 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen import show
-from datagen.errors import PERMANENT, REASONS
+from datagen import options, show
+from datagen.errors import PERMANENT, REASONS, UserError
 from datagen.text import plain, plain_json, shortened, shown
 
 EVIL = "bad\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202egpj.mp4\udce4\r\n"
@@ -78,3 +79,15 @@ def test_permanent_reasons_are_known():
         "internal",
         "too_large",
     }
+
+
+def test_messages_and_output_folders_of_any_name(capsys):
+    options.say(f"error: {EVIL}")
+    options.answer(f"{EVIL}\nnext line")
+    said = capsys.readouterr()
+    assert not UNSAFE.search(said.err + said.out)
+    assert "\\xe4" in said.err
+    assert said.out.endswith("\nnext line\n")
+    with pytest.raises(UserError, match="is not UTF-8"):
+        options.folder(Path("o\udce4"))
+    assert options.folder(Path("ö")) == Path("ö")

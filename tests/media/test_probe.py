@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.errors import Refusal
+from datagen.manifest import VIDEO_SUFFIXES
 from datagen.media import VideoReader, probe
+from datagen.media.ffmpeg import argv
 from datagen.media.probe import describe
 from tests.media.conftest import FPS, FRAMES, HEIGHT, WIDTH
 
@@ -95,3 +99,18 @@ def test_a_millisecond_clock_does_not_blur_the_rate(fps: float, frames: int, ori
     assert constant
     assert average == pytest.approx(fps, rel=2e-3 if frames > 30 else 0.05)
     assert duration_s == pytest.approx(frames / fps, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [("mxf", "mpeg2video"), ("vob", "mpeg2video"), ("m2v", "mpeg2video"), ("rm", "rv10"), ("dv", "dvvideo")],
+)
+def test_videos_of_other_kinds_are_listed_and_read(tmp_path: Path, ending: str, codec: str) -> None:
+    made = tmp_path / f"a.{ending}"
+    source = ffmpeg.input("testsrc=s=720x576:r=25:d=0.4", f="lavfi")
+    run = argv(source.output(str(made), vcodec=codec, pix_fmt="yuv420p"))
+    subprocess.run(run, check=True)
+    assert made.suffix in VIDEO_SUFFIXES
+    with VideoReader(made) as reader:
+        assert len(reader.times_F) == 10
+        assert reader.read([0, 9]).shape[0] == 2
