@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,13 @@ from datagen.contents import content_hashes
 from datagen.demo import write_demo
 from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
-from datagen.layout import Output
+from datagen.layout import Output, Pulse
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
 from datagen.plan import Planned, extend_plan
 from datagen.pool import freeze_pool
 from datagen.recipe import load_recipe
-from datagen.record import Inputs, read_record, recorded_recipe, start
-from datagen.runners import Report, Task, run_local
+from datagen.record import Inputs, expected_fingerprint, fingerprint, read_record, recorded_recipe, start
+from datagen.runners import Report, Supervision, Task, run_local
 from datagen.runners.progress import Progress
 from datagen.sources import Source, list_sources
 from datagen.tasks import curate_tasks, record_lost_task, synthesise_tasks, uncovered_parts
@@ -198,11 +199,26 @@ def _work(
 
         if pending:
             settings = WorkerSettings(out.root.absolute(), inputs.recipe, inputs.hash, inputs.styles)
+            supervision = Supervision(
+                say=progress.say,
+                on_wait=progress.waiting,
+                pulse=Pulse(out.tmp.absolute()),
+                logs=out.logs,
+                fingerprint=partial(fingerprint, inputs.recipe.encode.ffmpeg),
+                expected=expected_fingerprint(out, inputs),
+            )
             if engine.runner == "local":
-                run_local(settings, tasks, on_report, logs=out.logs)
+                run_local(settings, tasks, on_report, supervision=supervision)
             else:
                 from datagen.runners.ray import run_ray  # a local run needs no Ray
 
-                run_ray(settings, tasks, on_report, address=engine.address, workers=engine.workers)
+                run_ray(
+                    settings,
+                    tasks,
+                    on_report,
+                    address=engine.address,
+                    workers=engine.workers,
+                    supervision=supervision,
+                )
     out.clear_stale_tmp()
     return progress

@@ -18,11 +18,14 @@ from datagen.layout import Output, temporary
 from datagen.publish import write_table
 from datagen.recipe import Recipe
 from datagen.runners import Task
-from datagen.runners.isolate import Crashed, call_isolated
+from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.schema import CLIPS, FAILURES, schema_of
 from datagen.styles import load_styles
 from datagen.synthesise.tools import Tools
 from datagen.synthesise.unit import make_clips, synthesise_unit
+
+Why = tuple[str, str]
+"""Reason and message of a failure row."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,7 @@ class Worker:
         """
         payload = dict(task.payload)
         if task.isolate:
-            killers = {key: ("crashed", how) for key, how in self._killers(task).items()}
-            payload["refused"] = {**payload["refused"], **killers}
+            payload["refused"] = {**payload["refused"], **self._killers(task)}
         if task.kind == "curate":
             return self._curate(payload)
         return synthesise_unit(self.out, payload, self.settings.recipe_hash, self.tools)
@@ -103,29 +105,34 @@ class Worker:
             "frames": sum(clip["frames"] for clip in clips),
         }
 
-    def _killers(self, task: Task) -> dict[str, str]:
-        """Items of a task that kill their process, each found by halving in throw-away processes."""
+    def _killers(self, task: Task) -> dict[str, Why]:
+        """Items of a task that kill or stall their process, each found by halving in throw-away processes.
+
+        A group of items may take its share of the task's limit, but never less than `limits.task_s`.
+        """
         keys = task.payload["clip_ids"] if task.kind == "synthesise" else [
             row["source_key"] for row in task.payload["rows"]
         ]  # fmt: skip
 
-        def dies(group: list[str]) -> str | None:
+        def dies(group: list[str]) -> Why | None:
+            least_s, share = self.settings.recipe.limits.task_s, len(group) / len(keys)
+            limit_s = None if task.limit_s is None else max(least_s, task.limit_s * share)
             try:
-                call_isolated("datagen.worker:try_alone", _plain(self.settings, task, group))
+                call_isolated("datagen.worker:try_alone", _plain(self.settings, task, group), limit_s)
             except Crashed as crash:
-                return str(crash)
+                return "timeout" if isinstance(crash, TimedOut) else "crashed", str(crash)
             return None
 
         return find_killers(list(keys), dies)
 
 
-def find_killers(keys: list[str], dies: Callable[[list[str]], str | None]) -> dict[str, str]:
-    """Keys whose work kills a process, with how; `dies` says it of a group."""
-    how = dies(keys)
-    if how is None:
+def find_killers(keys: list[str], dies: Callable[[list[str]], Why | None]) -> dict[str, Why]:
+    """Keys whose work kills or stalls a process, with why; `dies` says it of a group."""
+    why = dies(keys)
+    if why is None:
         return {}
     if len(keys) == 1:
-        return {keys[0]: how}
+        return {keys[0]: why}
     half = len(keys) // 2
     return find_killers(keys[:half], dies) | find_killers(keys[half:], dies)
 
