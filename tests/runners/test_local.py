@@ -91,9 +91,7 @@ def test_a_task_over_its_limit_also_when_isolated_is_given_up(
 ) -> None:
     monkeypatch.setattr("datagen.runners.tasks.ISOLATED_LIMITS", 1)
     reports = Reports()
-    run_local(
-        Toy(tmp_path), tasks("hang always", "work", limit_s=0.5), reports, supervision=quick(tmp_path)
-    )
+    run_local(Toy(tmp_path), tasks("hang always", "work", limit_s=0.5), reports, supervision=quick(tmp_path))
     assert reports["u0"] == {
         "reason": "timeout",
         "message": "the task took longer than 0.5 s, also when isolated",

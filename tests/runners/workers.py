@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import Refusal, UserError
-from datagen.runners import Report, Task
+from datagen.runners import Fingerprint, Report, Task
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,11 @@ class Toy:
             os.kill(os.getpid(), signal.SIGKILL)
         if todo == "die always":
             os._exit(3)
-        if todo == "hang always" or (todo == "hang" and not task.isolate) or (todo == "slow once" and attempts == 1):
+        if (
+            todo == "hang always"
+            or (todo == "hang" and not task.isolate)
+            or (todo == "slow once" and attempts == 1)
+        ):
             time.sleep(60)
         if todo == "freeze once" and attempts == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -85,6 +89,19 @@ class Pulseless:
         if not (self.folder / "hung").exists():
             (self.folder / "hung").touch()
             time.sleep(60)
+
+
+@dataclass(frozen=True)
+class NodePrint:
+    """Fingerprint that differs on one node."""
+
+    odd: str
+
+    def __call__(self) -> Fingerprint:
+        import ray
+
+        odd = ray.get_runtime_context().get_node_id() == self.odd
+        return Fingerprint({"numpy": "1.0" if odd else "2.0"}, {"cpu_features": "sse4"})
 
 
 class Reports(dict[str, Any]):
