@@ -57,9 +57,7 @@ PLAN = (
     Column("end_s", F64, "annotated end in seconds, null for the whole source"),
     Column("licence", S, "licence the manifest states"),
     Column("consent", S, "consent terms the manifest states"),
-    Column(
-        "sharing", S, "whether derived clips may be passed on: allowed, same-licence, forbidden, unstated"
-    ),
+    Column("sharing", S, "whether derived clips may be passed on: allowed, same-licence, forbidden, unstated"),
     Column("credit", S, "whom to name, where the licence asks for it"),
 )
 
@@ -74,17 +72,13 @@ SOURCE = (
     Column("end_s", F64, "end of the clip in the source, seconds"),
     Column("licence", S, "licence of the footage"),
     Column("consent", S, "consent terms of the footage"),
-    Column(
-        "sharing", S, "whether derived clips may be passed on: allowed, same-licence, forbidden, unstated"
-    ),
+    Column("sharing", S, "whether derived clips may be passed on: allowed, same-licence, forbidden, unstated"),
     Column("credit", S, "whom to name, where the licence asks for it"),
 )
 
 GROUPS = (
     Column("person", S, "same for all clips that show one person, by subject or by identity embedding"),
-    Column(
-        "duplicate_of", S, "source key of the earlier source that shows the same footage, null where none"
-    ),
+    Column("duplicate_of", S, "source key of the earlier source that shows the same footage, null where none"),
     Column("split", S, "train, val or test; clips that belong together, and their donors, share it"),
 )
 
