@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from datagen.errors import UserError
 
-# Another host cannot be asked whether a process lives; its temporary files count as dead when idle this long.
+# Another host or container cannot be asked whether a process lives: its temporary files count as dead when idle this
+# long. Workers touch theirs (see `Pulse`); what else writes under `tmp` (one file, then published) is done in minutes.
 FOREIGN_AGE_S = 6 * 3600.0
+TOUCH_S = 600.0
 
 # A part that was curated again is `p00000-r1`; a unit that was made again is `p00000-u00-r1`.
 UNIT_NAME = re.compile(r"p\d{5,}(?:-r\d+)?-u\d{2,}(?:-r\d+)?")
@@ -144,8 +148,8 @@ class Output:
     def clear_stale_tmp(self, foreign_age_s: float = FOREIGN_AGE_S) -> int:
         """Remove temporary files whose process is gone; those of living ones, here or elsewhere, stay.
 
-        Files of this host are stale when their process has ended, files of other hosts when untouched for
-        `foreign_age_s` seconds. Call it at the start and the end of a run.
+        Files of this host and container are stale when their process has ended, files of others when untouched
+        for `foreign_age_s` seconds. Call it at the start and the end of a run.
 
         Returns:
             Number of files and folders removed.
@@ -185,8 +189,8 @@ def temporary(tmp: Path, name: str) -> Path:
 
 
 def owner_id() -> str:
-    """This process as `host~pid~start`; `start` tells it from a later process with the same number."""
-    return f"{_host()}~{os.getpid()}~{_start_of(os.getpid())}"
+    """This process as `place~pid~start`; `start` tells it from a later process with the same number."""
+    return f"{_place()}~{os.getpid()}~{_start_of(os.getpid())}"
 
 
 def is_alive(owner: str, path: Path, foreign_age_s: float = FOREIGN_AGE_S) -> bool:
@@ -194,30 +198,61 @@ def is_alive(owner: str, path: Path, foreign_age_s: float = FOREIGN_AGE_S) -> bo
     parts = owner.split("~")
     if len(parts) != 3 or not parts[1].isdigit():
         return False
-    host, pid, start = parts
-    if host == _host():
-        return _start_of(int(pid)) == start
+    place, pid, start = parts
+    if place == _place():
+        return _start_of(int(pid)) in (start, "?")
     try:
         return time.time() - path.lstat().st_mtime < foreign_age_s
     except FileNotFoundError:
         return False
 
 
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
+class Pulse:
+    """Called every few seconds in a worker, beside its work: keeps its temporary files from looking idle.
+
+    A call returns only when the disks answer, so that one that hangs tells of a dead disk.
+
+    Args:
+        tmp: folder of the temporary files.
+        places: further files or folders whose disks the worker needs.
+    """
+
+    def __init__(self, tmp: Path, places: tuple[Path, ...] = ()) -> None:
+        self._tmp, self._places = tmp, places
+        self._touch_at = 0.0
+
+    def __call__(self) -> None:
+        for place in (self._tmp, *self._places):
+            with suppress(OSError):
+                place.stat()
+        if time.monotonic() >= self._touch_at:
+            self._touch_at = time.monotonic() + TOUCH_S
+            mine = f"~{owner_id()}~"
+            for path in (path for path in _entries(self._tmp) if mine in path.name):
+                with suppress(OSError):  # published meanwhile
+                    os.utime(path)
+
+
+def _place() -> str:
+    """Where process numbers mean the same: a boot of a host, and a PID namespace there, hashed."""
+    boot = namespace = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    text = "\n".join((socket.gethostname(), boot, namespace))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _start_of(pid: int) -> str:
     """Start of a process in ticks since boot, `?` where the system does not tell, empty if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        fields = stat.rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return ""
-    except ProcessLookupError:
-        return ""
+    if _proc_is_ours():
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = stat.rpartition(")")[2].split()
+            return "" if fields[0] in "ZX" else fields[19]
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # gone, or hidden from us
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -225,6 +260,14 @@ def _start_of(pid: int) -> str:
     except PermissionError:
         pass
     return "?"
+
+
+def _proc_is_ours() -> bool:
+    """Whether `/proc` shows this process under its own number, and not those of an outer PID namespace."""
+    try:
+        return str(Path("/proc/self").readlink()) == str(os.getpid())
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -195,7 +195,10 @@ class Split(Frozen):
 
 
 class Limits(Frozen):
-    """How long a task may take before its process is ended and the task counts as hanging."""
+    """How long a task may take before its process is ended and the task counts as hanging.
+
+    Not part of the recipe hash: it changes no byte, so a run may be continued with other limits.
+    """
 
     task_s: float = Field(600.0, gt=0, description="seconds every task may take")
     frame_s: float = Field(5.0, ge=0, description="further seconds for each frame of the task")
@@ -235,8 +238,9 @@ class Recipe(Frozen):
         return self.swap.backend != "off" or takes_style
 
     def canonical(self) -> str:
-        """JSON with sorted keys and no spaces: the text whose hash names the recipe."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """JSON with sorted keys and no spaces: the text whose hash names the recipe. Limits are left out."""
+        shown = self.model_dump(mode="json", exclude={"limits"})
+        return json.dumps(shown, sort_keys=True, separators=(",", ":"))
 
 
 def load_recipe(path: Path | None, assignments: list[str], base: dict[str, Any] | None = None) -> Recipe:

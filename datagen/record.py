@@ -18,6 +18,7 @@ from datagen.layout import Output
 from datagen.media import X264, bundled_ffmpeg, ffmpeg_version
 from datagen.publish import write_bytes
 from datagen.recipe import Recipe, recipe_hash
+from datagen.runners import Fingerprint
 
 PACKAGES = (
     *("numpy", "opencv-python", "onnxruntime", "decord", "pyarrow", "dlib-bin", "imageio-ffmpeg"),
@@ -58,8 +59,8 @@ def describe(inputs: Inputs) -> dict[str, Any]:
         "contents": inputs.contents,
         "donors": None if inputs.donors is None else str(inputs.donors),
         "styles": None if inputs.styles is None else str(inputs.styles),
-        "software": {"megactor-datagen": __version__, **_versions()},
-        "fingerprint": _fingerprint(inputs.recipe.encode.ffmpeg),
+        "software": _versions(),
+        "fingerprint": _codec(inputs.recipe.encode.ffmpeg) | _processor(),
     }
 
 
@@ -101,7 +102,7 @@ def start(out: Output, inputs: Inputs) -> list[str]:
         old = read_record(out) or new  # another driver may have been first
     if old["recipe_hash"] != new["recipe_hash"]:
         changes = [
-            *_differences(old["recipe"], new["recipe"]),
+            *_differences(_hashed(old["recipe"]), _hashed(new["recipe"])),
             *_content_changes(old["contents"], new["contents"]),
         ]
         raise UserError(
@@ -117,8 +118,28 @@ def start(out: Output, inputs: Inputs) -> list[str]:
     ]
 
 
+def fingerprint(ffmpeg: str | None) -> Fingerprint:
+    """What the machine this runs on makes bytes with.
+
+    Args:
+        ffmpeg: of the recipe; None for the bundled one.
+    """
+    return Fingerprint(must=_versions() | _codec(ffmpeg), may=_processor())
+
+
+def expected_fingerprint(out: Output, inputs: Inputs) -> Fingerprint:
+    """What every node that works on an output must tell.
+
+    Software and codec must be the driver's own: where those differ from `run.json`, `start` has said so. The processor
+    is compared with the one that began the output.
+    """
+    own = fingerprint(inputs.recipe.encode.ffmpeg)
+    began = (read_record(out) or {}).get("fingerprint", {})
+    return Fingerprint(own.must, {key: began.get(key, value) for key, value in own.may.items()})
+
+
 def _versions() -> dict[str, str]:
-    found = {}
+    found = {"megactor-datagen": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -127,8 +148,17 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _fingerprint(ffmpeg: str | None) -> dict[str, str]:
-    """What decides the last bits besides the software: the processor's features and the codec."""
+def _codec(ffmpeg: str | None) -> dict[str, str]:
+    """The encoder: its binary and its settings."""
+    return {
+        "ffmpeg": ffmpeg_version(ffmpeg),
+        "x264": X264,
+        "ffmpeg_sha256": hashlib.sha256(Path(ffmpeg or bundled_ffmpeg()).read_bytes()).hexdigest(),
+    }
+
+
+def _processor() -> dict[str, str]:
+    """What decides the last bits besides the software: the instructions of the processor."""
     flags = ""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -137,13 +167,12 @@ def _fingerprint(ffmpeg: str | None) -> dict[str, str]:
         pass  # not Linux: the machine name has to do
     telling = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni")
     features = " ".join(name for name in telling if name in flags.split())
-    return {
-        "machine": platform.machine(),
-        "cpu_features": features,
-        "ffmpeg": ffmpeg_version(ffmpeg),
-        "x264": X264,
-        "ffmpeg_sha256": hashlib.sha256(Path(ffmpeg or bundled_ffmpeg()).read_bytes()).hexdigest(),
-    }
+    return {"machine": platform.machine(), "cpu_features": features}
+
+
+def _hashed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recorded recipe without what may change; see `Recipe.canonical`."""
+    return {key: value for key, value in recipe.items() if key != "limits"}
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,16 +16,16 @@ from datagen.demo import write_demo
 from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
 from datagen.freeze import choose_donors, freeze_clips, measured_portraits, publish_pool
-from datagen.layout import Output, names
+from datagen.layout import Output, Pulse, names
 from datagen.listing import base_of, list_sources
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
 from datagen.plan import Found, Planned, extend_plan, read_plan
 from datagen.publish import read_table
 from datagen.recipe import load_recipe
-from datagen.record import Inputs, read_record, recorded_recipe, start
+from datagen.record import Inputs, expected_fingerprint, fingerprint, read_record, recorded_recipe, start
 from datagen.retry import plan_worn, read_retries
 from datagen.roots import Roots, move, place, prefix_of, read_roots, write_roots
-from datagen.runners import Report, Task, run_local
+from datagen.runners import Report, Supervision, Task, run_local
 from datagen.runners.progress import Progress
 from datagen.shards.compact import merge
 from datagen.shards.store import Store
@@ -344,7 +345,15 @@ def work(
             for path in roots.values():
                 require_root(path)
             settings = WorkerSettings(out.root.absolute(), inputs.recipe, inputs.hash, inputs.styles, roots)
-            _run(engine, out, settings, pending.tasks, on_report)
+            supervision = Supervision(
+                say=progress.say,
+                on_wait=progress.waiting,
+                pulse=Pulse(out.tmp.absolute()),
+                logs=out.logs,
+                fingerprint=partial(fingerprint, inputs.recipe.encode.ffmpeg),
+                expected=expected_fingerprint(out, inputs),
+            )
+            _run(engine, settings, pending.tasks, on_report, supervision)
     out.clear_stale_tmp()
     return progress
 
@@ -380,14 +389,21 @@ def _work(out: Output, inputs: Inputs, engine: Engine, stage: str, unit: str, pe
 
 def _run(
     engine: Engine,
-    out: Output,
     settings: WorkerSettings,
     tasks: Iterable[Task],
     on_report: Callable[[Task, Report], None],
+    supervision: Supervision,
 ) -> None:
     if engine.runner == "local":
-        run_local(settings, tasks, on_report, logs=out.logs)
+        run_local(settings, tasks, on_report, supervision=supervision)
         return
     from datagen.runners.ray import run_ray  # a local run needs no Ray
 
-    run_ray(settings, tasks, on_report, address=engine.address, workers=engine.workers)
+    run_ray(
+        settings,
+        tasks,
+        on_report,
+        address=engine.address,
+        workers=engine.workers,
+        supervision=supervision,
+    )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from typing import Any
 
-from tqdm import tqdm
-
+from datagen.driver import driver_ended, driver_lines
 from datagen.inspecting import failures_by_reason
-from datagen.layout import Output, names
+from datagen.layout import Output
 from datagen.plan import read_plan
 from datagen.recipe import Recipe
 from datagen.record import read_record, recorded_recipe
@@ -42,42 +39,21 @@ def describe(out: Output) -> str:
         + (" so far; more follow when all parts of a wave are curated" if waiting else ""),
         f"  failures    {', '.join(f'{reason} {count}' for reason, count in failed.items()) or 'none'}",
     ]
-    driver = _driver(out)
-    if driver:
-        eta = driver.get("eta_s")
-        left = f", {tqdm.format_interval(eta)} left" if eta and driver["state"] == "running" else ""
-        lines.append(
-            f"  driver      {driver['state']} {driver['stage']}: {driver['done']}/{driver['total']} {driver['unit']}s, "
-            f"{driver['frames_per_s']} frames/s{left} (said at {driver['updated']})"
-        )
+    lines += driver_lines(out)
     if waiting or synthesis.count:
         lines.append("  next        run the same command again to go on")
     return "\n".join(lines)
 
 
 def watch_status(out: Output, show: Callable[[str], object]) -> None:
-    """Show the status whenever it changes, until everything planned is done or the driver has stopped."""
+    """Show the status whenever it changes, until the driver is done, has stopped or is dead."""
     last = ""
     while True:
+        ended = driver_ended(out)  # asked first, so that the last words are shown
         text = describe(out)
         if text != last:
             show(text)
             last = text
-        if _finished(out):
+        if ended:
             return
         time.sleep(WATCH_S)
-
-
-def _finished(out: Output) -> bool:
-    driver = _driver(out)
-    if driver is None or driver["state"] in ("failed", "interrupted"):
-        return True
-    return driver["state"] == "finished" and driver["stage"] == "synthesise" and bool(names(out.index))
-
-
-def _driver(out: Output) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(out.status_json.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return found

@@ -22,7 +22,7 @@ from datagen.publish import Put, exchange, publish, write_table
 from datagen.recipe import Recipe
 from datagen.roots import Roots
 from datagen.runners import Task
-from datagen.runners.isolate import Crashed, call_isolated
+from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.schema import CLIPS, DONORS, FAILURES, schema_of
 from datagen.source_files import SourceFiles
 from datagen.styles import load_styles
@@ -31,6 +31,9 @@ from datagen.synthesise.unit import make_clips, synthesise_unit
 
 ITEMS = {"curate": "rows", "portrait": "cuts", "synthesise": "clips"}
 """Key of a task's payload under which its items lie, each of which may fail alone."""
+
+Why = tuple[str, str]
+"""Reason and message of a failure row."""
 
 
 @dataclass(frozen=True)
@@ -143,28 +146,32 @@ class Worker:
         write_table(table, self.out.portraits / f"{name}.parquet", self.out.tmp)
         return {"portraits": len(rows)}
 
-    def _killers(self, task: Task) -> dict[str, tuple[str, str]]:
-        """Items of a task that kill their process, each found by halving in throw-away processes."""
+    def _killers(self, task: Task) -> dict[str, Why]:
+        """Items of a task that kill or stall their process, each found by halving in throw-away processes.
 
-        def dies(group: list[str]) -> tuple[str, str] | None:
+        A group of items may take its share of the task's limit, but never less than `limits.task_s`.
+        """
+        keys = [_key(task.kind, item) for item in task.payload[ITEMS[task.kind]]]
+
+        def dies(group: list[str]) -> Why | None:
+            least_s, share = self.settings.recipe.limits.task_s, len(group) / len(keys)
+            limit_s = None if task.limit_s is None else max(least_s, task.limit_s * share)
             try:
-                call_isolated("datagen.worker:try_alone", _plain(self.settings, task, group))
+                call_isolated("datagen.worker:try_alone", _plain(self.settings, task, group), limit_s)
             except Crashed as crash:
-                return "crashed", str(crash)
+                return "timeout" if isinstance(crash, TimedOut) else "crashed", str(crash)
             return None
 
-        return find_killers([_key(task.kind, item) for item in task.payload[ITEMS[task.kind]]], dies)
+        return find_killers(keys, dies)
 
 
-def find_killers(
-    keys: list[str], dies: Callable[[list[str]], tuple[str, str] | None]
-) -> dict[str, tuple[str, str]]:
-    """Keys whose work kills a process, with reason and message; `dies` says it of a group."""
-    how = dies(keys) if keys else None
-    if how is None:
+def find_killers(keys: list[str], dies: Callable[[list[str]], Why | None]) -> dict[str, Why]:
+    """Keys whose work kills or stalls a process, with why; `dies` says it of a group."""
+    why = dies(keys) if keys else None
+    if why is None:
         return {}
     if len(keys) == 1:
-        return {keys[0]: how}
+        return {keys[0]: why}
     half = len(keys) // 2
     return find_killers(keys[:half], dies) | find_killers(keys[half:], dies)
 

@@ -1,6 +1,7 @@
-"""Ways to get tasks done: in this process, or by Ray actors that pull them. Stage code knows neither."""
+"""Ways to get tasks done: by a child process, or by Ray actors that pull them. Stage code knows neither."""
 
 from datagen.runners.local import run_local
+from datagen.runners.supervise import Doing, Fingerprint, Supervision
 from datagen.runners.tasks import Factory, Report, Task, Worker
 
-__all__ = ["Factory", "Report", "Task", "Worker", "run_local"]
+__all__ = ["Doing", "Factory", "Fingerprint", "Report", "Supervision", "Task", "Worker", "run_local"]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import RayError
@@ -14,6 +19,13 @@ from ray.exceptions import RayError
 from datagen.errors import UserError
 
 OBJECT_STORE_BYTES = 150_000_000  # what travels is small: tasks, settings and reports
+CONNECT_S = 5.0
+ANSWER_S = 12.0
+CLIENT_PORT = 10001  # of ray:// addresses that name none
+NO_ENTRY = (
+    "its access token is missing here or another one: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
+    "RAY_AUTH_TOKEN_PATH) to what `ray get-auth-token` prints on the head node"
+)
 
 
 @contextmanager
@@ -36,7 +48,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = address or os.environ.get("RAY_ADDRESS")
     try:
-        if address:
+        if address and address != "local":
+            _check(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(
@@ -47,14 +60,80 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
                 **quiet,
             )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        target = f"cannot join the Ray cluster {address}" if address else "cannot start Ray"
-        raise UserError(f"{target}: {brief(error)}") from error
+        if not address:
+            raise UserError(f"cannot start Ray: {brief(error)}") from error
+        hint = f"; if it asks for a token, {NO_ENTRY}" if address.startswith("ray://") else ""
+        raise UserError(f"cannot join the Ray cluster {address}: {brief(error)}{hint}") from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def brief(error: BaseException) -> str:
+def brief(error: BaseException | str) -> str:
     """First line of what an error says; Ray's go on for pages."""
     return str(error).strip().split("\n")[0]
+
+
+def _check(address: str) -> None:
+    """Ask a cluster for a sign of life: `ray.init` itself tries for more than a minute, then ends the process.
+
+    Raises:
+        UserError: nothing answers there, or it wants another token.
+    """
+    scheme, _, rest = address.rpartition("://")
+    if scheme not in ("", "ray"):
+        return  # of a Ray provider that has its own ways
+    if address != "auto":
+        _reach(address, rest, CLIENT_PORT if scheme else None)
+    if not scheme:
+        _ask(address)
+
+
+def _reach(address: str, place: str, default_port: int | None) -> None:
+    try:
+        parts = urlsplit(f"//{place}")
+        host, port = parts.hostname, parts.port or default_port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise UserError(
+            f"--address {address}: must be `auto`, `HOST:PORT` (mostly port 6379) or `ray://HOST:{CLIENT_PORT}`",
+            code=2,
+        )
+    try:
+        socket.create_connection((host, port), CONNECT_S).close()
+    except OSError as error:
+        why = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise UserError(
+            f"no Ray cluster answers at {address} ({why}); check the address, that `ray start --head` runs there "
+            "and that no firewall is between"
+        ) from error
+
+
+def _ask(address: str) -> None:
+    """Let another process ask, since the question cannot be called off."""
+    question = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        done = subprocess.run(
+            question, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S, check=False,
+            env={**os.environ, **_token_mode(address)},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"the Ray cluster {address} does not answer within {ANSWER_S:g} s; check that it is alive with "
+            f"`ray status --address {address}`"
+        ) from error
+    if done.returncode and "AuthenticationError" in done.stderr:
+        raise UserError(f"the Ray cluster {address} refuses this process: {NO_ENTRY}")
+    if done.returncode and "No such command" not in done.stderr:
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        raise UserError(f"cannot join the Ray cluster {address}: {said[-1]}")
+
+
+def _token_mode(address: str) -> dict[str, str]:
+    """`ray.init` turns tokens on by itself for `auto` where there is one; the question must do as it does."""
+    if address != "auto" or "RAY_AUTH_MODE" in os.environ:
+        return {}
+    named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return {"RAY_AUTH_MODE": "token"} if named or (Path.home() / ".ray" / "auth_token").exists() else {}

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
-import signal
 import subprocess
 import sys
-from pathlib import Path
+import threading
+from dataclasses import asdict
 from typing import Any
 
 from datagen.errors import Refusal, UserError
-
-_ROOT = Path(__file__).resolve().parents[2]
+from datagen.runners.processes import end_group, end_with_parent, ending, start_python
 
 
 class Crashed(Exception):  # noqa: N818 - says what happened to the process
-    """The process died or was stopped before it returned; the message says by which signal, code or time."""
+    """The process died before it returned; the message says by which signal or code."""
+
+
+class TimedOut(Crashed):
+    """The process took longer than it may and was ended; the message says after how many seconds."""
 
 
 def call_isolated(function: str, payload: dict[str, Any], timeout_s: float | None = None) -> dict[str, Any]:
-    """Run `module:function` on a JSON-able payload in a fresh Python process.
+    """Run `module:function` on a JSON-able payload in a fresh Python process, which ends when this one does.
 
     Args:
         function: where to find it, such as `datagen.synthesise:isolated_clip`; takes and returns a dict.
@@ -29,29 +33,33 @@ def call_isolated(function: str, payload: dict[str, Any], timeout_s: float | Non
         timeout_s: the process is killed after so many seconds; None waits for ever.
 
     Raises:
-        Crashed: the process was killed, ended by itself, raised something unexpected or took too long.
+        Crashed: the process was killed, ended by itself or raised something unexpected.
+        TimedOut: it took too long.
         Refusal: raised by the function.
         UserError: raised by the function.
     """
-    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    theirs, ours = os.pipe()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "datagen.runners.isolate", function],
-            input=json.dumps(payload).encode(),
+        process = start_python(
+            "datagen.runners.isolate",
+            [function, str(theirs)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=timeout_s,
-            env={**os.environ, "PYTHONPATH": path},
-            check=False,
+            pass_fds=[theirs],
         )
-    except subprocess.TimeoutExpired as error:
-        raise Crashed(f"stopped after {timeout_s:g} s") from error
-    if done.returncode < 0:
-        raise Crashed(f"killed by {signal.Signals(-done.returncode).name}")
-    if done.returncode > 0:
-        raise Crashed(f"ended with exit code {done.returncode}")
+        try:
+            printed, _ = process.communicate(json.dumps(payload).encode(), timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimedOut(f"took longer than {timeout_s:g} s") from error
+        finally:
+            end_group(process)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    if process.returncode:
+        raise Crashed(ending(process.returncode))
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(printed)
     except ValueError as error:
         raise Crashed("ended without an answer") from error
     if "refusal" in answer:
@@ -65,6 +73,8 @@ def call_isolated(function: str, payload: dict[str, Any], timeout_s: float | Non
 
 def main() -> None:
     """Child side: payload from stdin, one JSON answer to stdout; what libraries print goes to stderr."""
+    faulthandler.enable()  # a crash leaves its stack in the log of the process that started this one
+    threading.Thread(target=_leave_with_parent, args=(int(sys.argv[2]),), daemon=True).start()
     answer_to = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     module, _, name = sys.argv[1].partition(":")
@@ -72,13 +82,18 @@ def main() -> None:
     try:
         answer = {"result": getattr(importlib.import_module(module), name)(payload)}
     except Refusal as error:
-        answer = {"refusal": {"reason": error.reason, "message": error.message, "hint": error.hint}}
+        answer = {"refusal": asdict(error)}
     except UserError as error:
         answer = {"user_error": {"message": str(error), "code": error.code}}
     except Exception as error:  # the parent must hear of it, whatever it is
         answer = {"error": f"{type(error).__name__}: {error}"}
     with answer_to:
         json.dump(answer, answer_to)
+
+
+def _leave_with_parent(pipe: int) -> None:
+    os.read(pipe, 1)  # nothing is ever written: this returns when the other end is closed
+    end_with_parent()
 
 
 if __name__ == "__main__":

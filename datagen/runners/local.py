@@ -1,87 +1,179 @@
-"""The reference runner: one process, tasks in order."""
+"""The reference runner: tasks in order, one at a time, in one child process that may crash or hang."""
 
 from __future__ import annotations
 
-import json
+import fcntl
+import os
+import pickle
+import subprocess
+import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from multiprocessing import Pipe
 
 from datagen.errors import UserError
-from datagen.layout import is_alive, owner_id
+from datagen.runners.processes import end_group, ending, start_python
+from datagen.runners.supervise import LOAD_S, Supervision, Watch, keep_lines, last_lines
 from datagen.runners.tasks import (
     ATTEMPTS,
     LOSSES_BEFORE_GIVING_UP,
     LOSSES_BEFORE_ISOLATION,
     Factory,
+    Loss,
     OnReport,
+    Outcome,
+    Report,
     Task,
-    attempt,
-    given_up,
     interruptible,
-    single_threaded,
+    lost_for_good,
 )
+
+WAIT_S = 1.0  # how often the driver looks up while it waits
+FAILED_STARTS = 3  # in a row
 
 
 def run_local(
-    factory: Factory, tasks: Iterable[Task], on_report: OnReport, *, logs: Path | None = None
+    factory: Factory,
+    tasks: Iterable[Task],
+    on_report: OnReport,
+    *,
+    supervision: Supervision = Supervision(),  # noqa: B008 - frozen
 ) -> None:
-    """Do all tasks here.
+    """Do all tasks, one after another, in a child process that holds the worker.
+
+    A child that dies, takes longer than a task's limit or falls silent is replaced, and the task tried again;
+    after `LOSSES_BEFORE_ISOLATION` losses isolated. The child ends when this process does, however that happens.
 
     Args:
-        factory: makes the worker, once, when there is a first task.
+        factory: makes the worker in the child, when there is a first task; must be importable there.
         tasks: in the order to do them; may be a generator.
         on_report: called after each task; an exception from it ends the run.
-        logs: folder for crash markers. A task that killed this process is noticed by the next run, and
-            isolated when it did so twice.
+        supervision: how the child is looked after.
 
     Raises:
-        UserError: the worker says that the user must act, for example that the disk is full.
+        UserError: the worker says that the user must act, for example that the disk is full, or cannot start.
     """
-    worker = None
+    desk = _Desk(factory, supervision)
     with interruptible():
-        for task in tasks:
-            if worker is None:
-                single_threaded()
-                worker = factory()
-            marker = _Marker(logs / "running" / f"{task.key}.json") if logs else None
-            losses = marker.enter() if marker else 0
-            try:
-                if losses >= LOSSES_BEFORE_GIVING_UP:
-                    on_report(task, given_up("crashed", "the task killed its process, also when isolated"))
-                    continue
-                task = replace(task, isolate=task.isolate or losses >= LOSSES_BEFORE_ISOLATION)
-                for _ in range(ATTEMPTS):
-                    outcome = attempt(worker, task)
-                    if outcome.kind != "error":
-                        break
-                if outcome.kind == "stop":
-                    raise UserError(outcome.report["message"], code=outcome.code)
-                on_report(task, outcome.report)
-            finally:
-                if marker:
-                    marker.leave()
-
-
-class _Marker:
-    """File that exists while a task is at work; found again, its process was killed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def enter(self) -> int:
-        """How often the task killed its process before."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        losses = 0
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-            losses = int(found["losses"]) + (not is_alive(str(found["owner"]), self._path))
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError):
-            losses = 1  # killed while writing the marker
-        self._path.write_text(json.dumps({"owner": owner_id(), "losses": losses}), encoding="utf-8")
-        return losses
+            for task in tasks:
+                on_report(task, desk.do(task))
+        finally:
+            desk.clear()
 
-    def leave(self) -> None:
-        self._path.unlink(missing_ok=True)
+
+class _Desk:
+    """The place of the child; empty before the first task and after a loss."""
+
+    def __init__(self, factory: Factory, supervision: Supervision) -> None:
+        self._factory = factory
+        self._supervision = supervision
+        self._child: _Child | None = None
+
+    def do(self, task: Task) -> Report:
+        """Try a task until it is over."""
+        losses = errors = 0
+        while True:
+            if self._child is None:
+                self._child = self._hire()
+            isolate = task.isolate or losses >= LOSSES_BEFORE_ISOLATION
+            outcome = self._child.run(replace(task, isolate=isolate))
+            if isinstance(outcome, Loss):
+                losses += 1
+                self.clear()
+                if losses >= LOSSES_BEFORE_GIVING_UP:
+                    return lost_for_good(task, outcome)
+                continue
+            if outcome.kind == "stop":
+                raise UserError(outcome.report["message"], code=outcome.code)
+            errors += outcome.kind == "error"
+            if outcome.kind == "done" or errors >= ATTEMPTS:
+                return outcome.report
+
+    def clear(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def _hire(self) -> _Child:
+        losses: list[str] = []
+        while len(losses) < FAILED_STARTS:
+            child = self._child = _Child(self._supervision)
+            outcome = child.load(self._factory)
+            if isinstance(outcome, Loss):
+                losses.append(outcome.how)
+                self.clear()
+            elif outcome.kind == "done" and "reason" not in outcome.report:
+                return child
+            else:
+                raise UserError(f"the worker cannot start: {outcome.report['message']}", code=outcome.code)
+        raise UserError(f"the worker cannot start; its process was lost each time: {', '.join(losses)}")
+
+
+class _Child:
+    """The driver's view of the child process."""
+
+    def __init__(self, supervision: Supervision) -> None:
+        self._supervision = supervision
+        self._line, theirs = Pipe()
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        number = self._printed.fileno()
+        fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
+        self._process = start_python(
+            "datagen.runners.child",
+            [str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._printed,
+            stderr=self._printed,
+        )
+        theirs.close()
+
+    def load(self, factory: Factory) -> Outcome | Loss:
+        """Make the worker."""
+        pulse, every_s = self._supervision.pulse, self._supervision.ask_s
+        return self._ask([(pulse, every_s), factory], Task("load", "of models", limit_s=LOAD_S))
+
+    def run(self, task: Task) -> Outcome | Loss:
+        """Do one task."""
+        os.truncate(self._printed.fileno(), 0)
+        outcome = self._ask([task], task)
+        if isinstance(outcome, Outcome) and (outcome.kind == "error" or task.isolate):
+            self._keep(task, outcome.report.get("message", "isolated"))
+        return outcome
+
+    def end(self) -> None:
+        """End the process with everything it started."""
+        end_group(self._process)
+        self._line.close()
+        self._printed.close()
+
+    def _ask(self, messages: list[object], task: Task) -> Outcome | Loss:
+        watch = Watch("the worker process", task, self._supervision)
+        try:
+            for message in messages:
+                self._line.send_bytes(pickle.dumps(message))
+            while True:
+                if self._line.poll(WAIT_S):
+                    answer: Outcome | None = self._line.recv()
+                    if answer is not None:
+                        return answer
+                    watch.answered()
+                if loss := watch.look():
+                    break
+                self._supervision.on_wait([watch.doing()])
+        except (EOFError, OSError):  # the process has ended
+            loss = Loss("crashed", self._ending())
+        self._keep(task, loss.how)
+        return loss
+
+    def _ending(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(WAIT_S)
+        code = self._process.poll()
+        return "closed its connection" if code is None else ending(code)
+
+    def _keep(self, task: Task, what: str) -> None:
+        keep_lines(self._supervision.logs, task, what, last_lines(self._printed.fileno()))

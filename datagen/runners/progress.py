@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
-from datagen.layout import Output
+from datagen.layout import Output, owner_id
 from datagen.publish import replace
+from datagen.runners.supervise import Doing
 from datagen.runners.tasks import Report, Task
 
 LINE_S = 10.0
 STATUS_S = 1.0
+RENEW_S = 10.0  # where no task ends, so that others see that the driver lives
 
 
 class Progress:
-    """Sums reports and shows them; a context manager, and an `on_report` of the runners.
+    """Sums reports and shows them; a context manager, and what the runners report to.
 
     Attributes:
         totals: sums of all reports: `clips`, `failed`, `frames`, `seconds` per operation ...
@@ -46,7 +50,9 @@ class Progress:
         self._began = time.monotonic()
         self._ended: float | None = None
         self._line_at = self._began + LINE_S
-        self._status_at = 0.0
+        self._saved_at = -RENEW_S
+        self._doing: Sequence[Doing] = ()
+        self._owner = owner_id()
         self._bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, file=sys.stderr, smoothing=0.1)
@@ -59,6 +65,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended = time.monotonic()
+        self._doing = ()
         if self._bar is not None:
             self._bar.close()
         elif self._done > self._before:
@@ -80,7 +87,7 @@ class Progress:
             self._bar.update()
         elif time.monotonic() >= self._line_at:
             self._print()
-        if time.monotonic() >= self._status_at:
+        if time.monotonic() - self._saved_at >= STATUS_S:
             self._save("running")
 
     @property
@@ -88,13 +95,30 @@ class Progress:
         """Seconds since the start, or from start to end."""
         return (self._ended or time.monotonic()) - self._began
 
+    def waiting(self, doing: Sequence[Doing]) -> None:
+        """Take what the workers are busy with; the status file is renewed also when no task ends."""
+        silent = [worker.worker for worker in doing if worker.silent_s]
+        news = silent != [worker.worker for worker in self._doing if worker.silent_s]
+        self._doing = doing
+        if news or time.monotonic() - self._saved_at >= RENEW_S:
+            self._save("running")
+
+    def say(self, text: str) -> None:
+        """One line for the person at the keyboard."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def status(self, state: str) -> dict[str, Any]:
         """What `status.json` holds."""
         elapsed = (self._ended or time.monotonic()) - self._began
         new = self._done - self._before
         frames = self.totals.get("frames", 0)
+        longest = max(self._doing, key=lambda worker: worker.busy_s, default=None)
         return {
             "state": state,
+            "owner": self._owner,
             "stage": self._stage,
             "unit": self._unit,
             "done": self._done,
@@ -104,11 +128,14 @@ class Progress:
             "elapsed_s": round(elapsed, 1),
             "frames_per_s": round(frames / elapsed, 2) if elapsed else 0.0,
             "eta_s": round(elapsed / new * (self._total - self._done)) if new else None,
+            "workers_busy": len(self._doing),
+            "longest": None if longest is None else asdict(longest),
+            "silent": [asdict(worker) for worker in self._doing if worker.silent_s],
             "updated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
     def _save(self, state: str) -> None:
-        self._status_at = time.monotonic() + STATUS_S
+        self._saved_at = time.monotonic()
         self._output.logs.mkdir(parents=True, exist_ok=True)
         data = json.dumps(self.status(state), indent=1).encode()
         replace(data, self._output.status_json, self._output.tmp)

@@ -2,7 +2,7 @@
 
 Nothing is assigned ahead: an idle actor gets the next task, a lost actor's task goes back to the front. Ray
 restarts nothing itself (`max_restarts=0`), since tasks bound to a restarting actor wait for its node. What
-travels is tasks and counters. Every node of a joined cluster needs the same version of the package, and the
+travels is tasks and counters. Every node of a joined cluster needs the same software (others are left out), and the
 output folder under the same path.
 """
 
@@ -11,30 +11,33 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from datagen.errors import UserError
+from datagen.runners.actor import ANSWERS, Hand, Place, _Actor, hear
 from datagen.runners.cluster import brief, connected
+from datagen.runners.nodes import Nodes, living
+from datagen.runners.supervise import LOAD_S, Fingerprint, Supervision, Watch, keep_lines, last_lines
 from datagen.runners.tasks import (
     ATTEMPTS,
     LOSSES_BEFORE_GIVING_UP,
     LOSSES_BEFORE_ISOLATION,
     Factory,
+    Loss,
     OnReport,
     Outcome,
     Task,
-    attempt,
-    given_up,
     interruptible,
-    single_threaded,
+    lost_for_good,
 )
 
 POLL_S = 2.0  # how often the cluster is asked for room
+LOOK_S = 1.0  # how often the workers are looked after
 PATIENCE_S = 120.0  # without a single worker placed on a node
 FAILED_STARTS = 5  # in a row, with no worker left
 PACKAGE = "megactor-datagen"
@@ -47,10 +50,13 @@ def run_ray(
     *,
     address: str | None = None,
     workers: int | None = None,
-    timeout_s: float | None = None,
+    supervision: Supervision = Supervision(),  # noqa: B008 - frozen
     patience_s: float = PATIENCE_S,
 ) -> None:
     """Do all tasks with Ray actors.
+
+    An actor that dies, takes longer than its task's limit or does not answer is replaced, and its task tried again;
+    after `LOSSES_BEFORE_ISOLATION` losses isolated.
 
     Args:
         factory: makes a worker in each actor; must be importable on the nodes.
@@ -60,59 +66,33 @@ def run_ray(
             is started and shut down at the end.
         workers: actors, one CPU each; default one per GPU where the cluster has GPUs, else one per CPU. More
             workers than GPUs share them.
-        timeout_s: an actor that takes longer over a task is killed, which counts as a crash of the task.
+        supervision: how the workers are looked after, and what their nodes must have.
         patience_s: how long to wait while no worker can be placed on any node.
 
     Raises:
         UserError: a worker says that the user must act (tasks in flight are finished first), no worker can be
-            placed or started, or the cluster is gone.
+            placed or started, no node has the right software, or the cluster is gone.
     """
     with (
         interruptible(),
         connected(address, workers),
         interruptible(),
     ):  # ray.init sets its own SIGTERM handler
-        _Pool(factory, iter(tasks), on_report, workers, timeout_s, patience_s).work()
-
-
-class _Actor:
-    """A process that holds one worker."""
-
-    def node(self) -> tuple[str, str]:
-        """Where it runs, and the version of the package there."""
-        return ray.get_runtime_context().get_node_id(), _version()
-
-    def load(self, factory: Factory) -> Outcome:
-        """Make the worker: models are loaded here, once."""
-        single_threaded()
-
-        def make(_: Task) -> dict[str, Any]:
-            self._worker = factory()
-            return {}
-
-        return attempt(make, Task("load", ""))
-
-    def run(self, task: Task) -> Outcome:
-        """Do one task."""
-        return attempt(self._worker, task)
-
-
-@dataclass(eq=False)
-class _Hand:
-    """The driver's view of one actor."""
-
-    actor: Any
-    node: str = ""
+        _Pool(factory, iter(tasks), on_report, workers, supervision, patience_s).work()
 
 
 @dataclass(frozen=True)
 class _Call:
-    """What an actor is busy with: being placed on a node, loading its worker, or running a task."""
+    """What an actor is busy with: being placed on a node, checked, loading its worker, or running a task."""
 
-    hand: _Hand
-    step: Literal["place", "load", "run"]
-    task: Task | None = None
-    since: float = 0.0
+    hand: Hand
+    step: Literal["place", "check", "load", "run"]
+    watch: Watch | None = None
+
+    @property
+    def task(self) -> Task | None:
+        """The task that is lost when the actor is."""
+        return self.watch.task if self.watch and self.step == "run" else None
 
 
 class _Pool:
@@ -124,24 +104,25 @@ class _Pool:
         tasks: Iterator[Task],
         on_report: OnReport,
         workers: int | None,
-        timeout_s: float | None,
+        supervision: Supervision,
         patience_s: float,
     ) -> None:
         self._factory = factory
         self._tasks = tasks
         self._on_report = on_report
         self._workers = workers
-        self._timeout_s = timeout_s
+        self._supervision = supervision
         self._patience_s = patience_s
+        self._nodes = Nodes(supervision)
         self._queue: deque[Task] = deque()  # next tasks, those that came back first
-        self._idle: list[_Hand] = []
+        self._idle: list[Hand] = []
         self._calls: dict[Any, _Call] = {}
-        self._lost_on: defaultdict[str, list[str]] = defaultdict(list)  # task -> nodes
+        self._lost_on: defaultdict[str, list[tuple[str, Loss]]] = defaultdict(list)  # task -> nodes
         self._errors: Counter[str] = Counter()
-        self._failed_starts = 0
+        self._hired = self._failed_starts = 0
         self._stop: Outcome | None = None
         self._wanted = 1
-        self._poll_at = 0.0
+        self._poll_at = self._look_at = 0.0
 
     def work(self) -> None:
         """Until every task is over, or the user must act."""
@@ -156,8 +137,9 @@ class _Pool:
                 if self._idle or any(call.step != "place" for call in self._calls.values()):
                     alive_at = time.monotonic()
                 elif time.monotonic() - alive_at > self._patience_s:
-                    raise UserError(_nobody(self._patience_s))
-                self._kill_overdue()
+                    raise UserError(self._nodes.nobody(self._patience_s))
+                if time.monotonic() >= self._look_at:
+                    self._look_after()
         except RayError as error:
             raise UserError(f"lost the Ray cluster: {brief(error)}; run the same command again") from error
         finally:
@@ -177,64 +159,103 @@ class _Pool:
     def _hire(self) -> None:
         """Start actors where the cluster has room, also on nodes that came late."""
         self._poll_at = time.monotonic() + POLL_S
-        self._wanted, gpus = _room(self._workers)
+        self._wanted, gpus = self._nodes.room(self._workers)
         self._fill()
         have = len(self._idle) + len(self._calls)
         useful = len(self._queue) + sum(call.step == "run" for call in self._calls.values())
-        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")(_Actor)
+        options: dict[str, Any] = {
+            "num_cpus": 1,
+            "num_gpus": gpus,
+            "max_restarts": 0,
+            "concurrency_groups": ANSWERS,
+            "scheduling_strategy": "SPREAD",
+            **self._nodes.placement(),
+        }
+        remote = ray.remote(**options)(_Actor)
         for _ in range(min(self._wanted, useful) - have):
-            hand = _Hand(remote.remote())
-            self._calls[hand.actor.node.remote()] = _Call(hand, "place")
+            self._hired += 1
+            hand = Hand(remote.remote(), self._hired)
+            self._calls[hand.actor.place.remote()] = _Call(hand, "place")
 
-    def _send(self, hand: _Hand, task: Task) -> None:
+    def _send(self, hand: Hand, task: Task) -> None:
         if task.key in self._lost_on:
-            task = replace(task, isolate=task.isolate or self._crashes(task) >= LOSSES_BEFORE_ISOLATION)
-        self._calls[hand.actor.run.remote(task)] = _Call(hand, "run", task, time.monotonic())
+            task = replace(task, isolate=task.isolate or self._losses(task) >= LOSSES_BEFORE_ISOLATION)
+        self._begin(hand, "run", task, hand.actor.run.remote(task))
+
+    def _begin(self, hand: Hand, step: Literal["load", "run"], task: Task, reference: Any) -> None:
+        hand.asked = time.monotonic()
+        self._calls[reference] = _Call(hand, step, Watch(hand.name, task, self._supervision))
 
     def _collect(self) -> None:
-        """Wait for one call to end, or for the next look at the cluster."""
+        """Wait for one call to end, or for the next look at the workers."""
         if not self._calls:
             time.sleep(min(POLL_S, self._patience_s) / 4)
             return
-        ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=POLL_S)
+        ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=LOOK_S)
         for reference in ready:
             call = self._calls.pop(reference)
             try:
                 result = ray.get(reference)
             except RayActorError as error:
-                self._lost(call, error)
+                self._lost(call, Loss("crashed", brief(error)))
                 continue
             except RayTaskError as error:  # the worker's own errors are outcomes: this one is about imports
-                self._stop = _must_act(f"{PACKAGE} does not work on a node of the cluster: {error.cause}")
+                self._does_not_work(call, error)
                 continue
             if call.step == "place":
-                self._placed(call.hand, *result)
+                self._placed(call.hand, result)
+            elif call.step == "check":
+                self._checked(call.hand, result)
             elif call.step == "load":
                 self._loaded(call.hand, result)
             elif call.task:
                 self._idle.append(call.hand)
-                self._finished(call.task, result)
+                self._finished(call, call.task, result)
 
-    def _placed(self, hand: _Hand, node: str, version: str) -> None:
-        if version != _version():
+    def _placed(self, hand: Hand, place: Place) -> None:
+        hand.be_at(place)
+        if self._supervision.fingerprint is None:
+            self._checked(hand, self._supervision.expected)
+        else:
+            self._calls[hand.actor.check.remote(self._supervision.fingerprint)] = _Call(hand, "check")
+
+    def _checked(self, hand: Hand, found: Fingerprint) -> None:
+        if self._nodes.check(hand.place.node, found):
+            loading = hand.actor.load.remote(self._factory, self._supervision.pulse)
+            self._begin(hand, "load", Task("load", "of models", limit_s=LOAD_S), loading)
+        else:
+            self._refused(hand)
+
+    def _does_not_work(self, call: _Call, error: RayTaskError) -> None:
+        cause = f"{PACKAGE} does not work there: {brief(error.cause)}"
+        if call.step == "check":
+            self._nodes.refuse(call.hand.place.node, cause)
+            self._refused(call.hand)
+        else:
+            self._stop = _must_act(f"on a node of the cluster {cause}")
+
+    def _refused(self, hand: Hand) -> None:
+        ray.kill(hand.actor)
+        self._poll_at = 0.0
+        if self._nodes.none_fits():
+            why = next(iter(self._nodes.refused.values()))
             self._stop = _must_act(
-                f"a node has {PACKAGE} {version}, the driver {_version()}; install the same"
+                f"no node of the cluster makes the same bytes as this run: {why}; install the same everywhere"
             )
-            return
-        hand.node = node
-        self._calls[hand.actor.load.remote(self._factory)] = _Call(hand, "load")
 
-    def _loaded(self, hand: _Hand, outcome: Outcome) -> None:
+    def _loaded(self, hand: Hand, outcome: Outcome) -> None:
         if outcome.kind != "done" or "reason" in outcome.report:
             self._stop = _must_act(f"a worker cannot start: {outcome.report['message']}")
             return
         self._failed_starts = 0
         self._idle.append(hand)
 
-    def _finished(self, task: Task, outcome: Outcome) -> None:
+    def _finished(self, call: _Call, task: Task, outcome: Outcome) -> None:
         if outcome.kind == "stop":
             self._stop = outcome
             return
+        if outcome.kind == "error" or task.isolate:
+            self._keep(call, task, outcome.report.get("message", "isolated"))
         if outcome.kind == "error":
             self._errors[task.key] += 1
             if self._errors[task.key] < ATTEMPTS:
@@ -242,29 +263,47 @@ class _Pool:
                 return
         self._on_report(task, outcome.report)
 
-    def _lost(self, call: _Call, error: RayActorError) -> None:
-        """An actor's process died: its task goes back, unless it killed process after process."""
+    def _lost(self, call: _Call, loss: Loss) -> None:
+        """An actor is gone: its task goes back, unless it took process after process with it."""
         self._poll_at = 0.0
-        if call.task is None:
+        task = call.task
+        if task is None:
             self._failed_starts += 1
             if self._failed_starts >= FAILED_STARTS and not self._idle and not self._running():
-                self._stop = _must_act(f"workers die while they start: {brief(error)}")
+                self._stop = _must_act(f"workers are lost while they start: {loss.how}")
             return
-        self._lost_on[call.task.key].append(call.hand.node)
-        if self._crashes(call.task) >= LOSSES_BEFORE_GIVING_UP:
-            self._on_report(call.task, given_up("crashed", "the task killed its process, also when isolated"))
+        self._keep(call, task, loss.how)
+        self._lost_on[task.key].append((call.hand.place.node, loss))
+        if self._losses(task) >= LOSSES_BEFORE_GIVING_UP:
+            self._on_report(task, lost_for_good(task, loss))
         else:
-            self._queue.appendleft(call.task)
+            self._queue.appendleft(task)
 
-    def _crashes(self, task: Task) -> int:
-        """How often the task was lost; not counted are nodes gone by now (Ray takes a while to notice)."""
-        living = {node["NodeID"] for node in _living()}
-        return sum(node in living for node in self._lost_on[task.key])
+    def _losses(self, task: Task) -> int:
+        """How often the task took a process with it; nodes gone by now (Ray is slow to notice) do not count."""
+        there = {node["NodeID"] for node in living()}
+        return sum(node in there or loss.reason == "timeout" for node, loss in self._lost_on[task.key])
 
-    def _kill_overdue(self) -> None:
-        for call in self._calls.values():
-            if self._timeout_s and call.task and time.monotonic() - call.since > self._timeout_s:
-                ray.kill(call.hand.actor)
+    def _look_after(self) -> None:
+        """Ask busy workers whether they are well, and give up those that are late or silent."""
+        self._look_at = time.monotonic() + LOOK_S
+        busy = [(reference, call, call.watch) for reference, call in self._calls.items() if call.watch]
+        hear([(call.hand, watch) for _, call, watch in busy], self._supervision.ask_s)
+        for reference, call, watch in busy:
+            if loss := watch.look():
+                del self._calls[reference]
+                ray.kill(call.hand.actor)  # also one that is stopped: its node ends it after a few seconds
+                self._lost(call, loss)
+        self._supervision.on_wait([watch.doing() for _, _, watch in busy])
+
+    def _keep(self, call: _Call, task: Task, what: str) -> None:
+        """Keep what the process printed last, where its log can be read from here."""
+        log, printed = call.hand.place.log, ""
+        with suppress(OSError), open(log, "rb") as file:
+            printed = last_lines(file.fileno())
+        keep_lines(
+            self._supervision.logs, task, f"{what} ({call.hand.name}, its log: {log or 'unknown'})", printed
+        )
 
     def _dismiss(self) -> None:
         if ray.is_initialized():
@@ -272,37 +311,5 @@ class _Pool:
                 ray.kill(hand.actor)
 
 
-def _room(workers: int | None) -> tuple[int, float]:
-    """How many actors the living nodes should hold, and the share of a GPU for each."""
-    cpus, gpus = int(_sum("CPU")), _sum("GPU")
-    if gpus < 1:
-        return min(workers or cpus, cpus), 0
-    count = min(workers or int(gpus), cpus)
-    return count, 1 if count <= gpus else int(1000 * gpus / count) / 1000
-
-
 def _must_act(message: str) -> Outcome:
     return Outcome("stop", {"message": message})
-
-
-def _nobody(seconds: float) -> str:
-    return (
-        f"no worker could be placed for {seconds:g} s: the cluster has {_sum('CPU'):g} CPUs and "
-        f"{_sum('GPU'):g} GPUs, and each worker needs a free CPU; finished units are kept, "
-        "run the same command again when there is room"
-    )
-
-
-def _sum(resource: str) -> float:
-    return sum(node["Resources"].get(resource, 0.0) for node in _living())
-
-
-def _living() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _version() -> str:
-    try:
-        return metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        return "not installed"

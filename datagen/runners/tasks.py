@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ A task that could not be done has the keys `reason` (see `datagen.errors.REASONS
 LOSSES_BEFORE_ISOLATION = 2  # once may be a node or a user's kill
 LOSSES_BEFORE_GIVING_UP = 4
 ATTEMPTS = 2  # an unexpected exception is tried once more
+STACKS_AT = 0.98  # of the limit
+ISOLATED_LIMITS = 10  # an isolated task tries its items by halving, each half within its share of the limit
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,9 @@ class Task:
         kind: `curate` or `synthesise`.
         name: the part or unit.
         payload: what the worker needs to know; small and picklable, never frames.
-        isolate: the task killed its process more than once: do each clip in a process of its own
+        isolate: the task was lost more than once, with its process: try each clip in a process of its own
             (`datagen.runners.isolate`), so that the one at fault costs only itself.
-        limit_s: seconds it may take; a worker that takes longer is ended. None is no limit.
+        limit_s: seconds it may take; its process is ended after that. None for no limit.
     """
 
     kind: str
@@ -49,6 +52,11 @@ class Task:
     def key(self) -> str:
         """Name that is unique over all kinds."""
         return f"{self.kind}-{self.name}"
+
+    @property
+    def allowed_s(self) -> float | None:
+        """Seconds after which its process is ended: more than `limit_s` where items are tried one by one."""
+        return self.limit_s and self.limit_s * (ISOLATED_LIMITS if self.isolate else 1)
 
 
 Worker = Callable[[Task], Report]
@@ -70,8 +78,26 @@ class Outcome:
     code: int = 1
 
 
+@dataclass(frozen=True)
+class Loss:
+    """A worker process that went with its task.
+
+    Attributes:
+        reason: `crashed` where it died by itself, `timeout` where it was ended.
+        how: by which signal, or after how many seconds.
+    """
+
+    reason: Literal["crashed", "timeout"]
+    how: str
+
+
 def attempt(worker: Worker, task: Task) -> Outcome:
-    """Run one task; nothing but interrupts escapes."""
+    """Run one task; nothing but interrupts escapes.
+
+    The traceback of an unexpected error goes to stderr, and where the task hangs shortly before its limit is over.
+    """
+    if task.allowed_s:
+        faulthandler.dump_traceback_later(STACKS_AT * task.allowed_s, file=2)
     try:
         return Outcome("done", worker(task))
     except UserError as error:
@@ -81,15 +107,25 @@ def attempt(worker: Worker, task: Task) -> Outcome:
     except MemoryError:
         return Outcome("error", given_up("out_of_memory", "the task does not fit into memory"))
     except Exception as error:  # whatever stage code raises must cost its task only, not the run
+        traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(where.filename)}:{where.lineno}"
         message = " ".join(f"{type(error).__name__}: {error} ({place})".split())
         return Outcome("error", given_up("internal", message))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def given_up(reason: str, message: str) -> Report:
     """Report of a task that could not be done."""
     return {"reason": reason, "message": message}
+
+
+def lost_for_good(task: Task, loss: Loss) -> Report:
+    """Report of a task that took process after process with it."""
+    if loss.reason == "crashed":
+        return given_up("crashed", "the task killed its process, also when isolated")
+    return given_up("timeout", f"the task {loss.how}, also when isolated")
 
 
 def single_threaded() -> None:

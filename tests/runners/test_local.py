@@ -1,42 +1,48 @@
-"""The local runner, crash markers, isolation and progress."""
+"""The local runner: a child that may crash, hang or fall silent costs its task only."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from datagen.errors import Refusal, UserError
-from datagen.layout import Output
-from datagen.runners import Task, run_local
-from datagen.runners.isolate import Crashed, call_isolated
-from datagen.runners.progress import Progress
+from datagen.errors import UserError
+from datagen.runners import Supervision, run_local
 
-from .workers import Reports, Toy, tasks
+from .workers import Broken, Dying, Pulseless, Reports, Toy, tasks
 
-HERE = Path(__file__).parent
-CHILD = """
-import sys, pathlib
-from workers import Reports, Toy, tasks
+ROOT = Path(__file__).parents[2]
+DRIVER = """
+import pathlib, sys
 from datagen.runners import run_local
-folder = pathlib.Path(sys.argv[1])
-run_local(Toy(folder), tasks("work", "kill", "work"), Reports(), logs=folder)
+from tests.runners.workers import Reports, Toy, tasks
+run_local(Toy(pathlib.Path(sys.argv[1])), tasks("work", "spawn"), Reports())
 """
 
 
-def test_every_task_ends_in_a_report(tmp_path: Path) -> None:
+def quick(folder: Path, said: list[str] | None = None) -> Supervision:
+    """Looks after workers every tenth of a second, and gives up a silent one after a second."""
+    say = print if said is None else said.append
+    return Supervision(say=say, logs=folder / "logs", ask_s=0.1, silent_s=0.5, lost_s=1.0)
+
+
+def test_every_task_ends_in_a_report_of_one_child(tmp_path: Path) -> None:
     reports, toy = Reports(), Toy(tmp_path)
-    run_local(toy, iter(tasks("work", "raise", "raise once", "refuse")), reports, logs=tmp_path)
+    run_local(toy, iter(tasks("work", "raise", "raise once", "refuse")), reports)
     assert reports["u0"]["clips"] == 1
     assert reports["u1"]["reason"] == "internal" and toy.attempts("u1") == 2
     assert reports["u2"]["clips"] == 1
     assert reports["u3"] == {"reason": "no_face", "message": "nobody there"}
-    assert not list((tmp_path / "running").iterdir())
+    (child,) = {line.split()[0] for path in tmp_path.glob("*.attempts") for line in path.open()}
+    assert int(child) != os.getpid() and not psutil.pid_exists(int(child))
 
 
 def test_what_the_user_must_mend_ends_the_run(tmp_path: Path) -> None:
@@ -46,62 +52,117 @@ def test_what_the_user_must_mend_ends_the_run(tmp_path: Path) -> None:
     assert list(reports) == ["u0"]
 
 
-def test_no_tasks_load_no_models() -> None:
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [(Broken(), "model file is missing"), (Dying(), "lost each time: killed by SIGKILL, killed by SIGKILL")],
+)
+def test_a_worker_that_cannot_start_ends_the_run(factory: Callable[[], object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run_local(factory, tasks("work"), Reports())  # type: ignore[arg-type]
+
+
+def test_no_tasks_start_no_child() -> None:
     def factory() -> None:
         raise AssertionError
 
     run_local(factory, [], Reports())  # type: ignore[arg-type]
 
 
-def test_a_task_that_killed_the_process_twice_is_isolated(tmp_path: Path) -> None:
-    toy = Toy(tmp_path)
-    for loss in (1, 2):
-        died = subprocess.run([sys.executable, "-c", CHILD, tmp_path], env=_environment(), check=False)
-        assert died.returncode == -signal.SIGKILL and toy.attempts("u1") == loss and toy.attempts("u2") == 0
-    subprocess.run([sys.executable, "-c", CHILD, tmp_path], env=_environment(), check=True)
-    assert (tmp_path / "u1.attempts").read_text().splitlines()[-1].endswith("True")
-    assert toy.attempts("u2") == 1 and not list((tmp_path / "running").iterdir())
+def test_a_task_that_kills_its_process_is_isolated_in_the_same_run(tmp_path: Path) -> None:
+    reports, toy = Reports(), Toy(tmp_path)
+    run_local(toy, tasks("work", "kill", "work", "die always"), reports, supervision=quick(tmp_path))
+    assert reports["u1"]["isolated"] == 1 and toy.attempts("u1") == 3
+    assert reports["u2"]["clips"] == 1 and toy.attempts("u2") == 1
+    assert reports["u3"]["reason"] == "crashed" and toy.attempts("u3") == 4
+    log = (tmp_path / "logs" / "tasks" / "synthesise-u1.log").read_text()
+    assert log.count("killed by SIGKILL\nabout to kill\n") == 2
 
 
-@pytest.mark.parametrize(
-    ("what", "error", "message"),
-    [
-        ("crash", Crashed, "killed by SIGSEGV"),
-        ("exit", Crashed, "exit code 3"),
-        ("hang", Crashed, "stopped after 2 s"),
-        ("raise", Crashed, "KeyError"),
-        ("refuse", Refusal, "nobody there"),
-        ("stop", UserError, "disk is full"),
-    ],
-)
-def test_isolated_calls_report_their_end(
-    what: str, error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+def test_a_task_over_its_limit_is_isolated_and_its_stack_is_kept(tmp_path: Path) -> None:
+    reports, toy = Reports(), Toy(tmp_path)
+    run_local(toy, tasks("hang", limit_s=1.0), reports, supervision=quick(tmp_path))
+    assert reports["u0"]["isolated"] == 1 and toy.attempts("u0") == 3
+    log = (tmp_path / "logs" / "tasks" / "synthesise-u0.log").read_text()
+    assert log.count("took longer than 1 s") == 2 and "in run" in log
+
+
+def test_a_task_over_its_limit_also_when_isolated_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    with pytest.raises(error, match=message):
-        call_isolated("workers:echo", {"do": what}, timeout_s=2 if what == "hang" else None)
+    monkeypatch.setattr("datagen.runners.tasks.ISOLATED_LIMITS", 1)
+    reports = Reports()
+    run_local(Toy(tmp_path), tasks("hang always", "work", limit_s=0.5), reports, supervision=quick(tmp_path))
+    assert reports["u0"] == {
+        "reason": "timeout",
+        "message": "the task took longer than 0.5 s, also when isolated",
+    }
+    assert reports["u1"]["clips"] == 1
 
 
-def test_isolated_calls_return_what_the_function_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    answer = call_isolated("workers:echo", {"name": "a 'quoted'\nname"})
-    assert answer.pop("pid") != os.getpid() and answer == {"name": "a 'quoted'\nname"}
+def test_a_stopped_child_is_told_of_and_replaced(tmp_path: Path) -> None:
+    said: list[str] = []
+    reports, toy = Reports(), Toy(tmp_path)
+    run_local(toy, tasks("freeze once", "work"), reports, supervision=quick(tmp_path, said))
+    assert reports["u0"]["clips"] == 1 and reports["u1"]["clips"] == 1 and toy.attempts("u0") == 2
+    assert len(said) == 1 and "has not answered for 0.5 s" in said[0] and "u0 goes back after 1 s" in said[0]
+    (pid, _), _ = (line.split() for line in (tmp_path / "u0.attempts").read_text().splitlines())
+    assert not psutil.pid_exists(int(pid))
 
 
-def test_progress_adds_up_and_keeps_status(tmp_path: Path) -> None:
-    output = Output(tmp_path)
-    output.create()
-    with Progress(output, "synthesise", total=5, done=2) as progress:
-        progress(Task("synthesise", "a"), {"clips": 2, "failed": 1, "seconds": {"swap": 1.5, "encode": 1}})
-        progress(Task("synthesise", "b"), {"clips": 3, "seconds": {"swap": 0.5}, "worker": "ignored"})
-        progress(Task("synthesise", "c"), {"reason": "internal", "message": "oh"})
-        assert json.loads(output.status_json.read_bytes())["state"] == "running"
-    status = json.loads(output.status_json.read_bytes())
-    assert status["state"] == "finished" and status["done"] == 5 and status["tasks_failed"] == 1
-    assert status["clips"] == 5 and status["failed"] == 1
-    assert status["seconds"] == {"swap": 2.0, "encode": 1.0}
-    assert progress.failures[0][0].name == "c" and not list(output.tmp.iterdir())
+def test_a_disk_that_does_not_answer_counts_as_silence(tmp_path: Path) -> None:
+    said: list[str] = []
+    supervision = Supervision(
+        say=said.append, pulse=Pulseless(tmp_path), ask_s=0.1, silent_s=0.5, lost_s=1.0, logs=None
+    )
+    reports = Reports()
+    run_local(Toy(tmp_path), tasks("slow once"), reports, supervision=supervision)
+    assert reports["u0"]["clips"] == 1 and "dead disk" in said[0]
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_driver_and_child_with_what_it_started(tmp_path: Path, number: signal.Signals) -> None:
+    driver, child, grandchild = started(tmp_path)
+    driver.send_signal(number)
+    assert driver.wait(10) != 0
+    assert all(gone(pid) for pid in (child, grandchild))
+
+
+def test_the_child_ends_with_a_killed_driver(tmp_path: Path) -> None:
+    driver, child, grandchild = started(tmp_path)
+    driver.kill()
+    driver.wait()
+    assert all(gone(pid) for pid in (child, grandchild))
+
+
+def test_in_a_thread_of_its_own(tmp_path: Path) -> None:
+    reports = Reports()
+    thread = threading.Thread(target=run_local, args=(Toy(tmp_path), tasks("work"), reports))
+    thread.start()
+    thread.join()
+    assert reports["u0"]["clips"] == 1
+
+
+def started(folder: Path) -> tuple[subprocess.Popen[bytes], int, int]:
+    """A driver whose child is at a task and has started a program."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, folder], env=environment, cwd=ROOT)
+    pids = folder / "pids"
+    while not pids.exists() or len(pids.read_text().split()) < 2:
+        assert driver.poll() is None
+        time.sleep(0.05)
+    child, grandchild = map(int, pids.read_text().split())
+    return driver, child, grandchild
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a few seconds."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:  # nobody reaps orphans in some containers
+            return True
+        process.wait(10)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 
 from datagen.errors import UserError
-from datagen.runners import Report, Task
+from datagen.runners import Fingerprint, Report, Supervision, Task
 
 from . import workers
-from .workers import Broken, Reports, Toy, tasks
+from .workers import Broken, NodePrint, Reports, Toy, tasks
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -57,6 +58,53 @@ def test_a_mixed_bag_on_one_node(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="model file is missing"):
         run_ray(Broken(), tasks("work"), Reports())
     cluster.remove_node(node)
+
+
+def test_workers_that_hang_or_are_stopped_are_replaced(cluster: Any, tmp_path: Path) -> None:
+    node = cluster.add_node(num_cpus=3)
+    said: list[str] = []
+    silent: set[str] = set()
+    supervision = Supervision(
+        say=said.append,
+        on_wait=lambda doing: silent.update(worker.task for worker in doing if worker.silent_s),
+        logs=tmp_path / "logs", ask_s=0.2, silent_s=2.0, lost_s=5.0,
+    )  # fmt: skip
+    reports, toy = Reports(), Toy(tmp_path)
+    bag = [*tasks("freeze once", "work"), *tasks("work", "work", "hang", limit_s=1.5)[2:]]
+    run_ray(toy, bag, reports, supervision=supervision)
+    assert reports["u0"]["isolated"] == 0 and toy.attempts("u0") == 2
+    assert reports["u1"]["clips"] == 1
+    assert reports["u2"]["isolated"] == 1 and toy.attempts("u2") == 3
+    assert len(said) == 1 and "on node " in said[0] and "u0 goes back after 5 s" in said[0]
+    assert silent == {"u0"}
+    log = (tmp_path / "logs" / "tasks" / "synthesise-u2.log").read_text()
+    assert log.count("took longer than 1.5 s (worker ") == 2 and "in run" in log
+    cluster.remove_node(node)
+
+
+def test_nodes_with_other_software_are_left_out(cluster: Any, tmp_path: Path) -> None:
+    good, bad = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=2)
+    said: list[str] = []
+    supervision = Supervision(
+        say=said.append,
+        logs=tmp_path / "logs",
+        fingerprint=NodePrint(bad.node_id),
+        expected=Fingerprint({"numpy": "2.0"}, {"cpu_features": "avx2"}),
+    )
+    reports = Reports()
+    run_ray(Toy(tmp_path), tasks(*["work"] * 6), reports, supervision=supervision, workers=2)
+    assert len(reports) == 6
+    assert [line for line in said if "left out" in line] == [
+        line for line in said if "numpy is 1.0 there" in line
+    ]
+    assert len(said) == 2 and any("cpu_features is sse4 there and avx2 in this run" in line for line in said)
+    nodes = json.loads((tmp_path / "logs" / "nodes.json").read_text())
+    assert {node["node"]: node["refused"] for node in nodes} == {good.node_id: False, bad.node_id: True}
+
+    cluster.remove_node(good)
+    with pytest.raises(UserError, match=r"no node of the cluster makes the same bytes.*numpy is 1\.0 there"):
+        run_ray(Toy(tmp_path), tasks("work"), Reports(), supervision=supervision)
+    cluster.remove_node(bad)
 
 
 def test_nodes_die_and_come_late(cluster: Any, tmp_path: Path) -> None:

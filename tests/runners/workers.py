@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import Refusal, UserError
-from datagen.runners import Report, Task
+from datagen.runners import Fingerprint, Report, Task
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,22 @@ class Toy:
         time.sleep(task.payload.get("sleep", 0))
         todo = task.payload.get("do", "work")
         if todo == "kill" and not task.isolate and attempts <= task.payload.get("times", 99):
+            print("about to kill", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
+        if todo == "die always":
+            os._exit(3)
+        if (
+            todo == "hang always"
+            or (todo == "hang" and not task.isolate)
+            or (todo == "slow once" and attempts == 1)
+        ):
+            time.sleep(60)
+        if todo == "freeze once" and attempts == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if todo == "spawn":
+            program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            (self.folder / "pids").write_text(f"{os.getpid()} {program.pid}")
+            time.sleep(60)
         if todo == "raise":
             raise KeyError("unexpected")
         if todo == "raise once" and attempts == 1:
@@ -54,6 +71,39 @@ class Broken:
         raise UserError("the model file is missing")
 
 
+class Dying:
+    """Factory whose process dies."""
+
+    def __call__(self) -> Callable[[Task], Report]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@dataclass(frozen=True)
+class Pulseless:
+    """A pulse that hangs once, like a look at a dead disk."""
+
+    folder: Path
+
+    def __call__(self) -> None:
+        if not (self.folder / "hung").exists():
+            (self.folder / "hung").touch()
+            time.sleep(60)
+
+
+@dataclass(frozen=True)
+class NodePrint:
+    """Fingerprint that differs on one node."""
+
+    odd: str
+
+    def __call__(self) -> Fingerprint:
+        import ray
+
+        odd = ray.get_runtime_context().get_node_id() == self.odd
+        return Fingerprint({"numpy": "1.0" if odd else "2.0"}, {"cpu_features": "sse4"})
+
+
 class Reports(dict[str, Any]):
     """Collects reports by task name."""
 
@@ -62,8 +112,10 @@ class Reports(dict[str, Any]):
         self[task.name] = report
 
 
-def tasks(*todo: str, **payload: Any) -> list[Task]:
-    return [Task("synthesise", f"u{n}", {"do": what, **payload}) for n, what in enumerate(todo)]
+def tasks(*todo: str, limit_s: float | None = None, **payload: Any) -> list[Task]:
+    return [
+        Task("synthesise", f"u{n}", {"do": what, **payload}, limit_s=limit_s) for n, what in enumerate(todo)
+    ]
 
 
 def echo(payload: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +127,7 @@ def echo(payload: dict[str, Any]) -> dict[str, Any]:
     if payload.get("do") == "hang":
         time.sleep(60)
     if payload.get("do") == "refuse":
-        raise Refusal("no_face", "nobody there", "look elsewhere")
+        raise Refusal("no_face", "nobody there", "look elsewhere", "faces", 0.0, 1.0)
     if payload.get("do") == "stop":
         raise UserError("the disk is full", code=1)
     if payload.get("do") == "raise":

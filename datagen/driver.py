@@ -1,0 +1,93 @@
+"""What the driver of a run said last, in `logs/status.json`, and whether it still lives."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import BaseModel, ValidationError
+from tqdm import tqdm
+
+from datagen.layout import Output, is_alive
+
+SILENT_S = 180.0  # a driver on another host that has not renewed its status file for so long is dead
+NEXT_STAGE_S = 600.0  # a process that lives on after its stage may be one that does other things
+LONG_S = 120.0  # a task that takes longer is named
+
+
+class _Worker(BaseModel):
+    """What one worker is busy with; see `datagen.runners.Doing`."""
+
+    worker: str
+    task: str
+    busy_s: float
+    silent_s: float
+
+
+class _Driver(BaseModel):
+    """What the driver said last, in `logs/status.json`."""
+
+    state: str
+    stage: str
+    unit: str
+    done: int
+    total: int
+    frames_per_s: float
+    updated: str
+    eta_s: float | None = None
+    owner: str = ""
+    longest: _Worker | None = None
+    silent: tuple[_Worker, ...] = ()
+
+
+def driver_lines(out: Output) -> list[str]:
+    """What `status` shows of the driver; nothing where it never ran."""
+    driver = _read(out)
+    if driver is None:
+        damaged = out.status_json.exists()
+        return [
+            f"  driver      unknown: {out.status_json} is damaged; the next run writes it again"
+        ] * damaged
+    state, left = driver.state, ""
+    if state == "running":
+        if not _is_alive(out, driver):
+            state = "stopped without a word (killed?):"
+        elif driver.eta_s:
+            left = f", {tqdm.format_interval(driver.eta_s)} left"
+    lines = [
+        f"  driver      {state} {driver.stage}: {driver.done}/{driver.total} {driver.unit}s, "
+        f"{driver.frames_per_s} frames/s{left} (said at {driver.updated})"
+    ]
+    if state == "running":
+        if driver.longest is not None and driver.longest.busy_s > LONG_S:
+            lines.append(
+                f"  longest     {driver.longest.task} for {driver.longest.busy_s:.0f} s, {driver.longest.worker}"
+            )
+        lines += [
+            f"  silent      {worker.worker} has not answered for {worker.silent_s:.0f} s, its task is {worker.task}"
+            for worker in driver.silent[:5]
+        ]
+    return lines
+
+
+def driver_ended(out: Output) -> bool:
+    """Whether nothing more will come of the driver; another stage may follow while it lives."""
+    driver = _read(out)
+    if driver is None or driver.state in ("failed", "interrupted"):
+        return True
+    if driver.state == "finished":
+        last = driver.stage == "synthesise" or time.time() - out.status_json.stat().st_mtime > NEXT_STAGE_S
+        return last or not _is_alive(out, driver)
+    return not _is_alive(out, driver)
+
+
+def _is_alive(out: Output, driver: _Driver) -> bool:
+    """Whether the driver runs: asked of this host, or told by a status file that is renewed."""
+    return is_alive(driver.owner, out.status_json, SILENT_S)
+
+
+def _read(out: Output) -> _Driver | None:
+    """What the driver said last; None where it never ran, or the file is damaged."""
+    try:
+        return _Driver.model_validate_json(out.status_json.read_bytes())
+    except (OSError, ValidationError):
+        return None
