@@ -82,11 +82,9 @@ def run(
     out = Output(output)
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            footage = stages.find_footage(
-                manifest, inputs or [], root, accept_terms or [], Path(folder), output, say
-            )
+            footage = stages.find_footage(manifest, inputs or [], root, accept_terms or [], Path(folder))
             given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
-            answer(preview(out, footage, given, limit))
+            answer(preview(out, footage, given, limit, say))
         return
     engine = stages.Engine(runner.value, address, workers)
     given, _ = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
@@ -181,11 +179,9 @@ def _plan(
 ) -> tuple[Any, Any]:
     from datagen import run as stages
 
-    footage = stages.find_footage(
-        manifest, inputs or [], root, terms or [], out.root / "media", out.root, say
-    )
+    footage = stages.find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
     given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
-    if any(source.name == "input" for source, _, _ in footage.listed):
+    if any(source.name == "input" for source, _ in footage.places):
         say("warning: --input footage states no licence or consent; every row will say `unstated`")
     return given, stages.plan(out, footage, given, say)
 

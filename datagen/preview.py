@@ -11,7 +11,7 @@ from datagen.media import probe
 from datagen.plan import preview_plan
 from datagen.record import Inputs
 from datagen.roots import Roots, absolute
-from datagen.run import Footage
+from datagen.run import Footage, Say
 from datagen.seeding import rng
 
 LOOKS = 40  # sources probed; the rest is judged by their size
@@ -21,9 +21,9 @@ BYTES_PER_FRAME = 16_000  # all streams of a clip
 KEPT = 0.8  # share of frames that end in clips, on talking-head footage
 
 
-def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None) -> str:
+def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None, say: Say) -> str:
     """Text: sources, frames, hours and bytes a run would need."""
-    found, roots, _ = footage.place(out)
+    found, roots = footage.sources(out, say)
     planned = preview_plan(out, found, inputs.recipe)
     done = names(out.clips)
     rows = [row for row in planned.table.to_pylist() if row["part"] not in done]

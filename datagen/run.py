@@ -31,7 +31,7 @@ from datagen.shards.compact import merge
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
 from datagen.source_files import require_root
-from datagen.sources import Listing, describe_passed_over
+from datagen.sources import describe_passed_over
 from datagen.tasks import (
     Pending,
     curate_tasks,
@@ -58,54 +58,58 @@ class Engine:
 
 @dataclass(frozen=True)
 class Footage:
-    """Manifests and what lies under their roots.
+    """Where the footage of a command lies; nothing is listed yet.
 
     Attributes:
-        listed: manifest, absolute folder of its root, and the sources there.
+        places: manifest, and the folder, archive or video that is its root.
         recipe: what the manifest asks for.
     """
 
-    listed: tuple[tuple[Manifest, Path, Listing], ...]
+    places: tuple[tuple[Manifest, Path], ...]
     recipe: dict[str, Any]
 
-    def place(self, out: Output) -> tuple[list[Found], Roots, list[str]]:
-        """Every source video once, the roots by name, and what is worth saying about roots.
+    def sources(self, out: Output, say: Say) -> tuple[list[Found], Roots]:
+        """Every source video once, and the roots by name.
+
+        Args:
+            out: the output; its folder is never listed, and it knows the roots of earlier commands.
+            say: told what was passed over, and which root has moved.
 
         Raises:
-            UserError: there is no source.
+            UserError: a root is not there, or there is no source.
         """
         roots = read_roots(out)
         plan = read_plan(out)
         found: list[Found] = []
-        notes: list[str] = []
-        seen: set[tuple[str, bytes, str]] = set()
-        for manifest, base, listing in self.listed:
+        seen: set[tuple[Path, bytes, str]] = set()
+        for manifest, path in self.places:
+            require_root(path)
+            skip = None if manifest.generate is not None else out.root.absolute()
+            listing = list_sources(path, manifest, skip=skip)
+            if manifest.generate is None:
+                for line in describe_passed_over(listing):
+                    say(line)
+            base = base_of(path)
             old = dict(roots)
             roots, name, moved = place(roots, manifest.name, base, listing, plan)
             if moved:
-                notes.append(f"root {name} has moved from {old[name]} to {base}; its sources stay as planned")
+                say(f"root {name} has moved from {old[name]} to {base}; its sources stay as planned")
             prefix = prefix_of(roots, name)
             for source in listing.sources:
-                where = (str(base), source.path, source.member)
+                where = (base, source.path, source.member)
                 if where not in seen:
                     seen.add(where)
                     found.append(Found(source, manifest, name, prefix))
         if not found:
-            where_ = ", ".join(str(base) for _, base, _ in self.listed)
-            raise UserError(f"no video found in {where_}; check the path and the file endings")
-        return found, roots, notes
+            places = ", ".join(str(path) for _, path in self.places)
+            raise UserError(f"no video found in {places}; check the path and the file endings")
+        return found, roots
 
 
 def find_footage(
-    manifest_name: str | None,
-    inputs: list[Path],
-    root: Path | None,
-    accepted: list[str],
-    media: Path,
-    out: Path,
-    say: Say,
+    manifest_name: str | None, inputs: list[Path], root: Path | None, accepted: list[str], media: Path
 ) -> Footage:
-    """List the footage of the command line.
+    """Where the footage of the command line lies.
 
     Args:
         manifest_name: manifest or None.
@@ -113,38 +117,25 @@ def find_footage(
         root: where the manifest's footage lies, if elsewhere.
         accepted: data sets whose terms are accepted by name.
         media: folder where footage made by code goes; it is made now.
-        out: the output folder, which is never listed.
-        say: told what was passed over.
 
     Raises:
         UserError: bad usage, a path that does not exist, or terms that forbid the use.
     """
     if (manifest_name is None) == (not inputs):
         raise UserError("give either a MANIFEST or one or more --input paths", code=2)
-    recipe: dict[str, Any] = {}
     if manifest_name is None:
-        places = [(input_manifest(), path.absolute()) for path in inputs]
-        for _, path in places:
+        for path in inputs:
             if not path.exists():
                 raise UserError(f"--input {path} does not exist; check the path", code=2)
+        return Footage(tuple((input_manifest(), path.absolute()) for path in inputs), {})
+    manifest, folder = load_manifest(manifest_name)
+    manifest.check_terms(accepted)
+    if manifest.generate is not None:
+        write_demo(media)
+        where = media.absolute()
     else:
-        manifest, folder = load_manifest(manifest_name)
-        manifest.check_terms(accepted)
-        recipe = manifest.recipe
-        if manifest.generate is not None:
-            write_demo(media)
-            places = [(manifest, media.absolute())]
-        else:
-            places = [(manifest, root.absolute() if root is not None else root_of(manifest, folder))]
-    listed = []
-    for manifest, path in places:
-        require_root(path)
-        inside = None if manifest.generate is not None else out.absolute()
-        listing = list_sources(path, manifest, skip=inside)
-        for line in describe_passed_over(listing):
-            say(line)
-        listed.append((manifest, base_of(path), listing))
-    return Footage(tuple(listed), recipe)
+        where = root.absolute() if root is not None else root_of(manifest, folder)
+    return Footage(((manifest, where),), manifest.recipe)
 
 
 def gather(
@@ -181,13 +172,11 @@ def gather(
 
 def plan(out: Output, footage: Footage, inputs: Inputs, say: Say) -> Planned:
     """Record the run and its roots, and append new sources to the plan."""
-    found, roots, notes = footage.place(out)
+    found, roots = footage.sources(out, say)
     out.create()
     out.clear_stale_tmp()
     for warning in start(out, inputs):
         say(f"warning: {warning}")
-    for note in notes:
-        say(note)
     write_roots(out, roots)
     planned = extend_plan(out, found, inputs.recipe)
     for name in planned.changed[:5]:

@@ -95,7 +95,7 @@ def _head(person: str) -> Head:
 def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> Progress:
     """`megactor-datagen run`, in this process."""
     out = Output(made)
-    source = run.find_footage(str(manifest), [], None, [], made / "media", made, say)
+    source = run.find_footage(str(manifest), [], None, [], made / "media")
     inputs = run.gather(out, source.recipe, None, [], None, None)
     engine = run.Engine(runner="local", workers=1)
     run.plan(out, source, inputs, say)
