@@ -23,7 +23,7 @@ from datagen.faces import FaceAnalyser
 from datagen.media import bundled_ffmpeg, encode
 
 ROOT = Path(__file__).resolve().parents[1]
-PUBLISHED = ("shards", "index", "clips", "failures", "plan/donors")
+PUBLISHED = ("shards", "index", "clips", "failures", "plan/donors", "plan/waves")
 TINY_RECIPE = """
 seed: 7
 plan: {sources_per_part: 2, clips_per_unit: 2}
