@@ -75,6 +75,7 @@ def run(
 ) -> None:
     """Plan, curate and synthesise: from footage to a finished data set. Rerun to resume."""
     from datagen import run as stages
+    from datagen.footage import find_footage
     from datagen.layout import Output
     from datagen.preview import preview
     from datagen.summary import finish
@@ -82,7 +83,7 @@ def run(
     out = Output(output)
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            footage = stages.find_footage(manifest, inputs or [], root, accept_terms or [], Path(folder))
+            footage = find_footage(manifest, inputs or [], root, accept_terms or [], Path(folder))
             given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
             answer(preview(out, footage, given, limit, say))
         return
@@ -178,8 +179,9 @@ def _plan(
     styles: Path | None,
 ) -> tuple[Any, Any]:
     from datagen import run as stages
+    from datagen.footage import find_footage
 
-    footage = stages.find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
+    footage = find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
     given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
     if any(source.name == "input" for source, _ in footage.places):
         say("warning: --input footage states no licence or consent; every row will say `unstated`")

@@ -202,9 +202,9 @@ def compact(
 ) -> None:
     """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
     from datagen.layout import Output
+    from datagen.purge import compact as merge
     from datagen.run import require_plan
     from datagen.summary import refresh
-    from datagen.withdraw import compact as merge
 
     require_plan(Output(out))
     answer(merge(Output(out), purge=purge))

@@ -1,40 +1,22 @@
-"""Freeze a wave: group its clips, decide splits, choose its donors, cut their portraits.
-
-Donors are ranked on columns of the clip table; only the portraits that are kept are cut from the footage. Nothing here
-depends on consent that was withdrawn meanwhile: a withdrawn donor keeps an empty place.
-"""
+"""Freeze a wave: group its clips, give each group its split and each clip its unit and turn."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pyarrow as pa
 
-from datagen.demo import portraits as bundled_portraits
-from datagen.errors import Refusal
-from datagen.faces import FaceAnalyser
-from datagen.groups import CONFLICT, divide_portraits, group_clips, near
+from datagen.donors import earlier_portraits
+from datagen.groups import group_clips
 from datagen.layout import Output, names
-from datagen.operations.donor import Donor, check_portrait
-from datagen.pictures import folder_licences, image_files, image_sha256, read_image
-from datagen.publish import read_table, write_table
+from datagen.publish import packed_rows, read_table, write_table
 from datagen.recipe import Recipe
-from datagen.schema import DONORS, WAVE, schema_of
+from datagen.schema import WAVE, schema_of
 from datagen.seeding import seed_of
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
-from datagen.text import shown
+from datagen.shards.purge import obey
 
 Row = dict[str, Any]
-Candidate = tuple[str, str, str, Callable[[], str], Callable[[], np.ndarray]]
-"""Name, origin and licence of a portrait, and how to get its sha256 and its pixels."""
 
 GROUPED = (
     *("clip_id", "source", "source_key", "source_sha256", "dataset", "subject", "group"),
@@ -72,183 +54,7 @@ def freeze_clips(out: Output, name: str, pieces: list[str], recipe: Recipe) -> N
         ranks[group.split] += 1
     table = pa.Table.from_pylist(rows, schema=schema_of(WAVE))
     write_table(table, out.waves / f"{name}.parquet", out.tmp)
-
-
-def measured_portraits(donors: Path | None, recipe: Recipe, analyser: FaceAnalyser) -> list[Row]:
-    """Rows, without split, of the portraits of `--donors` or of the bundled ones, unfit ones with the reason."""
-    found = _bundled(recipe) if donors is None else _of_folder(donors)
-    return [_measured(*portrait, recipe, analyser) for portrait in found]
-
-
-def choose_donors(
-    out: Output, name: str, pieces: list[str], recipe: Recipe, portraits: list[Row], *, from_set: bool
-) -> list[Row]:
-    """Rows of a wave's pool: the best clips of the set, one per person and split, then the portraits.
-
-    Rows of clips have no image yet; they carry `clip_id`, `piece`, and are to be cut.
-    """
-    clips = packed_rows(read_table(out.waves / f"{name}.parquet", schema=schema_of(WAVE)))
-    counts = Counter(row["split"] for row in clips)
-    counts.pop(CONFLICT, None)
-    chosen = _best_of_set(out, clips, counts, pieces, recipe) if from_set else []
-    settled = {row["sha256"]: row["split"] for row in _earlier_portraits(out)}
-    attached = _attached(portraits, clips, recipe.split.same_person)
-    free = [
-        row["sha256"]
-        for row in portraits
-        if row["reason"] is None and row["sha256"] not in attached and row["sha256"] not in settled
-    ]
-    split = divide_portraits(free, counts, recipe.split, recipe.seed) | settled
-    room = Counter({name: _quota(counts, name, recipe.donors.max_pool) for name in ("train", "val", "test")})
-    room.subtract(row["split"] for row in chosen if row["reason"] is None)
-    accepted = [row for row in chosen if row["reason"] is None]
-    for row in portraits:
-        if row["reason"] is None:
-            person, where = attached.get(row["sha256"], (None, split.get(row["sha256"])))
-            row = {**row, "person": person, "split": where}
-            if where is None or where == CONFLICT or (from_set and room[where] <= 0):
-                continue
-            if row["origin"] == "bundled" and (refusal := _known(row, accepted, recipe.donors.min_distance)):
-                row |= {"embedding": None, "landmarks": None, **refusal_columns(refusal)}
-            else:
-                room[where] -= 1
-                accepted.append(row)
-        chosen.append(row)
-    return chosen
-
-
-def publish_pool(out: Output, name: str, chosen: list[Row], cut: dict[str, Row]) -> None:
-    """Publish the pool of a wave.
-
-    Args:
-        out: the output.
-        name: of the wave.
-        chosen: rows of `choose_donors`.
-        cut: clip id -> what `cut_portrait` made of it.
-    """
-    withdrawn = read_withdrawn(Store.open(out.root))
-    rows = []
-    for number, row in enumerate(chosen):
-        made = {**row, **cut.get(row.get("clip_id", ""), {})}
-        if withdrawn.covers(made.get("source"), made.get("subject"), made.get("sha256")):
-            made = blank_donor(made, number)
-        rows.append(made)
-    table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
-    write_table(table, out.donors / f"{name}.parquet", out.tmp)
-    for path in out.portraits.glob(f"{name}-*.parquet"):
-        path.unlink(missing_ok=True)
-
-
-def blank_donor(row: Row, number: int) -> Row:
-    """The empty place of a withdrawn donor: nothing of the person but the hash of the portrait."""
-    kept = {"split": row["split"], "sha256": row.get("sha256"), "origin": row["origin"]}
-    if row.get("reason") not in (None, "withdrawn"):
-        return {**kept, "name": f"withdrawn-{number}", "reason": row["reason"]}
-    return {**kept, "name": f"withdrawn-{number}", "reason": "withdrawn", "message": "consent was withdrawn"}
-
-
-def donor_columns(donor: Donor) -> Row:
-    """Columns of a pool that a usable portrait fills."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(donor.image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ValueError("a portrait could not be encoded")
-    return {
-        "score": donor.score,
-        "embedding": donor.embedding.tolist(),
-        "landmarks": donor.landmarks.astype(np.float32).ravel().tolist(),
-        "colour": donor.colour,
-        "image": data.tobytes(),
-        "reason": None,
-    }
-
-
-def refusal_columns(refusal: Refusal) -> Row:
-    """Columns of a pool that say why a portrait was refused."""
-    return {
-        "image": None,
-        "reason": refusal.reason,
-        "message": refusal.message,
-        "measure": refusal.measure,
-        "value": refusal.value,
-        "limit": refusal.limit,
-    }
-
-
-def _best_of_set(
-    out: Output, clips: list[Row], counts: Counter[str], pieces: list[str], recipe: Recipe
-) -> list[Row]:
-    """One candidate per person, best score first, as many for each split as its share of clips allows."""
-    group_of = {row["clip_id"]: row for row in clips}
-    columns = ["clip_id", "source", "subject", "licence", "donor_score", "embedding"]
-    best: dict[str, Row] = {}
-    for piece in pieces:
-        for row in read_table(out.clips / f"{piece}.parquet", columns).to_pylist():
-            group = group_of[row["clip_id"]]
-            if row["donor_score"] is None or row["embedding"] is None or group["split"] == CONFLICT:
-                continue
-            row |= {"piece": piece, "person": group["person"], "split": group["split"]}
-            if group["person"] not in best or _order(row) < _order(best[group["person"]]):
-                best[group["person"]] = row
-    chosen: list[Row] = []
-    accepted: dict[str, list[Row]] = {name: [] for name in counts}
-    for row in sorted(best.values(), key=_order):
-        split = row["split"]
-        if len(accepted[split]) >= _quota(counts, split, recipe.donors.max_pool):
-            continue
-        made = {"name": row["clip_id"], "origin": "set", "sha256": None, "reason": None, **row}
-        if refusal := _known(made, accepted[split], recipe.donors.min_distance):
-            chosen.append({**made, "embedding": None, **refusal_columns(refusal)})
-        else:
-            accepted[split].append(made)
-            chosen.append(made)
-    return chosen
-
-
-def _known(row: Row, accepted: list[Row], distance: float) -> Refusal | None:
-    """Why a portrait adds nobody: a donor of its split looks too much like it."""
-    others = [other["embedding"] for other in accepted if other["split"] == row["split"]]
-    if not others:
-        return None
-    nearest = float(
-        np.linalg.norm(np.asarray(others, np.float32) - np.asarray(row["embedding"]), axis=1).min()
-    )
-    if nearest >= distance:
-        return None
-    message = f"{nearest:.2f} from a donor already in the pool"
-    return Refusal("same_person", message, "", "distance", nearest, distance)
-
-
-def _quota(counts: Counter[str], split: str, most: int) -> int:
-    """Donors of a split: its share of the clips, rounded up."""
-    return -(-most * counts[split] // max(sum(counts.values()), 1)) if counts[split] else most
-
-
-def _order(row: Row) -> tuple[float, str]:
-    return -float(row["donor_score"]), str(row["clip_id"])
-
-
-def _attached(portraits: list[Row], clips: list[Row], distance: float) -> dict[str, tuple[str, str]]:
-    """Portraits that show a person of the wave: sha256 -> person and split."""
-    fit = [row for row in portraits if row["reason"] is None]
-    known = [row for row in clips if row["embedding"] is not None]
-    if not fit or not known:
-        return {}
-    mine = np.asarray([row["embedding"] for row in fit], np.float32)
-    theirs = np.asarray([row["embedding"] for row in known], np.float32)
-    found: dict[str, tuple[str, str]] = {}
-    for one, other in near(mine, theirs, distance):
-        found.setdefault(fit[one]["sha256"], (known[other]["person"], known[other]["split"]))
-    return found
-
-
-def packed_rows(table: pa.Table) -> list[Row]:
-    """Rows whose lists of numbers are arrays: a tenth of the memory of Python lists."""
-    lists = [name for name in ("embedding", "frame_hashes") if name in table.column_names]
-    rows = table.drop_columns(lists).to_pylist()
-    for name in lists:
-        for row, value in zip(rows, table[name], strict=True):
-            row[name] = None if value.values is None else value.values.to_numpy(zero_copy_only=False)
-    return rows
+    obey(out, ("plan/waves", name))
 
 
 def _settled(out: Output) -> list[Row]:
@@ -256,60 +62,9 @@ def _settled(out: Output) -> list[Row]:
     rows: list[Row] = []
     for name in sorted(names(out.waves), key=lambda name: (name[0] == "r", name)):
         rows += packed_rows(read_table(out.waves / f"{name}.parquet", schema=schema_of(WAVE)))
-    for row in _earlier_portraits(out):
+    for row in earlier_portraits(out):
         name = f"portrait-{row['sha256'][:16]}"
         rows.append(
             {**row, "source": None, "subject": None, "person": row["person"] or name, "component": name}
         )
     return rows
-
-
-def _earlier_portraits(out: Output) -> Iterable[Row]:
-    """Portraits of folders and packages in the pools that are frozen."""
-    columns = ["origin", "sha256", "person", "split", "embedding"]
-    for path in sorted(out.donors.glob("*.parquet")):
-        for row in read_table(path, columns).to_pylist():
-            if row["origin"] != "set" and row["split"] is not None:
-                yield row
-
-
-def _of_folder(folder: Path) -> Iterable[Candidate]:
-    licences = folder_licences(folder)
-    for path in image_files(folder):
-        name = shown(path.relative_to(folder))
-        yield (
-            name,
-            "donors",
-            licences.get(name, "unstated"),
-            partial(image_sha256, path),
-            partial(read_image, path),
-        )
-
-
-def _bundled(recipe: Recipe) -> Iterable[Candidate]:
-    for portrait in bundled_portraits() if recipe.donors.bundled else ():
-        sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
-        yield portrait.name, "bundled", portrait.licence, partial(str, sha256), partial(_image_of, portrait)
-
-
-def _image_of(portrait: Any) -> np.ndarray:
-    image: np.ndarray = portrait.image
-    return image
-
-
-def _measured(
-    name: str,
-    origin: str,
-    licence: str,
-    sha256: Callable[[], str],
-    read: Callable[[], np.ndarray],
-    recipe: Recipe,
-    analyser: FaceAnalyser,
-) -> Row:
-    row: Row = {"name": name, "origin": origin, "licence": licence, "sha256": None}
-    try:
-        row["sha256"] = sha256()
-        donor = check_portrait(read(), analyser, allow_drawn=recipe.donors.drawn)
-    except Refusal as refusal:
-        return row | refusal_columns(refusal)
-    return row | donor_columns(donor)

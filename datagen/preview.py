@@ -6,12 +6,12 @@ import os
 from typing import Any
 
 from datagen.errors import Refusal
+from datagen.footage import Footage, Say
 from datagen.layout import Output, names
 from datagen.media import probe
 from datagen.plan import preview_plan
 from datagen.record import Inputs
 from datagen.roots import Roots, absolute
-from datagen.run import Footage, Say
 from datagen.seeding import rng
 
 LOOKS = 40  # sources probed; the rest is judged by their size

@@ -12,26 +12,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datagen.contents import content_hashes
-from datagen.demo import write_demo
+from datagen.donors import choose_donors, measured_portraits, publish_pool
 from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
-from datagen.freeze import choose_donors, freeze_clips, measured_portraits, publish_pool
+from datagen.footage import Footage, Say
+from datagen.freeze import freeze_clips
 from datagen.layout import Output, Pulse, names
-from datagen.listing import base_of, list_sources
-from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
-from datagen.plan import Found, Planned, extend_plan, read_plan
+from datagen.plan import Planned, extend_plan, read_plan
 from datagen.publish import read_table
 from datagen.recipe import load_recipe
 from datagen.record import Inputs, expected_fingerprint, fingerprint, read_record, recorded_recipe, start
 from datagen.retry import plan_worn, read_retries
-from datagen.roots import Roots, move, place, prefix_of, read_roots, write_roots
+from datagen.roots import move, read_roots, write_roots
 from datagen.runners import Report, Supervision, Task, run_local
 from datagen.runners.progress import Progress
 from datagen.shards.compact import merge
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
 from datagen.source_files import require_root
-from datagen.sources import describe_passed_over
 from datagen.tasks import (
     Pending,
     curate_tasks,
@@ -43,7 +41,6 @@ from datagen.tasks import (
 from datagen.waves import Wave, cut_waves, read_waves
 from datagen.worker import WorkerSettings
 
-Say = Callable[[str], None]
 OnLost = Callable[[Task, Report], None]
 
 
@@ -54,88 +51,6 @@ class Engine:
     runner: Literal["local", "ray"] = "ray"
     address: str | None = None
     workers: int | None = None
-
-
-@dataclass(frozen=True)
-class Footage:
-    """Where the footage of a command lies; nothing is listed yet.
-
-    Attributes:
-        places: manifest, and the folder, archive or video that is its root.
-        recipe: what the manifest asks for.
-    """
-
-    places: tuple[tuple[Manifest, Path], ...]
-    recipe: dict[str, Any]
-
-    def sources(self, out: Output, say: Say) -> tuple[list[Found], Roots]:
-        """Every source video once, and the roots by name.
-
-        Args:
-            out: the output; its folder is never listed, and it knows the roots of earlier commands.
-            say: told what was passed over, and which root has moved.
-
-        Raises:
-            UserError: a root is not there, or there is no source.
-        """
-        roots = read_roots(out)
-        plan = read_plan(out)
-        found: list[Found] = []
-        seen: set[tuple[Path, bytes, str]] = set()
-        for manifest, path in self.places:
-            require_root(path)
-            skip = None if manifest.generate is not None else out.root.absolute()
-            listing = list_sources(path, manifest, skip=skip)
-            if manifest.generate is None:
-                for line in describe_passed_over(listing):
-                    say(line)
-            base = base_of(path)
-            old = dict(roots)
-            roots, name, moved = place(roots, manifest.name, base, listing, plan)
-            if moved:
-                say(f"root {name} has moved from {old[name]} to {base}; its sources stay as planned")
-            prefix = prefix_of(roots, name)
-            for source in listing.sources:
-                where = (base, source.path, source.member)
-                if where not in seen:
-                    seen.add(where)
-                    found.append(Found(source, manifest, name, prefix))
-        if not found:
-            places = ", ".join(str(path) for _, path in self.places)
-            raise UserError(f"no video found in {places}; check the path and the file endings")
-        return found, roots
-
-
-def find_footage(
-    manifest_name: str | None, inputs: list[Path], root: Path | None, accepted: list[str], media: Path
-) -> Footage:
-    """Where the footage of the command line lies.
-
-    Args:
-        manifest_name: manifest or None.
-        inputs: paths given instead.
-        root: where the manifest's footage lies, if elsewhere.
-        accepted: data sets whose terms are accepted by name.
-        media: folder where footage made by code goes; it is made now.
-
-    Raises:
-        UserError: bad usage, a path that does not exist, or terms that forbid the use.
-    """
-    if (manifest_name is None) == (not inputs):
-        raise UserError("give either a MANIFEST or one or more --input paths", code=2)
-    if manifest_name is None:
-        for path in inputs:
-            if not path.exists():
-                raise UserError(f"--input {path} does not exist; check the path", code=2)
-        return Footage(tuple((input_manifest(), path.absolute()) for path in inputs), {})
-    manifest, folder = load_manifest(manifest_name)
-    manifest.check_terms(accepted)
-    if manifest.generate is not None:
-        write_demo(media)
-        where = media.absolute()
-    else:
-        where = root.absolute() if root is not None else root_of(manifest, folder)
-    return Footage(((manifest, where),), manifest.recipe)
 
 
 def gather(

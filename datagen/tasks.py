@@ -17,6 +17,7 @@ from datagen.recipe import Recipe
 from datagen.retry import Retry, read_retries
 from datagen.runners import Report, Task
 from datagen.schema import CLIPS, DONORS, FAILURES, INDEX, PLAN, schema_of
+from datagen.shards.purge import obey
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 from datagen.waves import Wave, read_waves, wave_of
@@ -205,6 +206,7 @@ def record_lost_task(out: Output, task: Task, report: Report) -> None:
         write_table(failed, out.failures / f"{task.name}.parquet", out.tmp)
     folder, columns = (out.clips, CLIPS) if curating else (out.index, INDEX)
     write_table(schema_of(columns).empty_table(), folder / f"{task.name}.parquet", out.tmp)
+    obey(out, ("failures", task.name))
 
 
 def retry_names(retries: list[Retry], curated: set[str]) -> list[Retry]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from datagen.config import parse
 from datagen.curate.part import curate_source
 from datagen.curate.portrait import cut_portrait
+from datagen.donors import blank_withdrawn
 from datagen.errors import Refusal
 from datagen.layout import Output, temporary
 from datagen.publish import Put, exchange, publish, write_table
@@ -24,6 +25,7 @@ from datagen.roots import Roots
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.schema import CLIPS, DONORS, FAILURES, schema_of
+from datagen.shards.purge import obey
 from datagen.source_files import SourceFiles
 from datagen.styles import load_styles
 from datagen.synthesise.tools import Tools
@@ -123,6 +125,7 @@ class Worker:
             write_table(failed_table, self.out.failures / f"{piece}.parquet", self.out.tmp, put)
         table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
         write_table(table, self.out.clips / f"{piece}.parquet", self.out.tmp, put)
+        obey(self.out, ("clips", piece), ("failures", piece))
         return {
             "sources": len(payload["rows"]),
             "sources_failed": len({row["source"] for row in failures} - {clip["source"] for clip in clips}),
@@ -144,6 +147,7 @@ class Worker:
             shutil.rmtree(scratch, ignore_errors=True)
         table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
         write_table(table, self.out.portraits / f"{name}.parquet", self.out.tmp)
+        blank_withdrawn(self.out, self.out.portraits, name)
         return {"portraits": len(rows)}
 
     def _killers(self, task: Task) -> dict[str, Why]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from datagen.curate.crop import Crop
 from datagen.curate.part import refuse_unexpected
+from datagen.donors import donor_columns, refusal_columns
 from datagen.errors import Refusal
 from datagen.faces import FaceAnalyser
-from datagen.freeze import donor_columns, refusal_columns
 from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait
 from datagen.source_files import SourceFiles
@@ -35,7 +35,7 @@ def cut_portrait(
         refused: clip id -> reason and message, of clips that kill the process.
     """
     clip = cut["clip"]
-    name = {"name": clip["clip_id"]}
+    name = {"name": clip["clip_id"], **{key: cut["source"][key] for key in ("source", "subject")}}
     try:
         if clip["clip_id"] in refused:
             raise Refusal(*refused[clip["clip_id"]])

@@ -1,4 +1,8 @@
-"""Rewrite one published unit without the clips whose consent was withdrawn: their bytes and rows go."""
+"""Rewrite published tables and units without what was withdrawn: its bytes and rows go.
+
+Consent may be withdrawn at any moment. So whoever publishes something looks at the tombstones once more afterwards:
+who withdraws later finds what was published, who came before is obeyed here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import pyarrow as pa
 
 from datagen.layout import SHARD_NAME, Output, shard_name, temporary
 from datagen.publish import exchange, publish, read_table, write_table
-from datagen.schema import INDEX, Column, schema_of
+from datagen.schema import CLIPS, FAILURES, INDEX, WAVE, Column, schema_of
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 from datagen.shards.writer import ShardWriter
@@ -18,10 +22,39 @@ from datagen.shards.writer import ShardWriter
 Row = dict[str, Any]
 
 
-def drop_withdrawn(out: Output, unit: str) -> None:
-    """Rewrite a unit that was published a moment ago, if consent was withdrawn while it was made."""
-    if withdrawn := read_withdrawn(Store.open(out.root)):
-        purge_unit(out, unit, withdrawn)
+SCRUBBED = {"clips": CLIPS, "plan/waves": WAVE, "failures": FAILURES}
+"""Tables whose rows about withdrawn sources go, with their columns."""
+
+
+def obey(out: Output, *tables: tuple[str, str]) -> None:
+    """Look at the tombstones after something was published, and take out what they cover.
+
+    Args:
+        out: the output.
+        tables: folder and name of each; `index` takes the shard of a unit along.
+    """
+    withdrawn = read_withdrawn(Store.open(out.root))
+    for folder, name in tables if withdrawn else ():
+        if folder == "index":
+            purge_unit(out, name, withdrawn)
+        else:
+            scrub(out, folder, name, withdrawn)
+
+
+def scrub(out: Output, folder: str, name: str, withdrawn: Withdrawn) -> None:
+    """Rewrite one of the `SCRUBBED` tables, where there is one, without rows about withdrawn sources."""
+    path = out.root / folder / f"{name}.parquet"
+    if not path.exists():
+        return
+    columns = SCRUBBED[folder]
+    rows = read_table(path, schema=schema_of(columns)).to_pylist()
+    kept = [
+        _without_copy(row, withdrawn)
+        for row in rows
+        if not withdrawn.covers(row["source"], row.get("subject"))
+    ]
+    if kept != rows:
+        rewrite(out, folder, name, columns, kept)
 
 
 def purge_unit(out: Output, unit: str, withdrawn: Withdrawn) -> tuple[int, int]:
@@ -59,6 +92,13 @@ def rewrite(out: Output, folder: str, name: str, columns: tuple[Column, ...], ro
         write_table(pa.Table.from_pylist(rows, schema=schema_of(columns)), final, out.tmp, exchange)
     else:
         final.unlink(missing_ok=True)
+
+
+def _without_copy(row: Row, withdrawn: Withdrawn) -> Row:
+    """The row without the name of a withdrawn source that shows the same footage."""
+    if withdrawn.covers(row.get("duplicate_of"), None):
+        return {**row, "duplicate_of": None}
+    return row
 
 
 def _covers(withdrawn: Withdrawn, row: Row) -> bool:

@@ -15,7 +15,7 @@ from datagen.layout import Output, temporary
 from datagen.publish import exchange, read_table
 from datagen.record import software
 from datagen.schema import CLIP, GROUPS, SOURCE
-from datagen.shards.purge import drop_withdrawn, remove_other_shards
+from datagen.shards.purge import obey, remove_other_shards
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
@@ -75,9 +75,6 @@ def synthesise_unit(
 ) -> dict[str, Any]:
     """Make and publish one unit.
 
-    Consent may be withdrawn at any moment. Tombstones are read again after the unit was published: whoever withdraws
-    later than that finds the published unit, whoever came before is obeyed here.
-
     Args:
         out: the output.
         payload: `unit`, `part`, `piece` (of the clip table), `wave`, `clips` (their frozen columns), `sources` (source
@@ -121,7 +118,7 @@ def synthesise_unit(
             _replace(out, unit, shard, rows, failures, set(payload["replaces"]))
         else:
             publish_unit(out, unit, shard, rows, failures)
-        drop_withdrawn(out, unit)
+        obey(out, ("index", unit), ("failures", unit))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {**counts, "seconds": dict(seconds)}

@@ -16,6 +16,7 @@ import yaml
 from datagen import run
 from datagen.demo_heads import Head, motion
 from datagen.demo_people import portraits
+from datagen.footage import find_footage
 from datagen.layout import Output
 from datagen.media import encode
 from datagen.runners.progress import Progress
@@ -95,7 +96,7 @@ def _head(person: str) -> Head:
 def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> Progress:
     """`megactor-datagen run`, in this process."""
     out = Output(made)
-    source = run.find_footage(str(manifest), [], None, [], made / "media")
+    source = find_footage(str(manifest), [], None, [], made / "media")
     inputs = run.gather(out, source.recipe, None, [], None, None)
     engine = run.Engine(runner="local", workers=1)
     run.plan(out, source, inputs, say)

@@ -1,0 +1,133 @@
+"""Delete withdrawn people from an output: what shows or names them, anywhere under it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from datagen.donors import blank_withdrawn
+from datagen.errors import UserError
+from datagen.layout import SHARD_NAME, Output, names
+from datagen.plan import read_plan
+from datagen.publish import read_table, replace
+from datagen.retry import plan_worn, read_retries
+from datagen.schema import PLAN, schema_of
+from datagen.shards.compact import compact_index
+from datagen.shards.purge import SCRUBBED, purge_unit, rewrite, scrub
+from datagen.shards.store import Store
+from datagen.shards.withdrawn import BLANK, Withdrawn, read_withdrawn, source_hash
+
+Row = dict[str, Any]
+
+
+def compact(out: Output, *, purge: bool = False) -> str:
+    """Merge the index pieces into one file; with `purge`, delete withdrawn footage first.
+
+    A purge that is interrupted can be repeated.
+    """
+    deleted, damaged = purge_all(out) if purge else (0, 0)
+    pieces = names(out.index)
+    if pieces:
+        rows = compact_index(out)
+        text = f"{rows} rows of {len(pieces)} units merged into {out.compacted / 'index.parquet'}"
+    elif purge:
+        text = f"{out.root} holds no finished unit yet"
+    else:
+        raise UserError(f"{out.root} holds no finished unit: nothing to compact")
+    if purge:
+        text += f"; bytes of {deleted} withdrawn clips deleted, and every other trace of what was withdrawn"
+    if damaged:
+        text += f"; {damaged} clips that were kept were damaged before: `verify --repair` makes them again"
+    return text
+
+
+def purge_all(out: Output) -> tuple[int, int]:
+    """Delete what shows or names withdrawn people, everywhere under the output.
+
+    Returns:
+        Clips whose bytes went, and kept clips that were found damaged.
+    """
+    withdrawn = read_withdrawn(Store.open(out.root))
+    out.clear_stale_tmp()
+    if not withdrawn:
+        return 0, 0
+    plan_worn(out)  # before the rows that name them go
+    for path in out.compacted.glob("*.parquet"):
+        path.unlink(missing_ok=True)
+    deleted = damaged = 0
+    for unit in sorted(names(out.index)):
+        gone, hurt = purge_unit(out, unit, withdrawn)
+        deleted, damaged = deleted + gone, damaged + hurt
+    _drop_precomputed(out)
+    _scrub_retries(out, withdrawn)
+    for folder in SCRUBBED:
+        for name in sorted(names(out.root / folder)):
+            scrub(out, folder, name, withdrawn)
+    for pools in (out.donors, out.portraits):
+        for name in sorted(names(pools)):
+            blank_withdrawn(out, pools, name, withdrawn)
+    for name in sorted(names(out.plan)):
+        _blank_plan(out, name, withdrawn)
+    for path in out.logs.glob("**/*.log"):  # what processes printed may name files
+        path.unlink(missing_ok=True)
+    return deleted, damaged
+
+
+def _clips_named(out: Output, withdrawn: Withdrawn) -> set[str]:
+    """Ids of withdrawn clips, wherever a table still names them."""
+    found: set[str] = set()
+    for folder in (out.clips, out.waves):
+        for name in names(folder):
+            for row in read_table(folder / f"{name}.parquet", ["clip_id", "source", "subject"]).to_pylist():
+                if withdrawn.covers(row["source"], row["subject"]):
+                    found.add(row["clip_id"])
+    return found
+
+
+def _blank_plan(out: Output, name: str, withdrawn: Withdrawn) -> None:
+    """Rows of the plan stay, so that parts keep their places, but name nobody."""
+    rows = read_table(out.plan / f"{name}.parquet", schema=schema_of(PLAN)).to_pylist()
+    kept = [_blank_source(row) if withdrawn.covers(row["source"], row["subject"]) else row for row in rows]
+    if kept != rows:
+        rewrite(out, "plan", name, PLAN, kept)
+
+
+def _blank_source(row: Row) -> Row:
+    source = row["source"] if row["source"].startswith(BLANK) else BLANK + source_hash(row["source"])
+    blank = {
+        "source": source,
+        "source_key": source,
+        "name": "withdrawn",
+        "path": b"",
+        "member": "",
+        "size": 0,
+    }
+    return {**dict.fromkeys(row), "part": row["part"], "root": row["root"], **blank}
+
+
+def _scrub_retries(out: Output, withdrawn: Withdrawn) -> None:
+    """Drop withdrawn clips and sources from what was asked for again."""
+    named = _clips_named(out, withdrawn)
+    plan = read_plan(out, ["source", "source_key", "subject"]).to_pylist()
+    keys = {row["source_key"] for row in plan if not withdrawn.covers(row["source"], row["subject"])}
+    for retry in read_retries(out):
+        parts = {part: [key for key in wanted if key in keys] for part, wanted in retry.parts.items()}
+        units = {unit: [clip for clip in clips if clip not in named] for unit, clips in retry.units.items()}
+        if parts != retry.parts or units != retry.units:
+            held = {"number": retry.number, "parts": parts, "units": units}
+            data = json.dumps(held, indent=1, sort_keys=True).encode()
+            replace(data, out.retries / f"{retry.name}.json", out.tmp)
+
+
+def _drop_precomputed(out: Output) -> None:
+    """Delete the latents of units that hold withdrawn clips; `precompute` makes the others' again."""
+    for path in sorted((out.precomputed / "index").glob("*.parquet")):
+        kept = out.index / path.name
+        clips = set(read_table(path, ["clip_id"])["clip_id"].to_pylist())
+        if kept.exists() and clips <= set(read_table(kept, ["clip_id"])["clip_id"].to_pylist()):
+            continue
+        path.unlink()
+        for shard in out.precomputed.glob(f"{path.stem}-*.tar"):
+            match = SHARD_NAME.fullmatch(shard.name)
+            if match is not None and match["unit"] == path.stem:
+                shard.unlink()
