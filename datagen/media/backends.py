@@ -191,14 +191,15 @@ class FfmpegFrames:
                 _check_end(process, frames)
 
     def _decoded_times(self) -> np.ndarray:
-        """Times (seconds, ascending, none below 0) of all frames that decode: a pass over the whole stream."""
+        """Times (seconds, ascending, none that the container hides) of all frames that decode, in one pass."""
+        earliest = min(self._container.times_F[0], 0.0)
         times: list[float] = []
         process = start(self._command(1, None, format="null"), stdout=subprocess.PIPE)
         with running(process):
             assert process.stdout is not None
             for stamp in _whole(process.stdout):
                 time_s = _seconds(stamp)
-                if time_s >= 0 and (not times or time_s > times[-1]):
+                if time_s >= earliest and (not times or time_s > times[-1]):
                     times.append(time_s)
             _check_end(process, len(times))
         if not times:

@@ -166,7 +166,9 @@ def _packets(container: Any, stream: Any) -> tuple[list[Fraction], bool, int]:
         corrupt += (
             1  # the file ends before its index says so, or streams appear late; packets up to here are kept
         )
-    shown = sorted(time for time in times if time >= 0) or sorted(times)
+    # Before zero lies what an edit list hides; in an MPEG transport stream, what came before its clock wrapped.
+    wraps = container.format.name == "mpegts"
+    shown = sorted(time for time in times if time >= 0 or wraps) or sorted(times)
     return shown, not hidden and not corrupt and len(times) == count, rotation or 0
 
 

@@ -1,10 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.curate.crop import Crop, choose_crop, square_side
 from datagen.curate.shots import FrameChange, find_cuts
-from datagen.curate.timeline import timeline
+from datagen.curate.timeline import HELD_S, breaks, timeline
 from datagen.media import VideoInfo
 from datagen.recipe import load_recipe
 
@@ -43,6 +44,25 @@ def test_an_asked_rate_is_met():
     chosen, fps = timeline(info(25), np.arange(100) / 25, settings("fps=12.5"))
     assert fps == 12.5
     assert np.array_equal(chosen, np.arange(0, 100, 2))
+
+
+@pytest.mark.parametrize("assignments", [(), ("fps=12.5",)])
+def test_a_jump_of_the_clock_is_not_filled_with_a_frame(assignments):
+    times = np.arange(24) / 25 + np.where(np.arange(24) < 12, 0, 95443.0)
+    average = info(23 / times[-1], constant=False, frames=24)
+    chosen, fps = timeline(average, times, settings(*assignments))
+    assert fps == (12.5 if assignments else 25)
+    assert chosen.tolist() == list(range(0, 24, 2 if assignments else 1))
+    assert breaks(times[chosen]).tolist() == [len(chosen) // 2]
+
+
+@given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=50), st.sampled_from([(), ("fps=30",)]))
+def test_ticks_are_bounded_by_the_frames(steps, assignments):
+    times = np.concatenate([[0], np.cumsum(steps)])
+    average = info(len(steps) / times[-1], constant=False, frames=len(times))
+    chosen, fps = timeline(average, times, settings(*assignments))
+    assert len(chosen) <= len(times) * (HELD_S * fps + 1)
+    assert (np.diff(chosen) >= 0).all() and chosen[0] == 0
 
 
 def test_a_cut_is_found_and_motion_is_not():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import datagen.media.backends as backends
 from datagen.errors import Refusal
 from datagen.media import VideoReader, bundled_ffmpeg, decode_bytes, encode
-from tests.media.conftest import FPS, FRAMES, ffmpeg, number_of, numbered
+from tests.media.conftest import FPS, FRAMES, H264, ffmpeg, number_of, numbered
 
 Video = Callable[[str], Path]
 
@@ -61,6 +61,17 @@ def test_frames_hidden_by_an_edit_list_do_not_exist(video: Video) -> None:
         numbers = [number_of(frame) for frame in reader.read(range(len(reader)))]
         assert numbers == list(range(10, FRAMES))
         assert reader.times_F[0] == 0 and len(reader) == reader.info.frames == FRAMES - 10
+
+
+@pytest.mark.parametrize("backend", ["decord", "ffmpeg"])
+def test_frames_before_a_transport_streams_clock_wraps_are_kept(
+    tmp_path: Path, raw: list[str], backend: str
+) -> None:
+    path, wrap_s = tmp_path / "wrap.ts", 2**33 / 90_000
+    ffmpeg(*raw, *H264, "-muxdelay", "0", "-output_ts_offset", str(wrap_s - 0.7), str(path))
+    with VideoReader(path, backend=backend) as reader:
+        assert [number_of(frame) for frame in reader.read(range(len(reader)))] == list(range(FRAMES))
+        assert reader.times_F == pytest.approx(np.arange(FRAMES) / FPS, abs=1e-3)
 
 
 def test_variable_rate_keeps_each_frames_own_time(video: Video) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.media import FfmpegError, VideoReader, decode_bytes, encode, frame_rate, probe
+from datagen.media import FfmpegError, KilledError, VideoReader, decode_bytes, encode, frame_rate, probe
 from tests.media.conftest import number_of, numbered
 
 
@@ -163,9 +164,16 @@ def test_ffmpeg_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 started[0].send_signal(signal.SIGKILL)
             yield numbered(number)
 
-    with pytest.raises(FfmpegError, match="-9"):
+    with pytest.raises(KilledError, match="SIGKILL") as caught:
         encode(frames(), 25, tmp_path / "x.mp4")
+    assert caught.value.reason == "out_of_memory"
     assert started[0].returncode == -signal.SIGKILL
+
+
+def test_a_full_disk_is_told_from_a_failing_ffmpeg() -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        encode([numbered(0)] * 5, 25, "/dev/full")
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_failing_source_of_frames_ends_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
