@@ -29,11 +29,11 @@ from trainer.weights.checkpoint import (
     layout_of,
     load_info,
     load_state,
-    refuse_existing,
     save_checkpoint,
 )
 from trainer.weights.initial import initial_state
 from trainer.weights.sizes import Sizes, tensor_sizes, unet_sizes, vae_sizes, with_sizes
+from trainer.weights.staging import refuse_existing
 from trainer.weights.tensor_files import read_tensors
 from trainer.weights.vae import VAEWeights, read_vae
 
