@@ -140,7 +140,10 @@ def open_source(path: Path, kind: Kind | None = None) -> Source:
             tensors = strip_prefix(tensors, "module.appearance_encoder.")
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Source(found, path, tensors, tensor_sizes(shapes))
+    try:
+        return Source(found, path, tensors, tensor_sizes(shapes))
+    except LayoutError as error:
+        raise UserError(f"{path} ({found}) does not fit the model: {error}") from error
 
 
 def group_of(name: str) -> str:

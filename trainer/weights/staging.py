@@ -84,7 +84,11 @@ def clear_stale(folder: Path, name: str | None = None) -> list[str]:
     removed = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = _STAGING.fullmatch(path.name)
-        if match and (name is None or _plain(name) == match["name"]) and not is_alive(match["owner"] or "", path):
+        if (
+            match
+            and (name is None or _plain(name) == match["name"])
+            and not is_alive(match["owner"] or "", path)
+        ):
             _remove(path)
             removed.append(path.name)
     return removed
