@@ -85,7 +85,7 @@ class Watching(Frozen):
     Both are ten times as long while a run starts, saves or validates.
     """
 
-    silent_s: float = Field(30, gt=0, description="seconds without a sign of life of a worker's process")
+    silent_s: float = Field(20, gt=0, description="seconds without a sign of life of a worker's process")
     still_s: float = Field(
         300,
         gt=0,

@@ -6,6 +6,7 @@ others wait for it. Both are said after a while; after longer the attempt is to 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ Doing = Literal["starting", "waiting for data", "training", "saving", "validatin
 LONG: frozenset[Doing] = frozenset({"starting", "saving", "validating"})
 LONGER = 10.0  # times as long these may take
 SLOWEST = 10.0  # times the slowest step so far is no reason to end anything
+GAP_S = 15.0  # between two looks; after more, whoever looks was stopped too, and cannot tell who else was
 SILENT_WORRY, STILL_WORRY = 1 / 2, 1 / 5  # share of the limit after which it is said
 
 
@@ -90,6 +92,7 @@ class Watch:
         self._limits = limits
         self._marks: dict[tuple[float, int], int] = {}
         self._moved_at = 0.0
+        self._looked_at = self._watched_since = -math.inf
         self._worried = False
 
     def look(self, heard: Mapping[int, Heard], now: float) -> Verdict:
@@ -99,6 +102,9 @@ class Watch:
             heard: the newest sign of each rank that is at work.
             now: seconds, of a clock that is never set.
         """
+        if now - self._looked_at > GAP_S:
+            self._watched_since = self._moved_at = now
+        self._looked_at = now
         marks = {(item.sign.attempt, rank): item.sign.marks for rank, item in heard.items()}
         if marks != self._marks:
             self._marks, self._moved_at = marks, now
@@ -109,7 +115,8 @@ class Watch:
         slowest_s = max(item.sign.slowest_s for item in heard.values())
         silent_limit = self._limits.silent_s * factor
         still_limit = max(self._limits.still_s, SLOWEST * slowest_s) * factor
-        silent_s, still_s = max(item.age_s for item in heard.values()), now - self._moved_at
+        silent_s = min(max(item.age_s for item in heard.values()), now - self._watched_since)
+        still_s = now - self._moved_at
         if silent_s >= silent_limit * SILENT_WORRY:
             what, limit = _silence(heard, silent_limit * SILENT_WORRY), silent_limit
         elif still_s >= still_limit * STILL_WORRY:
