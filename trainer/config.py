@@ -11,6 +11,31 @@ Spacing = Literal["leading", "trailing"]
 BetaSchedule = Literal["linear", "scaled_linear"]
 
 
+# Far above any model: a size beyond these comes from a damaged or hostile file, and building it would never end.
+_MOST = {
+    "latent_channels": 1024,
+    "driven_channels": 1024,
+    "layers_per_block": 64,
+    "attention_heads": 1024,
+    "cross_attention_dim": 65_536,
+    "norm_num_groups": 65_536,
+    "max_frames": 65_536,
+}
+_MOST_CHANNELS, _MOST_LEVELS = 65_536, 8
+
+
+def _check_size(name: str, value: object, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ValueError(f"{name} is {value!r}; give a whole number in 1..{most}")
+
+
+def _check_levels(channels: object) -> None:
+    if not isinstance(channels, tuple) or not 2 <= len(channels) <= _MOST_LEVELS:
+        raise ValueError(f"block_out_channels is {channels!r}; give two to {_MOST_LEVELS} levels")
+    for value in channels:
+        _check_size("a level of block_out_channels", value, _MOST_CHANNELS)
+
+
 @dataclass(frozen=True)
 class VAEConfig:
     """Size of diffusers' `AutoencoderKL`; the defaults are sd-vae-ft-mse."""
@@ -21,6 +46,11 @@ class VAEConfig:
     norm_num_groups: int = 32
     sample_size: int = 512
     scaling_factor: float = 0.18215
+
+    def __post_init__(self) -> None:
+        for name in ("latent_channels", "layers_per_block", "norm_num_groups"):
+            _check_size(name, getattr(self, name), _MOST[name])
+        _check_levels(self.block_out_channels)
 
 
 @dataclass(frozen=True)
@@ -68,11 +98,9 @@ class ModelConfig:
     half_reference: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("latent_channels", "driven_channels", "layers_per_block", "max_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
-        if len(self.block_out_channels) < 2:
-            raise ValueError(f"block_out_channels {self.block_out_channels} needs at least two levels")
+        for name, most in _MOST.items():
+            _check_size(name, getattr(self, name), most)
+        _check_levels(self.block_out_channels)
         for channels in self.block_out_channels:
             if channels % self.norm_num_groups:
                 raise ValueError(

@@ -44,6 +44,7 @@ class Clips:
         offset_NM, size_NM: place in the shard; size -1 where the clip lacks the file.
         check_NM: first 8 bytes of the sha256, as one big-endian number.
         warp_N32: scale and aspect of the baked driving streams, in the order of `KINDS`.
+        keys_N4: what a withdrawal may name, see `trainer.data.withdrawn`.
         size: side of the frames in pixels.
         latents: precomputed latents of the same clips.
     """
@@ -59,6 +60,7 @@ class Clips:
     size_NM: np.ndarray
     check_NM: np.ndarray
     warp_N32: np.ndarray
+    keys_N4: np.ndarray
     size: int
     latents: Latents | None = None
 

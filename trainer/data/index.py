@@ -18,8 +18,9 @@ from datagen.shards.store import Store
 from trainer.data.clips import Clips
 from trainer.data.config import KINDS, STREAM_OF, DataConfig, Source
 from trainer.data.precomputed import Found, find_latents
+from trainer.data.withdrawn import COLUMNS, keys_of, tombstones
 
-_COLUMNS = ("frames", "fps", "size", "recipe_hash", "augmentations")
+_COLUMNS = ("frames", "fps", "size", "recipe_hash", "augmentations", *COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Opened:
         left_out: clip id -> why it cannot be used, as far as the index tells.
         recipes: recipe hashes of the clips.
         found: what is precomputed of `clips`.
+        tombstones: hash of the withdrawals the clips were chosen by.
     """
 
     clips: Clips
     left_out: dict[str, str]
     recipes: tuple[str, ...]
     found: Found
+    tombstones: str
 
     def with_latents(self) -> Opened:
         """The same with precomputed latents; clips whose latents could not be made are left out."""
@@ -66,6 +69,7 @@ def open_clips(source: Source, config: DataConfig, split: str | None) -> Opened:
         UserError: no usable clip, clips of different sizes, or an index that cannot be read.
     """
     conditions = [text for text in (source.where, split and f"split = '{split}'") if text]
+    before = tombstones(Store.open(source.path))  # first: what is withdrawn between the two counts as later
     data = Dataset(source.path, " and ".join(f"({text}\n)" for text in conditions) or None, _COLUMNS)
     if not len(data):
         what = f" with {' and '.join(conditions)}" if conditions else ""
@@ -82,7 +86,7 @@ def open_clips(source: Source, config: DataConfig, split: str | None) -> Opened:
         shards = [clips.shard_names[n] for n in clips.shard_N]
         found = find_latents(clips.store, clips.ids.to_pylist(), shards)
     recipes = tuple(sorted(pc.unique(data.table["recipe_hash"]).drop_null().to_pylist()))
-    return Opened(clips, left_out, recipes, found)
+    return Opened(clips, left_out, recipes, found, before)
 
 
 def pack(store: Store, table: pa.Table, suffixes: tuple[str, ...]) -> Clips:
@@ -112,6 +116,7 @@ def pack(store: Store, table: pa.Table, suffixes: tuple[str, ...]) -> Clips:
         size_NM=size_NM,
         check_NM=check_NM,
         warp_N32=np.concatenate([_warps(batch) for batch in table.select(["augmentations"]).to_batches()]),
+        keys_N4=keys_of(table),
         size=int(sizes[0]),
     )
 

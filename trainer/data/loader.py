@@ -99,7 +99,13 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the data, for a checkpoint; the same on every rank."""
-        return {"position": self.position, "fingerprint": self.data.fingerprint, "ranks": self.ranks}
+        return {
+            "position": self.position,
+            "fingerprint": self.data.fingerprint,
+            "ranks": self.ranks,
+            "tombstones": self.data.tombstones,
+            "seed": self.data.order.seed,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[str]:
         """Go on where a checkpoint was made, on any number of ranks.
@@ -110,19 +116,44 @@ class Loader:
         Raises:
             UserError: the data or the seed is not the checkpoint's.
         """
+        notes = []
         if state["fingerprint"] != self.data.fingerprint:
-            raise UserError(
-                "the data set, its selection, weights or the seed changed since the checkpoint, so the order of "
-                "samples cannot be continued; restore them, or begin a new run with --init"
+            same_seed = state.get("seed") == self.data.order.seed
+            if not same_seed or state.get("tombstones", "") == self.data.tombstones:
+                raise UserError(
+                    "the data set, its selection, weights or the seed changed since the checkpoint, so the order of "
+                    "samples cannot be continued; restore them, or begin a new run with --init"
+                )
+            notes.append(
+                "clips were withdrawn since the checkpoint: the order of samples is a new one from here on"
             )
         self.position = state["position"]
         self._batches = None
         if state["ranks"] != self.ranks:
-            return [
+            notes.append(
                 f"the checkpoint was made on {state['ranks']} ranks, this run has {self.ranks}: "
                 f"the order of samples goes on at {self.position}, the batches are cut anew"
-            ]
-        return []
+            )
+        return notes
+
+    def without_withdrawn(self, batch: Batch) -> Batch:
+        """The batch, made again if one of its clips was withdrawn since: what waits ready is not used either.
+
+        Raises:
+            UserError: no clip is left, or it cannot be known what was withdrawn.
+        """
+        if self.data.withdrawn().isdisjoint(batch.clip_ids):
+            return batch
+        samples = _Samples(self.data)
+        made = _collate([samples[slot] for slot in batch.slots_B.tolist()])
+        if isinstance(made, str):
+            raise UserError(made)
+        self._count(made)
+        return made.pin_memory() if batch.slots_B.is_pinned() else made
+
+    def _count(self, batch: Batch) -> None:
+        self.bad |= {skipped.clip_id: skipped.reason for skipped in batch.skipped}
+        self.replaced += batch.replaced
 
     def _next(self) -> Batch | None:
         started = time.perf_counter()
@@ -136,8 +167,7 @@ class Loader:
         if isinstance(batch, str):
             raise UserError(batch)
         self.position += self.batch_size * self.ranks
-        self.bad |= {skipped.clip_id: skipped.reason for skipped in batch.skipped}
-        self.replaced += batch.replaced
+        self._count(batch)
         return batch
 
 
@@ -150,7 +180,7 @@ class _Samples(Dataset[Sample | str]):
     def __getitem__(self, slot: int) -> Sample | str:
         try:
             return self._data.sample(slot)
-        except NoUsableClipError as error:
+        except (NoUsableClipError, UserError) as error:
             return str(error)
 
 

@@ -61,6 +61,7 @@ def open_training_data(
         seed,
         left_out=left_out,
         recipes=sorted({recipe for item in opened for recipe in item.recipes}),
+        tombstones=",".join(item.tombstones for item in opened),
         notes=notes,
     )
 

@@ -61,22 +61,25 @@ class Order:
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Data set of every slot of an epoch, and how often it came before in the epoch."""
-        if epoch not in self._epochs:
+        known = self._epochs.get(epoch)  # once: another thread may replace them
+        if known is None:
             sources = np.repeat(np.arange(len(self.sizes), dtype=np.int16), self.counts)
             rng(self.seed, "mix", epoch).shuffle(sources)
             ranks = np.empty(len(sources), np.int32)
             for source, count in enumerate(self.counts):
                 ranks[sources == source] = np.arange(count)
-            self._epochs = _latest(self._epochs) | {epoch: (sources, ranks)}
-        return self._epochs[epoch]
+            known = sources, ranks
+            self._epochs = _latest(self._epochs) | {epoch: known}
+        return known
 
     def _pass(self, source: int, turn: int) -> np.ndarray:
         key = (source, turn)
-        if key not in self._passes:
+        shuffled = self._passes.get(key)
+        if shuffled is None:
             shuffled = rng(self.seed, "order", source, turn).permutation(self.sizes[source]).astype(np.int32)
             older = {k: v for k, v in self._passes.items() if k[0] != source or k[1] >= turn - 1}
             self._passes = older | {key: shuffled}
-        return self._passes[key]
+        return shuffled
 
     def __getstate__(self) -> dict[str, object]:
         """Without the shuffled arrays, which are made again where they are needed."""

@@ -23,6 +23,7 @@ from datagen.errors import UserError
 from datagen.layout import Output, names, shard_name, temporary
 from datagen.publish import publish, write_bytes, write_table
 from datagen.shards.reader import Dataset
+from datagen.shards.store import Store
 from datagen.shards.writer import ShardWriter
 from trainer.data.clips import Clips, DamagedFileError, MissingFileError
 from trainer.data.index import pack
@@ -31,8 +32,10 @@ from trainer.data.pixels import background_of, clip_image
 from trainer.data.precomputed import SCHEMA, Settings
 from trainer.data.video import Frames, StreamError, decode
 from trainer.data.window import reference_candidates
+from trainer.data.withdrawn import COLUMNS, Withdrawals, keys_of, withdrawn_since
 
 _SUFFIXES = ("video.mp4", "mask.mp4")
+_COLUMNS = ("unit", "frames", "fps", "size", "augmentations", *COLUMNS)
 _BAD = (StreamError, MissingFileError, DamagedFileError, UserError)
 
 
@@ -78,7 +81,7 @@ def precompute(
         raise UserError(f"precision is {dtype!r}; choose float16 or float32", code=2)
     output = Output(out)
     settings = Settings(encoders.vae, encoders.clip, dtype, references, clip_size)
-    data = Dataset(out, columns=["unit", "frames", "fps", "size", "augmentations"])
+    data = Dataset(out, columns=_COLUMNS)
     index = output.precomputed / "index"
     for folder in (index, output.tmp):
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,26 +116,62 @@ def _record(output: Output, settings: Settings, data: Dataset) -> None:
 
 
 def _encode_unit(output: Output, data: Dataset, unit: str, encoders: Encoders, settings: Settings) -> Done:
-    """Encode and publish one unit."""
+    """Encode and publish one unit, without what was withdrawn, be it while the unit is made."""
     table = data.table.filter(pc.equal(data.table["unit"], unit))
-    rows: list[dict[str, Any]] = []
-    tar: str | None = None
-    if table.num_rows:
-        clips = pack(data.store, table, _SUFFIXES)
-        with ShardWriter(temporary(output.tmp, f"{unit}.tar")) as shard:
-            rows = [_encode_clip(clips, n, unit, shard, encoders, settings) for n in range(len(clips))]
-            if shard.clips:
-                tar = shard_name(unit, shard.close())
-                publish(shard.path, output.precomputed / tar)
-            else:
-                shard.discard()
-    for row in rows:
-        row["shard"] = None if row["reason"] else tar
-    index = pa.Table.from_pylist(rows, schema=SCHEMA)
-    write_table(index, output.precomputed / "index" / f"{unit}.parquet", output.tmp)
+    while True:
+        allowed = _allowed(data.store, table)
+        withdrawals = Withdrawals(data.store, allowed["clip_id"].combine_chunks(), keys_of(allowed))
+        rows, tar = _encode_rows(output, allowed, data.store, unit, encoders, settings, withdrawals)
+        index = output.precomputed / "index" / f"{unit}.parquet"
+        if not withdrawals.found():
+            write_table(pa.Table.from_pylist(rows, schema=SCHEMA), index, output.tmp)
+        if (
+            not withdrawals.found()
+        ):  # looked at after publishing, as `remove` looks after its tombstone is there
+            break
+        index.unlink(missing_ok=True)
+        if tar is not None:
+            (output.precomputed / tar).unlink(missing_ok=True)
     good = [row for row in rows if row["reason"] is None]
     failed = {row["clip_id"]: row["reason"] for row in rows if row["reason"] is not None}
     return Done(unit, len(good), sum(row["frames"] for row in good), failed)
+
+
+def _allowed(store: Store, table: pa.Table) -> pa.Table:
+    """The rows that are not withdrawn."""
+    return table.filter(pa.array(~np.isin(keys_of(table), withdrawn_since(store)).any(axis=1)))
+
+
+def _encode_rows(
+    output: Output,
+    table: pa.Table,
+    store: Store,
+    unit: str,
+    encoders: Encoders,
+    settings: Settings,
+    withdrawals: Withdrawals,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Encode clips, and publish their tar; returns the index rows and the tar's name, if there is anything in it.
+
+    Once one of the clips is withdrawn, nothing more is encoded or published.
+    """
+    if not table.num_rows:
+        return [], None
+    clips = pack(store, table, _SUFFIXES)
+    rows: list[dict[str, Any]] = []
+    tar: str | None = None
+    with ShardWriter(temporary(output.tmp, f"{unit}.tar")) as shard:
+        for number in range(len(clips)):
+            if not withdrawals.found():
+                rows.append(_encode_clip(clips, number, unit, shard, encoders, settings))
+        if shard.clips and not withdrawals.found():
+            tar = shard_name(unit, shard.close())
+            publish(shard.path, output.precomputed / tar)
+        else:
+            shard.discard()
+    for row in rows:
+        row["shard"] = None if row["reason"] else tar
+    return rows, tar
 
 
 def _encode_clip(

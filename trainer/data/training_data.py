@@ -12,6 +12,7 @@ from trainer.data.config import DataConfig
 from trainer.data.order import Order
 from trainer.data.precomputed import Settings
 from trainer.data.sample import BadClipError, Sample, Skipped, make_sample
+from trainer.data.withdrawn import REASON, Withdrawals
 
 MAX_BAD_IN_A_ROW = 64
 
@@ -23,7 +24,8 @@ class NoUsableClipError(Exception):
 class TrainingData:
     """A map from slots (0, 1, 2 ... without end) to samples; the same in every process.
 
-    A bad clip is replaced by the next one in its data set's order; the sample says which and why.
+    A bad clip is replaced by the next one in its data set's order; the sample says which and why. So is one that is
+    withdrawn while the data is in use: not a byte of it is read from then on.
 
     Args:
         clips: of each data set.
@@ -35,6 +37,7 @@ class TrainingData:
         order: which clip comes when.
         left_out: clip id -> why the index shows it to be of no use.
         recipes: recipe hashes of the data, for checkpoints.
+        tombstones: hash of the withdrawals that were known when the data was opened.
         notes: what the user should be told about the data.
     """
 
@@ -47,6 +50,7 @@ class TrainingData:
         *,
         left_out: dict[str, str] | None = None,
         recipes: Sequence[str] = (),
+        tombstones: str = "",
         notes: Sequence[str] = (),
     ) -> None:
         self.clips = tuple(clips)
@@ -54,8 +58,10 @@ class TrainingData:
         self.order = Order([len(c) for c in clips], weights, seed)
         self.left_out = left_out or {}
         self.recipes = tuple(recipes)
+        self.tombstones = tombstones
         self.notes = tuple(notes)
         self._bad: dict[tuple[int, int], str] = {}
+        self._withdrawals = tuple(Withdrawals(c.store, c.ids, c.keys_N4) for c in self.clips)
 
     @property
     def precomputed(self) -> Settings | None:
@@ -73,11 +79,20 @@ class TrainingData:
             digest.update(b"\n")
         return digest.hexdigest()[:16]
 
+    def withdrawn(self) -> frozenset[str]:
+        """Ids of the clips that were withdrawn since the data was opened.
+
+        Raises:
+            UserError: it cannot be known.
+        """
+        return frozenset().union(*(item.found().values() for item in self._withdrawals))
+
     def sample(self, slot: int) -> Sample:
         """The sample at a slot.
 
         Raises:
             NoUsableClipError: none of the clips that could stand there can be used.
+            UserError: it cannot be known which clips were withdrawn.
         """
         place = self.order.place(slot)
         clips = self.clips[place.source]
@@ -85,7 +100,9 @@ class TrainingData:
         fresh = 0
         for number in self.order.clips(place):
             key = (place.source, number)
-            if key not in self._bad:
+            if number in self._withdrawals[place.source].found():
+                self._bad[key] = REASON
+            elif key not in self._bad:
                 try:
                     made = make_sample(
                         clips, number, self.config, seed=self.order.seed, epoch=place.epoch, slot=slot

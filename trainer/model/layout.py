@@ -71,18 +71,20 @@ def strip_prefix(named: Mapping[str, T], prefix: str) -> dict[str, T]:
 
 
 def check_layout(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> None:
-    """Raise `LayoutError` unless `state` has exactly the expected names and shapes."""
+    """Raise `LayoutError` unless `state` has exactly the expected names and shapes, in floating point."""
     wrong = [
         f"{name}: {tuple(state[name].shape)} for {shape}"
         for name, shape in expected.items()
         if name in state and tuple(state[name].shape) != shape
     ]
+    counts = [f"{name}: {tensor.dtype}" for name, tensor in state.items() if not tensor.is_floating_point()]
     problems = [
         f"{len(names)} {kind}: {_some(names)}"
         for kind, names in (
             ("missing", expected.keys() - state.keys()),
             ("unexpected", state.keys() - expected.keys()),
             ("of another shape", wrong),
+            ("not of floating point", counts),
         )
         if names
     ]

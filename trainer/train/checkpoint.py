@@ -7,7 +7,8 @@
         rng.safetensors         random generators of every rank
         state.json              step, position in the data, stage, recipe hashes of the data
 
-A folder is written under another name and renamed, so it is whole or absent; nothing in it can run.
+A folder is written under another name, synced to the disk and renamed, so it is whole or absent whenever the power
+goes; only then does an old one go. Nothing in it can run.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from torch import Tensor
 
 from datagen.errors import UserError
 from trainer.config import MegActorConfig
-from trainer.weights.checkpoint import save_checkpoint, staged
+from trainer.weights.checkpoint import save_checkpoint
+from trainer.weights.staging import clear_stale, staged
 from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 from trainer.weights.vae import VAEWeights
 
 _NAME = re.compile(r"step-(\d{8,})")
+_OLD = re.compile(rf"\.{_NAME.pattern}\.old")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def save(
     """
     folder = folder_of(run, progress.step)
     with staged(folder) as staging:
+        staging.mkdir()
         save_checkpoint(staging / "model", weights.config, weights.state, weights.origins, vae=weights.vae)
         if weights.averages:
             averaged = {**weights.state, **weights.averages}
@@ -118,6 +122,21 @@ def save(
         old.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
     return folder
+
+
+def clear_leftovers(run: Path) -> list[str]:
+    """Remove what killed saves left among the checkpoints of a run; what a living process writes stays.
+
+    Returns:
+        Names removed.
+    """
+    folder = run / "checkpoints"
+    removed = clear_stale(folder)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if _OLD.fullmatch(path.name):  # its removal was cut short
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path.name)
+    return removed
 
 
 def read_progress(folder: Path) -> Progress:

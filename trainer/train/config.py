@@ -79,6 +79,20 @@ class Checkpoints(Frozen):
     keep: int = Field(3, ge=1, description="newest checkpoints kept")
 
 
+class Watching(Frozen):
+    """When workers of `--workers` or `--address` are ended, so that all go on from the newest checkpoint.
+
+    Both are ten times as long while a run starts, saves or validates.
+    """
+
+    silent_s: float = Field(20, gt=0, description="seconds without a sign of life of a worker's process")
+    still_s: float = Field(
+        300,
+        gt=0,
+        description="seconds in which nothing moves, though all give signs; at least ten times the slowest step",
+    )
+
+
 class TrainConfig(Frozen):
     """One run. `batch` is what an optimiser step sees over all workers; see docs/training.md."""
 
@@ -122,6 +136,7 @@ class TrainConfig(Frozen):
     log_every: int = Field(10, ge=1)
     checkpoints: Checkpoints = Checkpoints()
     validation: Validation = Validation()
+    watching: Watching = Watching()
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:

@@ -1,23 +1,25 @@
-"""The only file that knows Ray: `ray.train` starts the same loop on workers and nodes."""
+"""`ray.train` starts the same loop on workers and nodes. Besides `signs`, the only file that knows Ray."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from datagen.errors import UserError
-from trainer.train.checkpoint import refuse_unless_resumed
+from trainer.train.checkpoint import checkpoints, refuse_unless_resumed
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
 from trainer.train.setup import shared_or_complain
 from trainer.train.stop import StopRequest
+from trainer.train.watch import Watch
 from trainer.train.world import World
 
 RESTARTS = 3  # of all workers, after one of them or its node was lost
@@ -32,7 +34,7 @@ def train_here(job: Job) -> None:
 def train_on_ray(job: Job, workers: int, address: str | None) -> None:
     """Train on Ray workers, one GPU each where the cluster has GPUs.
 
-    SIGTERM here stops all of them cleanly. When one is lost, all go on from the newest checkpoint.
+    SIGTERM here stops all of them cleanly. When one is lost, or stops getting on, all go on from the newest checkpoint.
 
     Args:
         job: its output must be a folder that all nodes share.
@@ -54,13 +56,13 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     for file in (stop_file(job.output), _refusal(job), _console(job)):
         file.unlink(missing_ok=True)
-    with connected(address, workers), _in_touch(job):
+    with connected(address, workers), _in_touch(job) as touch:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if 0 < gpus < workers:
             raise UserError(f"--workers {workers}, but the cluster has {gpus} GPUs; lower it", code=2)
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"job": replace(job, resume=True)},
+            train_loop_config={"job": replace(job, resume=True), "signs": touch.signs},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
             run_config=RunConfig(
@@ -72,37 +74,60 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
         try:
             trainer.fit()
         except TrainingFailedError as error:
-            refused = _refusal(job).exists()
-            text = _refusal(job).read_text(encoding="utf-8") if refused else f"training failed: {error}"
-            raise UserError(text) from error
+            if _refusal(job).exists():
+                raise UserError(_refusal(job).read_text(encoding="utf-8")) from error
+            why = f"{touch.ended}, for the {RESTARTS + 1}th time" if touch.ended else _reason(error)
+            raise UserError(f"training failed: {why}; {_way_on(job)}") from error
 
 
 def _worker(settings: dict[str, Any]) -> None:
     """One worker's share. What the user must mend is kept in a file: restarted workers need not find it again."""
     from ray.train.torch import get_device
 
+    from trainer.train.signs import giving_signs
+
     job: Job = settings["job"]
     if _refusal(job).exists():
         raise UserError(_refusal(job).read_text(encoding="utf-8"))
     try:
-        with _console(job).open("a", encoding="utf-8", buffering=1) as console:
-            train(job, World.current(get_device()), lambda text: print(text, file=console))
+        world = World.current(get_device())
+        with (
+            giving_signs(settings["signs"], world) as pulse,
+            _console(job).open("a", encoding="utf-8", buffering=1) as console,
+        ):
+            train(job, world, lambda text: print(text, file=console), pulse)
     except UserError as error:
         _refusal(job).write_text(str(error), encoding="utf-8")
         raise
 
 
-@contextmanager
-def _in_touch(job: Job) -> Iterator[None]:
-    """Inside the block the workers' lines come out here, and a signal to this process reaches them.
+@dataclass
+class _Touch:
+    """What is between the command and its workers.
 
-    Both go through files of the run, which all nodes share: Ray's own way mixes the lines with its many.
+    Attributes:
+        signs: handle of the actor that hears their signs of life.
+        ended: why the watch ended them the last time.
     """
+
+    signs: Any
+    ended: str | None = None
+
+
+@contextmanager
+def _in_touch(job: Job) -> Iterator[_Touch]:
+    """Inside the block the workers' lines come out here, a signal to this process reaches them, and they are watched.
+
+    Lines and signals go through files of the run, which all nodes share: Ray's own way mixes the lines with its many.
+    """
+    from trainer.train.signs import EVERY_S, ask, open_signs
+
     stop = stop_file(job.output)
     request, done = StopRequest(stop), threading.Event()
+    touch, watching = _Touch(open_signs()), Watch(job.config.watching)
 
     def watch() -> None:
-        position, ended = 0, False
+        position, ended, looked = 0, False, 0.0
         while not ended:
             ended = done.wait(0.5)
             if request and not stop.exists():
@@ -112,16 +137,44 @@ def _in_touch(job: Job) -> Iterator[None]:
                     console.seek(position)
                     print(console.read(), end="", flush=True)
                     position = console.tell()
+            if ended or time.monotonic() - looked < EVERY_S:
+                continue
+            looked = time.monotonic()
+            if (heard := ask(touch.signs)) is None:
+                continue
+            verdict = watching.look(heard, time.monotonic())
+            if verdict.line:
+                print(verdict.line, flush=True)
+            if verdict.end:
+                touch.ended = verdict.line
+                touch.signs.end.remote()
 
     watcher = threading.Thread(target=watch, daemon=True, name="in touch with workers")
     with request.on_signals():
         watcher.start()
         try:
-            yield
+            yield touch
         finally:
             done.set()
             watcher.join()
             stop.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line: of the first worker that failed, where any did."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    if not failures:
+        return str(error)
+    rank, failure = min(failures.items(), key=lambda item: item[0])
+    text = str(failure).strip().splitlines()
+    return f"worker {rank}: {type(failure).__name__}{': ' + text[0] if text else ''}"
+
+
+def _way_on(job: Job) -> str:
+    """What to do after a failure."""
+    existing = checkpoints(job.output)
+    where = f"from {existing[-1].name}" if existing else "from the start, as there is no checkpoint yet"
+    return f"mend what is wrong, then --resume goes on {where}"
 
 
 def _console(job: Job) -> Path:

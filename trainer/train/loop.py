@@ -24,6 +24,7 @@ from trainer.train.setup import Parts, build
 from trainer.train.step import accumulate_gradients
 from trainer.train.stop import StopRequest
 from trainer.train.table import peak_flops
+from trainer.train.watch import Pulse
 from trainer.train.world import World
 from trainer.weights.tensor_files import write_safetensors
 
@@ -43,13 +44,14 @@ class Outcome:
     checkpoint: Path
 
 
-def train(job: Job, world: World, say: Say = print) -> Outcome:
+def train(job: Job, world: World, say: Say = print, pulse: Pulse | None = None) -> Outcome:
     """Train until the last step, or until asked to stop; either way the end is a checkpoint.
 
     Args:
         job: what the user asked for.
         world: this rank among the others.
         say: prints a line; only the main rank's is called.
+        pulse: told what this rank is at.
 
     Raises:
         UserError: the job cannot be done, or the loss is no longer finite.
@@ -61,7 +63,7 @@ def train(job: Job, world: World, say: Say = print) -> Outcome:
     report = Reporter(job.output, parts.learner.step, say, world.is_main)
     try:
         with stop.on_signals():
-            return _Run(job, world, parts, report, stop).go()
+            return _Run(job, world, parts, report, stop, pulse or Pulse()).go()
     finally:
         report.close()
 
@@ -72,8 +74,11 @@ def stop_file(run: Path) -> Path:
 
 
 class _Run:
-    def __init__(self, job: Job, world: World, parts: Parts, report: Reporter, stop: StopRequest) -> None:
+    def __init__(
+        self, job: Job, world: World, parts: Parts, report: Reporter, stop: StopRequest, pulse: Pulse
+    ) -> None:
         self.job, self.world, self.parts, self.report, self.stop = job, world, parts, report, stop
+        self.pulse = pulse
         self.config, self.learner = job.config, parts.learner
         self.accumulate = job.config.accumulate(world.size)
         self.position = parts.loader.position
@@ -138,9 +143,13 @@ class _Run:
         taken: list[Inputs] = []
 
         def prepared() -> Iterator[Inputs]:
+            self.pulse.at("waiting for data", self.learner.step)
             for batch, draws in ahead:
-                taken[:] = [prepare(batch, draws, self.parts.frozen, self.world.device)]
+                self.pulse.at("training", self.learner.step)
+                current = self.parts.loader.without_withdrawn(batch)
+                taken[:] = [prepare(current, draws, self.parts.frozen, self.world.device)]
                 yield taken[0]
+                self.pulse.at("waiting for data", self.learner.step)
 
         loss = accumulate_gradients(
             self.learner.forward, schedule, prepared(), self.accumulate, self.config, table
@@ -165,6 +174,7 @@ class _Run:
     def _validate(self) -> None:
         if self.parts.validator is None:
             return
+        self.pulse.at("validating", self.learner.step)
         values = self.parts.validator.run(self.learner)
         self.report.numbers(self.learner.step, values)
         self.report.say(f"validation at step {self.learner.step}: loss {values['validation/loss']:.4f}")
@@ -174,6 +184,7 @@ class _Run:
         learner, world = self.learner, self.world
         if self.saved == learner.step:
             return
+        self.pulse.at("saving", learner.step)
         mine = rng.capture(world.device)
         everyone = {name: world.gather(tensor) for name, tensor in mine.items()}
         if world.is_main:

@@ -28,6 +28,7 @@ from trainer.train.validate import Validator
 from trainer.train.world import World
 from trainer.weights.checkpoint import ensure_fits, layout_of, load_info, load_state
 from trainer.weights.initial import initial_state
+from trainer.weights.staging import make_folder
 from trainer.weights.vae import VAEWeights, read_vae
 
 SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at
@@ -179,6 +180,8 @@ def _newest(job: Job, world: World, say: Say) -> Path | None:
     """
     existing = checkpoint.checkpoints(job.output)
     checkpoint.refuse_unless_resumed(job.output, job.resume)
+    if world.is_main:
+        checkpoint.clear_leftovers(job.output)
     world.wait()  # all have looked before the main rank writes anything
     if job.resume and not existing:
         say(f"{job.output} has no checkpoint yet; beginning")
@@ -188,7 +191,7 @@ def _newest(job: Job, world: World, say: Say) -> Path | None:
 def _write_config(job: Job) -> None:
     """Make the run's folder, with its config."""
     try:
-        (job.output / "checkpoints").mkdir(parents=True, exist_ok=True)
+        make_folder(job.output / "checkpoints")
         text = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
         (job.output / "config.yaml").write_text(text, encoding="utf-8")
     except OSError as error:

@@ -70,6 +70,7 @@ class Validator:
         with untouched(self.world.device), evaluating(learner), torch.no_grad():
             values = self._loss(learner)
             if self.world.is_main:
+                self._remove_withdrawn()
                 self._videos(learner)
         self.world.wait()
         return values
@@ -110,6 +111,12 @@ class Validator:
             )[0]
             name = f"step-{learner.step:08d}-{batch.clip_ids[0]}.mp4"
             write_side_by_side(self.folder / name, batch, result_F3HW)
+
+    def _remove_withdrawn(self) -> None:
+        """Remove the videos of clips that were withdrawn since the run began."""
+        for clip_id in self.data.withdrawn():
+            for video in self.folder.glob(f"step-*-{clip_id}.mp4"):
+                video.unlink(missing_ok=True)
 
     def _shortest(self) -> int:
         return min(int(clips.frames_N.min()) for clips in self.data.clips)

@@ -6,16 +6,13 @@
     CKPT/vae/                            the VAE, as diffusers lays it out, where the source brought one
 
 A component above `SHARD_BYTES` is split as the hub's tools do it (`model-00001-of-00003.safetensors` and
-`model.safetensors.index.json`). A folder is written under another name and renamed: it is whole or absent.
+`model.safetensors.index.json`). A folder is written under another name, synced and renamed: it is whole or absent.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,13 +20,13 @@ from types import MappingProxyType
 
 import torch
 from huggingface_hub import split_state_dict_into_shards_factory
-from safetensors import SafetensorError
 from torch import Tensor
 
 from datagen.errors import UserError
 from trainer.config import MegActorConfig, ModelConfig
 from trainer.model.layout import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
 from trainer.model.megactor import MegActor
+from trainer.weights.staging import staged
 from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 from trainer.weights.vae import VAEWeights, write_vae
 
@@ -78,6 +75,7 @@ def save_checkpoint(
     ensure_fits(state, config, "the state to save")
     state = {name: state[name] for name in layout_of(config.model)}
     with staged(folder) as staging:
+        staging.mkdir()
         for component in COMPONENTS:
             _write_component(staging / component, strip_prefix(state, f"{component}."), dtype, shard_bytes)
         if vae is not None:
@@ -166,35 +164,6 @@ def ensure_fits(state: Mapping[str, Tensor], config: MegActorConfig, source: str
         check_layout(state, layout_of(config.model), source)
     except LayoutError as error:
         raise UserError(str(error)) from error
-
-
-def refuse_existing(folder: Path) -> None:
-    """Checkpoints are never overwritten.
-
-    Raises:
-        UserError: something of that name is there.
-    """
-    if folder.exists():
-        raise UserError(f"{folder} exists; checkpoints are never overwritten, give another --output")
-
-
-@contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its name when the block ends well, and vanishes otherwise.
-
-    Raises:
-        UserError: `folder` exists, or cannot be written.
-    """
-    refuse_existing(folder)
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        staging.mkdir(parents=True)
-        yield staging
-        os.replace(staging, folder)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write {folder}: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_component(

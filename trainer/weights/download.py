@@ -78,15 +78,19 @@ def download(remote: Remote, target: Path, *, expected_size: int | None = None) 
         raise UserError(
             f"{remote.url} has {remote.size} bytes, expected {size}: another version or a broken mirror"
         )
+    if size is not None and size <= 0:
+        raise UserError(f"{remote.url} is said to have {size} bytes: a broken mirror; try another")
     tag = hashlib.sha256((remote.etag or remote.url).encode()).hexdigest()[:8]  # never splice two versions
     part = target.with_name(f"{target.name}.{tag}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if size is not None and _length(part) > size:
             part.unlink()
-        _check_space(part, size)
         _transfer(remote, part, size)
         os.replace(part, target)
+    except _UselessError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{remote.url}: {error}; nothing of it was kept") from error
     except (OSError, httpx2.HTTPError) as error:
         raise explain(error, remote.url, part) from error
 
@@ -126,32 +130,46 @@ def _ask(url: str, token: bool | None) -> Remote:
     return Remote(found.location, found.size, found.etag, headers)
 
 
+class _UselessError(Exception):
+    """What the server sends is not the file; the message says why."""
+
+
 def _transfer(remote: Remote, part: Path, size: int | None) -> None:
     """Append what is missing; a dropped connection is tried again as long as tries bring something.
 
+    Args:
+        remote: what to fetch.
+        part: where to.
+        size: bytes of the whole file; None where only the answer to the request tells.
+
     Raises:
         UserError: the server ended before `size` bytes.
+        _UselessError: it sends more than those, or something packed.
         httpx2.TransportError: several tries in a row brought nothing.
     """
     fruitless = 0
     while size is None or _length(part) < size:
         have = _length(part)
         try:
-            _append(remote, part, have, size)
+            size = _append(remote, part, have, size)
             break
         except httpx2.TransportError:
             fruitless = 0 if _length(part) > have else fruitless + 1
             if fruitless == _FRUITLESS_TRIES:
                 raise
             time.sleep(fruitless)
-    if size is not None and _length(part) != size:
+    if _length(part) != size:
         raise UserError(
             f"{remote.url}: the download was cut short at {_length(part)} of {size} bytes; the same command resumes"
         )
 
 
-def _append(remote: Remote, part: Path, have: int, size: int | None) -> None:
-    """One request: the bytes after the first `have`, or all when the server does not do ranges."""
+def _append(remote: Remote, part: Path, have: int, size: int | None) -> int:
+    """One request: the bytes after the first `have`, or all when the server does not do ranges.
+
+    Returns:
+        Bytes of the whole file.
+    """
     headers = remote.headers | {"accept-encoding": "identity"}
     if have:
         headers["range"] = f"bytes={have}-"
@@ -164,22 +182,57 @@ def _append(remote: Remote, part: Path, have: int, size: int | None) -> None:
             file.truncate(0)
             raise httpx2.RemoteProtocolError("the server has fewer bytes than before")
         hf_raise_for_status(answer)
-        if have and answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+        if have and not _continues(answer, have):
             file.truncate(0)
             have = 0
+        size = _whole_size(answer, have, size)
+        _check_space(part, size - have)
         with tqdm(
             desc=part.name.split(".")[0], initial=have, total=size, unit="B", unit_scale=True, disable=None
         ) as bar:
-            for chunk in answer.iter_bytes():
+            for chunk in answer.iter_raw():  # as sent: nothing is ever unpacked
+                have += len(chunk)
+                if have > size:
+                    raise _UselessError(f"the server sends more than the file's {size} bytes")
                 file.write(chunk)
                 bar.update(len(chunk))
+    return size
+
+
+def _continues(answer: httpx2.Response, have: int) -> bool:
+    """Whether the answer begins after the first `have` bytes, as asked."""
+    if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+        return False
+    if not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
+        raise _UselessError("the server answers with another range than was asked for")
+    return True
+
+
+def _whole_size(answer: httpx2.Response, have: int, size: int | None) -> int:
+    """Bytes of the whole file, from what is known and what the answer says of itself.
+
+    Raises:
+        _UselessError: the answer is packed, has too many bytes, or nobody says how many.
+    """
+    packing = answer.headers.get("content-encoding", "identity")
+    if packing != "identity":
+        raise _UselessError(f"the server packs the file ({packing}), though it was asked not to")
+    length = answer.headers.get("content-length", "")
+    stated = have + int(length) if length.isdecimal() else None
+    if size is None and stated is None:
+        raise _UselessError("neither the server nor the registry says how many bytes the file has")
+    if size is None:
+        size = stated
+    elif stated is not None and stated > size:
+        raise _UselessError(f"the server sends {stated} bytes, the file has {size}")
+    assert size is not None
+    return size
 
 
 def _length(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _check_space(part: Path, size: int | None) -> None:
-    missing = (size or 0) - _length(part)
+def _check_space(part: Path, missing: int) -> None:
     if missing > shutil.disk_usage(part.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from datagen.errors import UserError
 from trainer.model.layout import to_published
 from trainer.weights.checkpoint import load_state
+from trainer.weights.staging import refuse_existing, staged
 from trainer.weights.tensor_files import write_safetensors
 
 
@@ -30,20 +29,15 @@ def export_megactor(checkpoint: Path, output: Path, *, dtype: torch.dtype | None
     """
     if output.suffix not in (".ckpt", ".safetensors"):
         raise UserError(f"{output}: give a name that ends in .ckpt or .safetensors", code=2)
-    if output.exists():
-        raise UserError(f"{output} exists; give another --output")
+    refuse_existing(output)
     state = to_published(load_state(checkpoint))
     if dtype is not None:
         state = {name: tensor.to(dtype) for name, tensor in state.items()}
-    staging = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if output.suffix == ".ckpt":
-            torch.save({"epoch": 0, "global_step": 0, "state_dict": state}, staging)
-        else:
+    with staged(output) as staging:
+        if output.suffix == ".safetensors":
             write_safetensors(staging, state)
-        os.replace(staging, output)
-    except (OSError, SafetensorError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        raise UserError(f"cannot write {output}: {str(error).splitlines()[0]}") from error
-    finally:
-        staging.unlink(missing_ok=True)
+            return
+        try:
+            torch.save({"epoch": 0, "global_step": 0, "state_dict": state}, staging)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise UserError(f"cannot write {output}: {str(error).splitlines()[0]}") from error

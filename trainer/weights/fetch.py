@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,9 +28,11 @@ from trainer.weights.cache import (
     write_receipt,
 )
 from trainer.weights.registry import Weight, WeightFile, weight
+from trainer.weights.staging import sync, sync_tree
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _GIT_SHA1 = re.compile("[0-9a-f]{40}")
+_MOST_UNPACKED = 20  # times the archive's size: weights hardly shrink
 
 
 def fetch(
@@ -212,24 +215,32 @@ def _unpack(archive: Path, folder: Path) -> list[Path]:
     """Unpack the `.onnx` members of a zip into one folder by their bare names; paths inside the zip are ignored.
 
     Raises:
-        UserError: not a zip, or none inside.
+        UserError: not a zip, none inside, or more than the disk can hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     try:
         with zipfile.ZipFile(archive) as bundle:
-            for member in bundle.infolist():
-                name = Path(member.filename).name
-                if member.is_dir() or not name.endswith(".onnx"):
-                    continue
-                with bundle.open(member) as source, (folder / name).open("wb") as target:
+            members = [item for item in bundle.infolist() if _is_network(item)]
+            size = sum(item.file_size for item in members)  # `zipfile` reads no more than what is stated
+            if size > _MOST_UNPACKED * archive.stat().st_size:
+                raise UserError(f"{archive.name} unpacks to {size} bytes, which no pack of networks does")
+            if size > shutil.disk_usage(folder).free:
+                raise UserError(f"{archive.name} unpacks to {size} bytes: free space or give another --cache")
+            for member in members:
+                path = folder / Path(member.filename).name
+                with bundle.open(member) as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
-                made.append(folder / name)
-    except zipfile.BadZipFile as error:
+                made.append(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"{archive.name} is not a whole zip file ({error})") from error
     if not made:
         raise UserError(f"{archive.name} holds no .onnx file")
     return made
+
+
+def _is_network(member: zipfile.ZipInfo) -> bool:
+    return not member.is_dir() and Path(member.filename).name.endswith(".onnx")
 
 
 def _record(staging: Path, path: Path) -> FileRecord:
@@ -242,11 +253,13 @@ def _publish(staging: Path, target: Path) -> None:
     """Rename the complete folder into place; an older one steps aside first."""
     for stale in staging.rglob("*.part"):
         stale.unlink()
+    sync_tree(staging)
     aside = staging.with_name(f"{staging.name}.old")
     if target.exists():
         shutil.rmtree(aside, ignore_errors=True)
         os.replace(target, aside)
     os.replace(staging, target)
+    sync(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -29,11 +29,11 @@ from trainer.weights.checkpoint import (
     layout_of,
     load_info,
     load_state,
-    refuse_existing,
     save_checkpoint,
 )
 from trainer.weights.initial import initial_state
 from trainer.weights.sizes import Sizes, tensor_sizes, unet_sizes, vae_sizes, with_sizes
+from trainer.weights.staging import refuse_existing
 from trainer.weights.tensor_files import read_tensors
 from trainer.weights.vae import VAEWeights, read_vae
 
@@ -140,7 +140,10 @@ def open_source(path: Path, kind: Kind | None = None) -> Source:
             tensors = strip_prefix(tensors, "module.appearance_encoder.")
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Source(found, path, tensors, tensor_sizes(shapes))
+    try:
+        return Source(found, path, tensors, tensor_sizes(shapes))
+    except LayoutError as error:
+        raise UserError(f"{path} ({found}) does not fit the model: {error}") from error
 
 
 def group_of(name: str) -> str:

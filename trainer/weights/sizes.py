@@ -10,6 +10,7 @@ from typing import Any
 
 from datagen.errors import UserError
 from trainer.config import TINY, MegActorConfig, ModelConfig, VAEConfig
+from trainer.model.layout import LayoutError
 from trainer.weights.tensor_files import read_json
 
 Sizes = dict[str, Any]
@@ -39,20 +40,30 @@ def vae_sizes(config: Mapping[str, object]) -> Sizes:
 
 
 def tensor_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
-    """Fields of `ModelConfig` that follow from shapes of published names; number of heads and norm groups do not."""
+    """Fields of `ModelConfig` that follow from shapes of published names; number of heads and norm groups do not.
+
+    Raises:
+        LayoutError: a tensor has too few axes.
+    """
+
+    def axis(name: str, number: int) -> int:
+        if len(shapes[name]) <= number:
+            raise LayoutError(f"{name} has shape {shapes[name]}, which lacks axis {number}")
+        return shapes[name][number]
+
     sizes: Sizes = {}
     widths = {}
-    for name, shape in shapes.items():
+    for name in shapes:
         match = re.fullmatch(
             r"down_blocks\.(\d+)\.(?:resnets\.0\.conv2|motion_modules\.0\.temporal_transformer\.norm)\.weight",
             name,
         )
         if match:
-            widths[int(match[1])] = shape[0]
+            widths[int(match[1])] = axis(name, 0)
         if name.startswith("down_blocks.0.") and name.endswith(".attn2.to_k.weight"):
-            sizes["cross_attention_dim"] = shape[1]
+            sizes["cross_attention_dim"] = axis(name, 1)
         if name.endswith(".pos_encoder.pe"):
-            sizes["max_frames"] = shape[1]
+            sizes["max_frames"] = axis(name, 1)
     if widths:
         sizes["block_out_channels"] = tuple(widths[level] for level in sorted(widths))
     layers = {
@@ -63,11 +74,11 @@ def tensor_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
     if layers:
         sizes["layers_per_block"] = len(layers)
     if "conv_out.weight" in shapes:
-        sizes["latent_channels"] = shapes["conv_out.weight"][0]
+        sizes["latent_channels"] = axis("conv_out.weight", 0)
     elif "conv_in.weight" in shapes:
-        sizes["latent_channels"] = shapes["conv_in.weight"][1]
+        sizes["latent_channels"] = axis("conv_in.weight", 1)
     if "condition_input_layer.spatial_conv_out.weight" in shapes:
-        sizes["driven_channels"] = shapes["condition_input_layer.spatial_conv_out.weight"][0]
+        sizes["driven_channels"] = axis("condition_input_layer.spatial_conv_out.weight", 0)
     return sizes
 
 

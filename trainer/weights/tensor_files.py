@@ -63,9 +63,14 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file with the permissions of any new file; the library makes them its owner's alone."""
     path.touch()
     mode = path.stat().st_mode
-    save_file(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"}
-    )
+    seen: set[int] = set()
+    written: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        # A storage under two names is refused by the library, and only the first keeps its own.
+        written[name] = tensor.clone() if place in seen and tensor.numel() else tensor.contiguous()
+        seen.add(place)
+    save_file(written, path, metadata={"format": "pt"})
     path.chmod(mode)
 
 
@@ -126,10 +131,17 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         data = data["state_dict"]
     if not isinstance(data, Mapping) or not data:
         raise UserError(f"{path} holds no named tensors")
-    strange = [str(name) for name, value in data.items() if not isinstance(value, Tensor)]
+    strange = [str(name) for name, value in data.items() if not _is_plain(value)]
     if strange:
-        raise UserError(f"{path} has entries that are no tensors: {', '.join(sorted(strange)[:20])}")
+        raise UserError(f"{path} has entries that are no plain tensors: {', '.join(sorted(strange)[:20])}")
     return {str(name): tensor.detach() for name, tensor in data.items()}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a dense tensor whose values all lie in the file: a small file could expand to any size."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta or value.is_quantized:
+        return False
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
 
 
 def _load(path: Path) -> object:

@@ -15,6 +15,16 @@ from datagen.errors import UserError
 from trainer.model.layout import LayoutError, check_layout
 from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 
+# What diffusers raises for configs it cannot build.
+_WRONG = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+)
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -33,6 +43,9 @@ def read_vae(folder: Path) -> VAEWeights:
         UserError: unreadable, or names or shapes that are not the VAE its config describes.
     """
     config = read_json(folder / "config.json")
+    levels, layers = config.get("block_out_channels"), config.get("layers_per_block", 1)
+    if not isinstance(levels, list) or len(levels) > 8 or not isinstance(layers, int) or layers > 64:
+        raise UserError(f"{folder / 'config.json'} describes no AutoencoderKL of a size that can be built")
     state = {_current_name(name): tensor for name, tensor in read_tensors(folder).items()}
     try:
         with torch.device("meta"):
@@ -43,7 +56,7 @@ def read_vae(folder: Path) -> VAEWeights:
         )
     except LayoutError as error:
         raise UserError(str(error)) from error
-    except (TypeError, ValueError) as error:
+    except _WRONG as error:
         raise UserError(f"{folder / 'config.json'} describes no AutoencoderKL: {error}") from error
     return VAEWeights(config, state)
 

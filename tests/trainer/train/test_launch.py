@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -54,20 +56,29 @@ def test_training_in_this_process_imports_no_ray() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=True)
 
 
-def test_a_killed_worker_costs_only_the_steps_since_the_checkpoint(job: MakeJob) -> None:
+def test_a_killed_or_stopped_worker_costs_only_the_steps_since_the_checkpoint(
+    job: MakeJob, capsys: pytest.CaptureFixture[str]
+) -> None:
     undisturbed = job("tiny-image", "steps=12", run="undisturbed")
     train_on_ray(undisturbed, 2, None)
-    struck = job("tiny-image", "steps=12", run="struck")
-    killer = threading.Thread(target=kill_a_worker_after, args=(struck.output, 3))
-    killer.start()
-    train_on_ray(struck, 2, None)
-    killer.join()
-    assert list(losses(struck.output)) == list(range(1, 13))
-    assert losses(struck.output) == losses(undisturbed.output)
+    for blow in (signal.SIGKILL, signal.SIGSTOP):
+        struck = job("tiny-image", "steps=12", "watching.silent_s=4", run=blow.name)
+        striker = threading.Thread(target=strike_a_worker_after, args=(struck.output, 3, blow))
+        striker.start()
+        capsys.readouterr()
+        train_on_ray(struck, 2, None)
+        striker.join()
+        assert list(losses(struck.output)) == list(range(1, 13))
+        assert losses(struck.output) == losses(undisturbed.output)
+    said = capsys.readouterr().out
+    assert re.search(
+        r"no sign of life for \d+ s, after step \d+, of worker \d \(process \d+ on [\d.]+\)", said
+    )
+    assert "all workers are ended\n" in said
 
 
-def kill_a_worker_after(run: Path, step: int) -> None:
-    """Send SIGKILL to one of the processes that train, once they have done some steps."""
+def strike_a_worker_after(run: Path, step: int, blow: signal.Signals) -> None:
+    """Send a signal to one of the processes that train, once they have done some steps."""
     while not (run / "log.jsonl").exists() or step not in losses(run):
         time.sleep(0.01)
     workers = [
@@ -75,4 +86,4 @@ def kill_a_worker_after(run: Path, step: int) -> None:
         for p in psutil.Process().children(recursive=True)
         if "TrainWorker" in p.name() + "".join(p.cmdline())
     ]
-    workers[-1].kill()
+    workers[-1].send_signal(blow)

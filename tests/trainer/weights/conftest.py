@@ -24,6 +24,10 @@ class Hub:
     broken: set[str] = field(default_factory=set)  # paths whose GETs answer 503
     stated: dict[str, int] = field(default_factory=dict)  # size that HEAD states, where it lies
     etags: dict[str, str] = field(default_factory=dict)  # instead of the true sha256
+    sent: dict[str, dict[str, str | None]] = field(
+        default_factory=dict
+    )  # headers of GETs, None to leave one out
+    endless: set[str] = field(default_factory=set)  # GETs that never end, chunked
     over: threading.Event = field(default_factory=threading.Event)  # ends what stalls
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range header
 
@@ -74,12 +78,26 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
                 return
             self.send_response(206 if match else 200)
             size = len(content) if body else hub.stated.get(self.path, len(content))
+            headers: dict[str, str | None] = {
+                "Content-Length": str(size - start),
+                "ETag": f'"{hub.etags.get(self.path) or hashlib.sha256(content).hexdigest()}"',
+                "X-Repo-Commit": "0" * 40,
+            }
             if match:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.send_header("Content-Length", str(size - start))
-            self.send_header("ETag", f'"{hub.etags.get(self.path) or hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", "0" * 40)
+                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            endless = body and self.path in hub.endless
+            if endless:
+                headers |= {"Content-Length": None, "Transfer-Encoding": "chunked"}
+            for name, value in (headers | (hub.sent.get(self.path, {}) if body else {})).items():
+                if value is not None:
+                    self.send_header(name, value)
             self.end_headers()
+            while endless and not hub.over.is_set():
+                try:
+                    self.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+                except OSError:
+                    self.close_connection = True
+                    return
             if body:
                 end = hub.cut.pop(self.path, None)
                 pause = hub.stall.get(self.path)
@@ -91,6 +109,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            """Clients hang up in the middle; that is what is tested."""
 
     server = Server(("127.0.0.1", 0), Handler)
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"

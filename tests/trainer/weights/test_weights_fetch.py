@@ -144,6 +144,57 @@ def test_another_size_than_registered_is_refused_before_the_download(
     assert hub.ranges(where) == []
 
 
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "endless": ({}, f"sends more than the file's {len(BODY)} bytes; nothing of it was kept"),
+    "packed": ({"Content-Encoding": "gzip"}, "packs the file"),
+    "longer": ({"Content-Length": str(10**9)}, f"sends {10**9} bytes, the file has {len(BODY)}"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("size", [len(BODY), None])
+def test_a_mirror_never_fills_the_disk(
+    fault: str, size: int | None, hub: Any, register: Any, tmp_path: Path
+) -> None:
+    """Whether the registry or only the server says how large the file is."""
+    register(entry(files=(WeightFile("sub/model.bin", size),)))
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    hub.sent[where], message = FAULTS[fault]
+    if fault == "endless":
+        hub.endless.add(where)
+    with pytest.raises(UserError, match=message):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+    assert not list(tmp_path.rglob("model.bin*"))
+
+
+def test_a_file_of_no_known_size_takes_that_of_the_answer(hub: Any, register: Any, tmp_path: Path) -> None:
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    remote = download.Remote(hub.url + where, None, None, {})
+    download.download(remote, tmp_path / "model.bin")
+    assert (tmp_path / "model.bin").read_bytes() == BODY
+    hub.endless.add(where)
+    with pytest.raises(UserError, match="neither the server nor the registry says how many bytes"):
+        download.download(remote, tmp_path / "again.bin")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.bin"]
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_an_empty_file_is_one_line(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry(files=(WeightFile("sub/model.bin", len(BODY) if pinned else None),)))
+    hub.add("org/thing", "sub/model.bin", b"")
+    with pytest.raises(UserError, match="has 0 bytes, expected" if pinned else "said to have 0 bytes"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+
+
+def test_another_range_than_asked_for_is_not_spliced(hub: Any, register: Any, tmp_path: Path) -> None:
+    register(entry())
+    where = hub.add("org/thing", "sub/model.bin", BODY)
+    hub.cut[where] = 1000
+    hub.sent[where] = {"Content-Range": f"bytes 0-{len(BODY) - 1}/{len(BODY)}"}
+    with pytest.raises(UserError, match="another range than was asked for; nothing of it was kept"):
+        fetch("thing", cache=tmp_path, endpoint=hub.url)
+
+
 @pytest.mark.parametrize("pinned", [True, False])
 def test_wrong_hash_is_dropped(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
     """Against the registry's sha256 or, without one, against what the hub states."""
@@ -292,6 +343,24 @@ def test_zipped_pack_is_unpacked_inside_its_folder_only(hub: Any, register: Any,
     assert sorted(path.name for path in (folder / "models/pack").iterdir()) == ["det.onnx", "evil.onnx"]
     assert not (tmp_path / "evil.onnx").exists()
     assert {fault for _, fault in verify("thing", tmp_path / "cache")} == {""}
+
+
+@pytest.mark.parametrize("disk", [1 << 40, 10])
+def test_a_pack_that_unpacks_to_too_much_is_refused(
+    disk: int, hub: Any, register: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = io.BytesIO()
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("det.onnx", bytes(10_000_000) if disk > 10 else BODY[:1000])
+    hub.files["/pack.zip"] = bundle.getvalue()
+    file = WeightFile("pack.zip", url=f"{hub.url}/pack.zip", unpack_to="models")
+    register(entry(repo="", files=(file,)))
+    space = type("Usage", (), {"free": disk})
+    monkeypatch.setattr("trainer.weights.fetch.shutil.disk_usage", lambda _: space)
+    monkeypatch.setattr(download, "_check_space", lambda *_: None)
+    message = "10000000 bytes, which no pack of networks does" if disk > 10 else "1000 bytes: free space"
+    with pytest.raises(UserError, match=message):
+        fetch("thing", cache=tmp_path)
 
 
 def test_local_path_names_the_command(register: Any, tmp_path: Path) -> None:

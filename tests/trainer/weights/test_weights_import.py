@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from trainer.weights.exporter import export_megactor
 from trainer.weights.importers import import_weights, open_source
 from trainer.weights.initial import initial_state
 from trainer.weights.tensor_files import read_tensors
+from trainer.weights.vae import read_vae
 
 SIZES = ModelConfig(block_out_channels=(32, 32, 64, 64), cross_attention_dim=24)
 VAE = VAEConfig(block_out_channels=(32, 32), layers_per_block=1, sample_size=16)
@@ -205,6 +207,91 @@ def test_names_and_shapes_that_differ_are_listed(
     with pytest.raises(UserError, match=f"1 (missing|unexpected|of another shape): {name}"):
         import_weights(tmp_path / "mm.ckpt", tmp_path / "ours")
     assert not list(tmp_path.glob("*ours*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "shape"),
+    [
+        ("appearance-encoder", "conv_in.weight", (1,)),
+        ("appearance-encoder", "down_blocks.0.resnets.0.conv2.weight", ()),
+        ("appearance-encoder", "conv_in.weight", (0, 0, 0, 0)),
+        ("megactor", "module.unet.conv_out.weight", ()),
+        ("megactor", "module.unet.condition_input_layer.spatial_conv_out.weight", ()),
+        ("animatediff-v3", "down_blocks.0.motion_modules.0.pos_encoder.pe", (1,)),
+        ("animatediff-v3", "down_blocks.0.motion_modules.0.temporal_transformer.norm.weight", (10**6 + 1,)),
+    ],
+)
+def test_a_tensor_of_another_rank_or_size_is_one_line(
+    kind: Any, name: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Alone in a file, so that nothing but the file's own shapes says what the model is."""
+    save_file({name: torch.zeros(shape)}, tmp_path / "flat.safetensors")
+    for given in (kind, None):
+        with pytest.raises(UserError, match=r"flat\.safetensors"):
+            import_weights(tmp_path / "flat.safetensors", tmp_path / "ours", kind=given)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("in_channels", "x"),
+        ("block_out_channels", 3),
+        ("block_out_channels", [32, -32]),
+        ("layers_per_block", 10**9),
+        ("attention_head_dim", 0),
+        ("norm_num_groups", None),
+    ],
+)
+def test_sizes_that_no_model_has_are_one_line(key: str, value: Any, sd15: Path, tmp_path: Path) -> None:
+    shutil.copytree(sd15, tmp_path / "sd")
+    file = tmp_path / "sd" / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(UserError, match="give"):
+        import_weights(tmp_path / "sd", tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("block_out_channels", 3), ("layers_per_block", 10**9), ("norm_num_groups", 0)]
+)
+def test_a_vae_that_cannot_be_built_is_one_line(key: str, value: Any, sd15: Path, tmp_path: Path) -> None:
+    shutil.copytree(sd15 / "vae", tmp_path / "vae")
+    file = tmp_path / "vae" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(UserError, match="describes no AutoencoderKL"):
+        read_vae(tmp_path / "vae")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: tensor.long(), "1 not of floating point"),
+        (lambda tensor: tensor.to_sparse(), "no plain tensors"),
+        (lambda tensor: torch.zeros(1).expand(tensor.shape), "no plain tensors"),  # a small file, any size
+    ],
+)
+def test_tensors_that_are_no_weights_are_one_line(
+    change: Any, message: str, layout: dict[str, tuple[int, ...]], tmp_path: Path
+) -> None:
+    state = filled({n: s for n, s in strip_prefix(layout, "unet.").items() if is_motion(n)})
+    name = next(iter(state))
+    state[name] = change(state[name])
+    torch.save(state, tmp_path / "mm.ckpt")
+    with pytest.raises(UserError, match=f"{message}: {name}"):
+        import_weights(tmp_path / "mm.ckpt", tmp_path / "ours")
+
+
+def test_weights_that_share_memory_are_written_apart(
+    layout: dict[str, tuple[int, ...]], tmp_path: Path
+) -> None:
+    state = filled({n: s for n, s in strip_prefix(layout, "unet.").items() if is_motion(n)})
+    first = next(iter(state))
+    second = next(n for n in state if n != first and state[n].shape == state[first].shape)
+    state[second] = state[first]
+    torch.save(state, tmp_path / "mm.ckpt")
+    import_weights(tmp_path / "mm.ckpt", tmp_path / "ours")
+    found = load_state(tmp_path / "ours")
+    assert torch.equal(found[f"unet.{first}"], state[first])
+    assert torch.equal(found[f"unet.{second}"], state[first])
 
 
 class _Evil:
