@@ -20,8 +20,9 @@ import pyarrow as pa
 from datagen.demo import portraits as bundled_portraits
 from datagen.errors import Refusal
 from datagen.faces import FaceAnalyser
-from datagen.groups import CONFLICT, divide_portraits, near
+from datagen.groups import CONFLICT, divide_portraits
 from datagen.layout import Output
+from datagen.links import near
 from datagen.operations.donor import Donor, check_portrait
 from datagen.pictures import folder_licences, image_files, image_sha256, read_image
 from datagen.publish import exchange, packed_rows, read_table, write_table
@@ -225,8 +226,9 @@ def _attached(portraits: list[Row], clips: list[Row], distance: float) -> dict[s
     mine = np.asarray([row["embedding"] for row in fit], np.float32)
     theirs = np.asarray([row["embedding"] for row in known], np.float32)
     found: dict[str, tuple[str, str]] = {}
-    for one, other in near(mine, theirs, distance):
-        found.setdefault(fit[one]["sha256"], (known[other]["person"], known[other]["split"]))
+    for pairs in near(mine, theirs, distance):
+        for one, other in pairs.tolist():
+            found.setdefault(fit[one]["sha256"], (known[other]["person"], known[other]["split"]))
     return found
 
 

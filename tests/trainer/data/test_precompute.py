@@ -200,7 +200,7 @@ def test_damaged_latents_cost_only_their_clip(dataset: Output, encoders: Encoder
 
 def test_withdrawn_footage_is_gone_here_too(dataset: Output, encoders: Encoders) -> None:
     precompute(dataset.root, encoders, clip_size=SIDE)
-    withdraw(dataset, source="clip03.mp4")
+    withdraw(dataset, sources=["clip03.mp4"])
     data = open_training_data([Source(path=str(dataset.root))], DataConfig(frames=4), 0)
     assert len(data.clips[0]) == 3 and data.precomputed is not None
 
