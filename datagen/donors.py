@@ -173,8 +173,10 @@ def _best_of_set(
     best: dict[str, Row] = {}
     for piece in pieces:
         for row in read_table(out.clips / f"{piece}.parquet", columns).to_pylist():
-            group = group_of[row["clip_id"]]
-            if row["donor_score"] is None or row["embedding"] is None or group["split"] == CONFLICT:
+            group = group_of.get(row["clip_id"])  # none where the person was purged a moment ago
+            if group is None or row["donor_score"] is None or row["embedding"] is None:
+                continue
+            if group["split"] == CONFLICT:
                 continue
             row |= {"piece": piece, "person": group["person"], "split": group["split"]}
             if group["person"] not in best or _order(row) < _order(best[group["person"]]):
