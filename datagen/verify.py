@@ -139,6 +139,7 @@ def _rows(
         return None
     if _rewritten(table.cast(schema), written) != written:
         found.faults.append(f"{folder}/{name}: damaged outside its rows")
+        return None
     return table.to_pylist()
 
 
