@@ -174,6 +174,7 @@ def _table_rows(
         return None
     if _rewritten(table.cast(schema), written) != written:
         found.faults.append(f"{folder}/{name}: damaged outside its rows")
+        return None
     return table.to_pylist()
 
 

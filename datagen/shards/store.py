@@ -71,15 +71,6 @@ class Store:
         """Whether it is a folder of this machine."""
         return isinstance(self.filesystem, pafs.LocalFileSystem)
 
-    def stamp(self, folder: str) -> object:
-        """Something that differs when files were added to a folder or removed; cheap for local folders."""
-        if not self.is_local:
-            return tuple(self.names(folder))
-        try:
-            return os.stat(self.path(folder)).st_mtime_ns
-        except FileNotFoundError:
-            return None
-
     def names(self, folder: str) -> list[str]:
         """Sorted names of the files directly in a folder; empty where there is no such folder."""
         try:
