@@ -55,7 +55,10 @@ INDEX = "shards", "index", "clips", "failures", "plan/donors", "plan/waves"
 
 @dataclass(frozen=True)
 class Set:
-    """A folder with `people/NAME/talk-N.mp4`, `people.yaml`, `recipe.yaml` (everything) and `plain.yaml` (no faces lent)."""
+    """A folder with `people/NAME/talk-N.mp4` and `people.yaml`.
+
+    `recipe.yaml` asks for everything, `plain.yaml` for clips alone.
+    """
 
     folder: Path
 
