@@ -67,7 +67,7 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
             links.join(("clip", row["clip_id"]), node)
     file_of = {row["source_key"]: ("file", row["source"]) for row in (*earlier, *clips) if row.get("source")}
     first_of: dict[str, str] = {}
-    for late, early in _copies(clips, earlier, settings.same_frame):
+    for late, early in (*_same_bytes(clips, earlier), *_copies(clips, earlier, settings.same_frame)):
         links.join(file_of[late], file_of[early])
         first_of.setdefault(late, early)
     settled = {("was", row["component"]): row["split"] for row in earlier}
@@ -208,6 +208,16 @@ def _candidates(hashes: Sequence[np.ndarray]) -> np.ndarray:
         found.append((members[:, one].astype(np.int64) * len(pieces) + members[:, other]).ravel())
     shared, counts = np.unique(np.concatenate(found), return_counts=True)
     return np.stack(np.divmod(shared[counts >= _SHARED], max(len(pieces), 1)), axis=1)
+
+
+def _same_bytes(clips: Sequence[Row], earlier: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    """Pairs of source keys as `_copies` gives them, of files that are equal, however short."""
+    first: dict[str, str] = {}
+    for row in (*earlier, *sorted(clips, key=lambda row: str(row["source_key"]))):
+        if row.get("source_sha256") and row.get("source_key"):
+            early = first.setdefault(row["source_sha256"], row["source_key"])
+            if early != row["source_key"]:
+                yield row["source_key"], early
 
 
 def _hashes_of_sources(rows: Sequence[Row]) -> dict[str, np.ndarray]:

@@ -74,6 +74,15 @@ def test_copies_name_the_first_source():
     assert [group.duplicate_of for group in groups] == [None, None, "1.mp4"]
 
 
+def test_equal_files_are_copies_however_short():
+    first = [clip(0, source_sha256="a"), clip(1, source_sha256="b"), clip(2, source_sha256="a")]
+    groups = group_clips(first, [], SHARES, 0)
+    assert [group.duplicate_of for group in groups] == [None, None, "0.mp4"]
+    settled = [{**row, **vars(group)} for row, group in zip(first, groups, strict=True)]
+    (later,) = group_clips([clip(3, source="-.mp4", source_sha256="b")], settled, SHARES, 0)
+    assert (later.duplicate_of, later.split) == ("1.mp4", groups[1].split)
+
+
 def test_a_later_wave_takes_the_split_of_what_it_belongs_with():
     first = [clip(number, person=name) for number, name in enumerate("abcdefgh")]
     groups = group_clips(first, [], SHARES, 7)
