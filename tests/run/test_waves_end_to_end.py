@@ -1,4 +1,4 @@
-"""Parts may be curated late, stages may overlap, limits may cut waves: nothing is lost, and same waves give same bytes."""
+"""Waves from end to end: late parts, overlapping stages, limits, splits and donors, whatever the order of commands."""
 
 from __future__ import annotations
 
