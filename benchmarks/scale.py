@@ -25,12 +25,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.nothing import make_nothing
 from datagen.layout import Output
 from datagen.manifest import Manifest
 from datagen.plan import extend_plan
 from datagen.publish import save_table
 from datagen.recipe import Plan, Recipe
-from datagen.runners import Report, Task, Worker, run_local
+from datagen.runners import run_local
 from datagen.runners.ray import run_ray
 from datagen.runners.tasks import OnReport
 from datagen.schema import CLIPS, INDEX, schema_of
@@ -45,16 +46,6 @@ QUERIES = (
     "identity_to_source > 0.79 and swapped_flicker < 1.02 and yaw_range < 10",
     "source = 'person 00042/video 0000042.mp4'",
 )
-
-
-def nothing(task: Task) -> Report:
-    """The worker: as many clips as the task names, made of nothing."""
-    return {"clips": len(task.payload["clip_ids"])}
-
-
-def make_nothing() -> Worker:
-    """The factory of the worker."""
-    return nothing
 
 
 class Figures:

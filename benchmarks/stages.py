@@ -38,7 +38,6 @@ from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.record import read_record, recorded_recipe
 from datagen.run import freeze, resume
-from datagen.runners import run_local
 from datagen.runners.progress import add_up
 from datagen.runners.tasks import Report, single_threaded
 from datagen.shards import Dataset
@@ -192,13 +191,17 @@ def pipeline(out: Path) -> dict[str, Any]:
     curated: Report = {}
     made: Report = {}
     started = processor_seconds()
-    run_local(settings, curate_tasks(output, None)[0], lambda task, report: add_up(curated, report))
+    single_threaded()
+    worker = settings()  # in this process, whose clock is exchanged
+    for task in curate_tasks(output, None)[0]:
+        add_up(curated, worker(task))
     middle = processor_seconds()
     freeze(output, inputs)
     tasks, _, _ = synthesise_tasks(output, inputs.recipe)
     frozen = processor_seconds()
     with mock.patch("time.perf_counter", processor_seconds):
-        run_local(settings, tasks, lambda task, report: add_up(made, report))
+        for task in tasks:
+            add_up(made, worker(task))
     return {**made, "curate": middle - started, "synthesise": processor_seconds() - frozen}
 
 

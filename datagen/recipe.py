@@ -21,10 +21,7 @@ class Plan(Frozen):
     sources_per_part: int = Field(4, ge=1, le=100_000, description="source videos curated as one task")
     clips_per_unit: int = Field(8, ge=1, le=10_000, description="clips that make one shard")
     sources_per_wave: int = Field(
-        20_000,
-        ge=1,
-        le=200_000,
-        description="source videos whose groups, splits and donors are frozen together",
+        20_000, ge=1, le=200_000, description="source videos whose groups, splits and donors are frozen together"
     )
 
 
