@@ -57,9 +57,11 @@ class Store:
         """Path of a file in the file system.
 
         Raises:
-            UserError: a name, which may come from somebody else's index, leads out of the data set.
+            UserError: a name, which may come from somebody else's index, leads out of the data set or is missing.
         """
         for part in parts:
+            if not part:
+                raise UserError(f"a row of {self.uri} names no file; `verify` lists all faults")
             if part.startswith("/") or "\\" in part or "\0" in part or ".." in part.split("/"):
                 raise UserError(
                     f"{self.uri} names a file outside itself: {part!r}; do not trust this data set"

@@ -122,7 +122,7 @@ def call(*words: object, code: int | None = 0) -> Result:
     done = CliRunner().invoke(app, line)
     if isinstance(done.exception, UserError):
         done.exit_code = done.exception.code
-        done.stderr_bytes += f"error: {done.exception}\n".encode()
+        done.stderr_bytes += f"error: {done.exception}\n".encode(errors="backslashreplace")
     elif done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     if code is not None and done.exit_code != code:
