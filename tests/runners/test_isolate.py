@@ -73,7 +73,9 @@ def test_items_of_an_isolated_task_are_tried_within_their_share_of_its_limit(
     monkeypatch.setattr(worker, "_plain", lambda settings, task, group: group)
     recipe = load_recipe(None, ["limits.task_s=100"])
     made = Worker(WorkerSettings(tmp_path, recipe, "0", None, {}))
-    task = Task("synthesise", "p00000-u00", {"clips": [{"clip_id": clip} for clip in "abcdefgh"]}, limit_s=600.0)
+    task = Task(
+        "synthesise", "p00000-u00", {"clips": [{"clip_id": clip} for clip in "abcdefgh"]}, limit_s=600.0
+    )
     assert made._killers(task) == {
         "c": ("timeout", "took longer than 100 s"),
         "f": ("crashed", "killed by SIGKILL"),
