@@ -71,8 +71,11 @@ def gather(
     """
     record = read_record(out)
     if record is not None:
-        given = recipe_file is not None or bool(assignments)
-        recipe = load_recipe(recipe_file, assignments, base) if given or base else recorded_recipe(record)
+        recipe = (
+            load_recipe(None, assignments, recorded_recipe(record).model_dump(mode="json"))
+            if recipe_file is None and not base
+            else load_recipe(recipe_file, assignments, base)
+        )
         donors = donors or (Path(record["donors"]) if record["donors"] else None)
         styles = styles or (Path(record["styles"]) if record["styles"] else None)
     else:
@@ -255,7 +258,7 @@ def work(
             supervision = Supervision(
                 say=progress.say,
                 on_wait=progress.waiting,
-                pulse=Pulse(out.tmp.absolute()),
+                pulse=Pulse(out.tmp.absolute(), tuple(roots.values())),
                 logs=out.logs,
                 fingerprint=partial(fingerprint, inputs.recipe.encode.ffmpeg),
                 expected=expected_fingerprint(out, inputs),
