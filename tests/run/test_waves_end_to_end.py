@@ -1,4 +1,4 @@
-"""Parts may be curated late, stages may overlap, limits may cut waves: nothing is lost, and same waves give same bytes."""
+"""Parts curated late, overlapping stages, limits that cut waves: nothing is lost, and same waves give same bytes."""
 
 from __future__ import annotations
 
