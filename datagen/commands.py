@@ -179,7 +179,7 @@ def remove(
     ] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="Person id.")] = None,
     donor: Annotated[
-        str | None, typer.Option("--donor", help="Portrait that lent its face, as `inspect` names it.")
+        str | None, typer.Option("--donor", help="Portrait that lent its face or served as a style.")
     ] = None,
 ) -> None:
     """Withdraw a person (consent revoked): hidden from every reader at once, their face lent to nobody."""

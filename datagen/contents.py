@@ -50,7 +50,7 @@ def content_hashes(
             sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
             found[f"donor {sha256[:16]}"] = sha256
     for style in load_styles(styles, recipe, say):
-        found[f"style {style.name}"] = style.sha256
+        found[f"style {style.name if style.image is None else style.sha256[:16]}"] = style.sha256
     if recipe.encode.ffmpeg is not None:
         binary = Path(recipe.encode.ffmpeg)
         if not binary.is_file():

@@ -41,7 +41,7 @@ OUT/failures/                 what was left out, and why
 OUT/withdrawn/                tombstones: hashes of withdrawn sources, people and portraits; readers obey them
 OUT/precomputed/              latents and tokens that `precompute` added, with an index of their own; see training.md
 OUT/README.md croissant.json  what the data set says of itself: for people, Hugging Face `datasets` and `mlcroissant`
-OUT/compacted/                index pieces merged, one file per finished wave; only saves time
+OUT/compacted/                index pieces merged, a file for each large finished wave; only saves time
 OUT/logs/  OUT/tmp/           whatever may differ between runs; nothing else does
 ```
 

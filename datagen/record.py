@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ PACKAGES = (
 def _is_texts(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
+
+_PICTURE = re.compile(r"(donor|style) [0-9a-f]{16}")
+_VERBS = {("added", False): "was", ("added", True): "were", ("gone", False): "is", ("gone", True): "are"}
 
 _FITS: dict[str, Callable[[object], bool]] = {
     "recipe": lambda value: isinstance(value, dict),
@@ -207,17 +211,15 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 def _content_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     lines = []
-    donors: Counter[str] = Counter()
+    pictures: Counter[tuple[str, str]] = Counter()
     for key, before, after in _pairs(old, new):
-        if before != after and key.startswith("donor "):  # named by hash, which tells people nothing
-            donors["added" if before is None else "gone"] += 1
+        if before != after and _PICTURE.fullmatch(key):  # named by hash, which tells people nothing
+            pictures[key.partition(" ")[0], "added" if before is None else "gone"] += 1
         elif before != after:
             what = "was added" if before is None else "is gone" if after is None else "has other contents"
             lines.append(f"{key} {what}")
-    if donors["added"]:
-        lines.append(f"{donors['added']} donor{'s were' if donors['added'] > 1 else ' was'} added")
-    if donors["gone"]:
-        lines.append(f"{donors['gone']} donor{'s are' if donors['gone'] > 1 else ' is'} gone")
+    for (kind, what), count in pictures.items():
+        lines.append(f"{count} {kind}{'s' if count > 1 else ''} {_VERBS[what, count > 1]} {what}")
     lines.sort(key=lambda line: not line.endswith("added"))  # what was asked for now comes first
     return lines if len(lines) <= 5 else [*lines[:5], f"and {len(lines) - 5} more"]
 

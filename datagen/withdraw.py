@@ -89,18 +89,18 @@ def _portraits_of(out: Output, sources: set[str], subject: str | None) -> Iterab
 
 
 def _portraits_named(out: Output, donor: str) -> set[str]:
-    """Hashes of the portraits of this name in the frozen pools, the donors folder and the bundled ones."""
+    """Hashes of the portraits of this name in the frozen pools, the folders of donors and styles, and the bundled."""
     found: dict[str, set[str]] = {}
     for name in names(out.donors):
         for row in read_table(out.donors / f"{name}.parquet", ["name", "sha256"]).to_pylist():
             if row["sha256"] is not None:
                 found.setdefault(row["name"], set()).add(row["sha256"])
-    folder = (read_record(out) or {}).get("donors")
-    if folder and Path(folder).is_dir():
-        for path in image_files(Path(folder)):
+    record = read_record(out) or {}
+    for folder in filter(None, (record.get("donors"), record.get("styles"))):
+        for path in image_files(Path(folder)) if Path(folder).is_dir() else ():
             with suppress(Refusal):  # a picture that cannot be read lends no face
                 found.setdefault(shown(path.relative_to(folder)), set()).add(image_sha256(path))
-    elif not folder:
+    if not record.get("donors"):
         for portrait in bundled_portraits():
             sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
             found.setdefault(portrait.name, set()).add(sha256)

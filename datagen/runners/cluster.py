@@ -21,6 +21,7 @@ from datagen.errors import UserError
 OBJECT_STORE_BYTES = 150_000_000  # what travels is small: tasks, settings and reports
 CONNECT_S = 5.0
 ANSWER_S = 12.0
+JOIN = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False)"
 CLIENT_PORT = 10001  # of ray:// addresses that name none
 NO_ENTRY = (
     "its access token is missing here or another one: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
@@ -62,8 +63,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         if not address:
             raise UserError(f"cannot start Ray: {brief(error)}") from error
-        hint = f"; if it asks for a token, {NO_ENTRY}" if address.startswith("ray://") else ""
-        raise UserError(f"cannot join the Ray cluster {address}: {brief(error)}{hint}") from error
+        raise UserError(f"cannot join the Ray cluster {address}: {brief(error)}") from error
     try:
         yield
     finally:
@@ -86,8 +86,7 @@ def _check(address: str) -> None:
         return  # of a Ray provider that has its own ways
     if address != "auto":
         _reach(address, rest, CLIENT_PORT if scheme else None)
-    if not scheme:
-        _ask(address)
+    _ask(address)
 
 
 def _reach(address: str, place: str, default_port: int | None) -> None:
@@ -113,22 +112,29 @@ def _reach(address: str, place: str, default_port: int | None) -> None:
 
 def _ask(address: str) -> None:
     """Let another process ask, since the question cannot be called off."""
-    question = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    client = address.startswith("ray://")
+    question = (
+        ["-c", JOIN, address]
+        if client
+        else ["-m", "ray.scripts.scripts", "health-check", "--address", address]
+    )
     try:
         done = subprocess.run(
-            question, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S, check=False,
-            env={**os.environ, **_token_mode(address)},
+            [sys.executable, "-P", *question], env={**os.environ, **_token_mode(address)}, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
+        # a Ray client that is refused for its token is not told so
+        hint = f"; if it asks for a token, {NO_ENTRY}" if client else ""
         raise UserError(
-            f"the Ray cluster {address} does not answer within {ANSWER_S:g} s; check that it is alive with "
-            f"`ray status --address {address}`"
+            f"the Ray cluster {address} does not answer within {ANSWER_S:g} s; check with `ray status` on its head "
+            f"node that it is alive{hint}"
         ) from error
     if done.returncode and "AuthenticationError" in done.stderr:
         raise UserError(f"the Ray cluster {address} refuses this process: {NO_ENTRY}")
     if done.returncode and "No such command" not in done.stderr:
         said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise UserError(f"cannot join the Ray cluster {address}: {said[-1]}")
+        raise UserError(f"cannot join the Ray cluster {address}: {said[-1].rpartition('Error: ')[2]}")
 
 
 def _token_mode(address: str) -> dict[str, str]:
