@@ -1,6 +1,7 @@
 """Kill, damage and fill: what a run loses.
 
-    python -m benchmarks.faults [--kills 20] [--actors 3] [--drivers 2] [--media 300] [--seed 0] [--output FILE.md]
+    python -m benchmarks.faults [--kills 20] [--actors 3] [--drivers 2] [--around 1] [--media 300] [--seed 0]
+        [--output FILE.md]
 
 Every run is compared with an uninterrupted one in one process: shards, index, clip table, failures and donor pool must
 be byte-identical, no clip doubled, no temporary file left. Damaged media are curated one by one: each must end as
@@ -17,77 +18,14 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
+from benchmarks.around import hanging_decoder, moved_root, other_libraries, overlapping_stages
 from benchmarks.mutations import KINDS, Curator, Outcome, containers, damaged_files
-from benchmarks.setting import (
-    TINY_RECIPE,
-    arguments,
-    command,
-    environment,
-    machine,
-    published,
-    table,
-    tiny_set,
-)
+from benchmarks.reference import LIMIT_S, Reference, family, started, title
+from benchmarks.setting import TINY_RECIPE, arguments, command, environment, machine, table
 from datagen.inspecting import read_failures
-from datagen.shards import Dataset
-from datagen.verify import verify
-
-LIMIT_S = 600.0
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The uninterrupted run, and what is needed to do the same elsewhere."""
-
-    footage: Path
-    recipe: Path
-    hashes: dict[str, str]
-    clips: list[str]
-    seconds: float
-
-    @classmethod
-    def make(cls, folder: Path) -> Reference:
-        """Make footage and run over it once."""
-        footage, recipe = tiny_set(folder / "footage"), folder / "tiny.yaml"
-        recipe.write_text(TINY_RECIPE)
-        out = folder / "reference"
-        started = time.monotonic()
-        command(*words(footage, recipe, out))
-        seconds = time.monotonic() - started
-        return cls(
-            footage, recipe, published(out), sorted(Dataset(out).table["clip_id"].to_pylist()), seconds
-        )
-
-    def losses(self, out: Path) -> list[str]:
-        """How another output differs from this one, in words."""
-        found = published(out)
-        lost = [f"{name} is missing" for name in sorted(self.hashes.keys() - found.keys())]
-        lost += [f"{name} is too much" for name in sorted(found.keys() - self.hashes.keys())]
-        lost += [
-            f"{name} differs"
-            for name in self.hashes.keys() & found.keys()
-            if found[name] != self.hashes[name]
-        ]
-        if sorted(Dataset(out).table["clip_id"].to_pylist()) != self.clips:
-            lost.append("clips are not the same ones, or doubled")
-        lost += [f"left in tmp: {path.name}" for path in (out / "tmp").iterdir()]
-        return lost + verify(out).faults
-
-    def words(self, out: Path, runner: str = "local", *more: object) -> list[object]:
-        """Command line of the same run into another folder."""
-        return words(self.footage, self.recipe, out, runner, *more)
-
-
-def words(footage: Path, recipe: Path, out: Path, runner: str = "local", *more: object) -> list[object]:
-    """Command line of a run."""
-    return ["run", "--input", footage, "--recipe", recipe, "--output", out, "--runner", runner, *more]
 
 
 def kill_and_resume(reference: Reference, out: Path, after_s: float) -> tuple[bool, list[str]]:
@@ -197,35 +135,16 @@ def deadly_end_as_rows(files: list[Path], folder: Path) -> list[str]:
     return [path.name for path in files if path.name not in seen]
 
 
-@contextmanager
-def started(line: list[object]) -> Iterator[subprocess.Popen[bytes]]:
-    """A command at work; it and its descendants are gone afterwards."""
-    process = subprocess.Popen(
-        arguments(*line), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        for member in family(process.pid):
-            member.kill()
-        process.kill()
-        process.wait()
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """Descendants of a process."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def title(process: psutil.Process) -> str:
-    """Command line of a process; Ray writes there what an actor does."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+AROUND: tuple[tuple[str, str, Callable[[Reference, Path], list[str]]], ...] = (
+    ("`synthesise` again and again beside `curate`", "byte-identical", overlapping_stages),
+    ("footage moved between `curate` and `synthesise`", "one error, then byte-identical", moved_root),
+    ("a node with another numpy", "left out with one line, then byte-identical", other_libraries),
+    (
+        "a decoder that hangs on one file",
+        "a failure row `timeout`; without the fault, a clip",
+        hanging_decoder,
+    ),
+)
 
 
 def main() -> None:
@@ -240,7 +159,7 @@ def main() -> None:
         print(*rows[-1], sep=" | ", flush=True)
 
     try:
-        if options.kills or options.actors or options.drivers or options.disks:
+        if options.kills or options.actors or options.drivers or options.disks or options.around:
             reference = Reference.make(folder)
             print(f"reference: {len(reference.clips)} clips in {reference.seconds:.1f} s", flush=True)
         hits, lost = 0, []
@@ -286,6 +205,11 @@ def main() -> None:
                 f"{full} ran full and ended with one line; with room, all finished byte-identical"
             )  # fmt: skip
             tell("full disk: tmpfs of 100 kB to 1.5 MB, then room", options.disks, outcome, lost)
+        for number in range(options.around):
+            for what, outcome, fault in AROUND:
+                where = folder / f"around-{number}-{fault.__name__}"
+                where.mkdir()
+                tell(what, 1, outcome, fault(reference, where))
         if options.media:
             found_rows, deadly = damage(folder, options.media, options.seed, options.limit)
             rows += found_rows
@@ -313,6 +237,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--actors", type=int, default=3, help="SIGKILLs of a Ray actor")
     parser.add_argument("--drivers", type=int, default=2, help="times that two drivers run at once")
     parser.add_argument("--disks", type=int, default=5, help="runs on a small file system")
+    parser.add_argument(
+        "--around",
+        type=int,
+        default=1,
+        help="rounds of what happens around a run: stages, roots, nodes, decoders",
+    )
     parser.add_argument("--media", type=int, default=300, help="damaged media files")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for one damaged file")
     parser.add_argument("--seed", type=int, default=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.faults import Reference, kill_actor, kill_and_resume, several_drivers
+from benchmarks.faults import kill_actor, kill_and_resume, several_drivers
+from benchmarks.reference import Reference
 from datagen.shards import Dataset
 
 from .conftest import published

@@ -1,4 +1,4 @@
-"""Waves from end to end: late parts, overlapping stages, limits, splits and donors, whatever the order of commands."""
+"""Parts curated late, overlapping stages, limits that cut waves: nothing is lost, and same waves give same bytes."""
 
 from __future__ import annotations
 
