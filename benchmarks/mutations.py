@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ def _serve(pipe: Connection) -> None:
     from datagen.faces import FaceAnalyser
     from datagen.recipe import Recipe
     from datagen.runners.tasks import single_threaded
+    from datagen.source_files import SourceFiles
 
     single_threaded()
     recipe = Recipe.model_validate(yaml.safe_load(TINY_RECIPE))
@@ -155,6 +157,8 @@ def _serve(pipe: Connection) -> None:
             except EOFError:
                 return
             row = dict.fromkeys((*CARRIED, "part"), "x")
-            row |= {"source": path, "source_key": path, "path": path.encode(), "member": "", "name": "x"}
-            clips, failures = curate_source(row, recipe, analyser, Path(scratch), {})
+            row |= {"source": path, "source_key": path, "member": "", "name": "x"}
+            row |= {"root": "x", "path": os.fsencode(Path(path).name)}
+            files = SourceFiles({"x": Path(path).parent})
+            clips, failures = curate_source(row, recipe, analyser, Path(scratch), {}, files)
             pipe.send((len(clips), tuple(row["reason"] for row in failures)))

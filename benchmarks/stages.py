@@ -31,14 +31,15 @@ from datagen.faces import Faces
 from datagen.layout import Output
 from datagen.media import decode_bytes, encode
 from datagen.operations.augment import Augmentation
+from datagen.operations.donor import Donor
 from datagen.operations.mask import foreground, mask_driving
 from datagen.operations.stylise import Style
 from datagen.plan import read_plan
 from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.record import read_record, recorded_recipe
-from datagen.run import freeze, resume
-from datagen.runners import run_local
+from datagen.roots import absolute, read_roots
+from datagen.run import Engine, cut, freeze, resume
 from datagen.runners.progress import add_up
 from datagen.runners.tasks import Report, single_threaded
 from datagen.shards import Dataset
@@ -89,8 +90,7 @@ class Chain:
     def stylise(self, clip: str, streams: Streams, faces: Faces) -> Streams:
         row = self.rows[clip]
         portraits = (
-            Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256)
-            for donor in self.pool.donors
+            Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256) for donor in self.donors
         )
         style = next(style for style in (*self.tools.styles, *portraits) if style.name == row["style"])
         with self.timed("stylise"):
@@ -135,9 +135,14 @@ class Chain:
         drawn = next(item for item in self.rows[clip]["augmentations"] if item["stream"] == stream)
         return Augmentation(drawn["scale"], drawn["aspect"])
 
+    @property
+    def donors(self) -> list[Donor]:
+        """Usable donors of the pool."""
+        return [member.donor for member in self.pool.members if member.donor is not None]
+
     def donor(self, clip: str) -> Any:
         """The one the pipeline chose."""
-        return next(donor for donor in self.pool.donors if donor.sha256 == self.rows[clip]["donor_sha256"])
+        return next(donor for donor in self.donors if donor.sha256 == self.rows[clip]["donor_sha256"])
 
     def run(self, before: Path | None, after: Path, needs: Sequence[str], work: Callable[..., Any]) -> None:
         """One stage: tar in, tar out."""
@@ -187,18 +192,21 @@ def pipeline(out: Path) -> dict[str, Any]:
         that these stages took; `frames`.
     """
     output = Output(out)
-    inputs = resume(output, None, [], None, None, print)
-    settings = WorkerSettings(out.absolute(), inputs.recipe, inputs.hash, inputs.styles)
+    inputs = resume(output, None, [], None, None, [], print)
+    roots = read_roots(output)
+    worker = WorkerSettings(out.absolute(), inputs.recipe, inputs.hash, inputs.styles, roots)()
     curated: Report = {}
     made: Report = {}
     started = processor_seconds()
-    run_local(settings, curate_tasks(output, None)[0], lambda task, report: add_up(curated, report))
+    for task in curate_tasks(output, inputs.recipe, cut(output, inputs, None)).tasks:
+        add_up(curated, worker(task))
     middle = processor_seconds()
-    freeze(output, inputs)
-    tasks, _, _ = synthesise_tasks(output, inputs.recipe)
+    freeze(output, inputs, Engine("local"))
+    tasks = synthesise_tasks(output, inputs.recipe).tasks
     frozen = processor_seconds()
     with mock.patch("time.perf_counter", processor_seconds):
-        run_local(settings, tasks, lambda task, report: add_up(made, report))
+        for task in tasks:
+            add_up(made, worker(task))
     return {**made, "curate": middle - started, "synthesise": processor_seconds() - frozen}
 
 
@@ -215,7 +223,11 @@ def chain(out: Path) -> dict[str, Any]:
         for row in pq.read_table(path, columns=["clip_id", "source_frames"]).to_pylist():
             if row["clip_id"] in rows:
                 rows[row["clip_id"]] |= row
-    paths = {row["source"]: Path(row["path"].decode()) for row in read_plan(output).to_pylist()}
+    roots = read_roots(output)
+    paths = {
+        row["source"]: Path(os.fsdecode(absolute(roots, row["root"], row["path"])))
+        for row in read_plan(output).to_pylist()
+    }
     tools = Tools.load(recipe, load_styles(None, recipe))
     pool = tools.pool(next(output.donors.glob("*.parquet")), frozenset())
     work = Chain(rows, paths, recipe, tools, pool, Counter())

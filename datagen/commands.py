@@ -85,7 +85,7 @@ def verify(
     from datagen.verify import verify as check
 
     found = check(out, deep=deep)
-    if repair and (found.damaged_units or found.damaged_pieces):
+    if repair and (found.damaged_units or found.damaged_pieces or found.damaged_merged):
         from datagen import run as stages
         from datagen.layout import Output
         from datagen.repair import repair as mend

@@ -20,8 +20,9 @@ import pyarrow as pa
 from datagen.demo import portraits as bundled_portraits
 from datagen.errors import Refusal
 from datagen.faces import FaceAnalyser
-from datagen.groups import CONFLICT, divide_portraits, near
+from datagen.groups import CONFLICT, divide_portraits
 from datagen.layout import Output
+from datagen.links import near
 from datagen.operations.donor import Donor, check_portrait
 from datagen.pictures import folder_licences, image_files, image_sha256, read_image
 from datagen.publish import exchange, packed_rows, read_table, write_table
@@ -172,8 +173,10 @@ def _best_of_set(
     best: dict[str, Row] = {}
     for piece in pieces:
         for row in read_table(out.clips / f"{piece}.parquet", columns).to_pylist():
-            group = group_of[row["clip_id"]]
-            if row["donor_score"] is None or row["embedding"] is None or group["split"] == CONFLICT:
+            group = group_of.get(row["clip_id"])  # none where the person was purged a moment ago
+            if group is None or row["donor_score"] is None or row["embedding"] is None:
+                continue
+            if group["split"] == CONFLICT:
                 continue
             row |= {"piece": piece, "person": group["person"], "split": group["split"]}
             if group["person"] not in best or _order(row) < _order(best[group["person"]]):
@@ -225,8 +228,9 @@ def _attached(portraits: list[Row], clips: list[Row], distance: float) -> dict[s
     mine = np.asarray([row["embedding"] for row in fit], np.float32)
     theirs = np.asarray([row["embedding"] for row in known], np.float32)
     found: dict[str, tuple[str, str]] = {}
-    for one, other in near(mine, theirs, distance):
-        found.setdefault(fit[one]["sha256"], (known[other]["person"], known[other]["split"]))
+    for pairs in near(mine, theirs, distance):
+        for one, other in pairs.tolist():
+            found.setdefault(fit[one]["sha256"], (known[other]["person"], known[other]["split"]))
     return found
 
 

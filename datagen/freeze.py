@@ -14,7 +14,6 @@ from datagen.publish import packed_rows, read_table, write_table
 from datagen.recipe import Recipe
 from datagen.schema import WAVE, schema_of
 from datagen.seeding import seed_of
-from datagen.shards.purge import obey
 
 Row = dict[str, Any]
 
@@ -54,7 +53,6 @@ def freeze_clips(out: Output, name: str, pieces: list[str], recipe: Recipe) -> N
         ranks[group.split] += 1
     table = pa.Table.from_pylist(rows, schema=schema_of(WAVE))
     write_table(table, out.waves / f"{name}.parquet", out.tmp)
-    obey(out, ("plan/waves", name))
 
 
 def _settled(out: Output) -> list[Row]:

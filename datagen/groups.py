@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.cluster.hierarchy import DisjointSet
 
 from datagen.curate.hashes import same_footage
+from datagen.links import Links, Node, alike, near
 from datagen.recipe import Split
 from datagen.seeding import seed_of
 
@@ -23,10 +23,14 @@ Row = dict[str, Any]
 CONFLICT = "conflict"
 """In place of a split: the component touches earlier clips of two splits."""
 
-_BLOCK = 4096  # rows compared at once; bounds memory to 64 MB
-_BAND = np.uint64(0xFFFF)
+DIMENSIONS = 128
+"""Numbers of an identity embedding."""
+
+_PIECE = np.uint64(0xFFFF)
+_SHIFTS = np.arange(0, 64, 16, dtype=np.uint64)
+_SHARED = 3  # pieces of frame hashes that copies have in common at least
 _MANY = 20  # portraits, of which every split gets some even before it has clips
-_COMMON = 256  # clips with one 16-bit piece of a hash; a piece that more of them share tells nothing
+_COMMON = 64  # sources with one piece of a hash; a piece that more of them share tells nothing
 
 
 @dataclass(frozen=True)
@@ -54,34 +58,28 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
         One group for each clip, in their order.
     """
     people = _people(clips, earlier, settings.same_person)
-    copies = _copies(clips, earlier, settings.same_frame)
-    joined = DisjointSet([("clip", row["clip_id"]) for row in clips])
-    for row in clips:
-        clip = ("clip", row["clip_id"])
-        for node in _belongs_to(row):
-            joined.add(node)
-            joined.merge(clip, node)
+    links = Links()
     for row in earlier:
-        for node in (("was", row["component"]), ("person", row["person"]), *_belongs_to(row)):
-            joined.add(node)
-            joined.merge(("was", row["component"]), node)
+        for node in (("person", row["person"]), *_belongs_to(row)):
+            links.join(("was", row["component"]), node)
     for row, person in zip(clips, people, strict=True):
-        joined.add(("person", person))
-        joined.merge(("clip", row["clip_id"]), ("person", person))
-    for one, other in copies:
-        joined.add(other)
-        joined.merge(("clip", clips[one]["clip_id"]), other)
+        for node in (("person", person), *_belongs_to(row)):
+            links.join(("clip", row["clip_id"]), node)
+    file_of = {row["source_key"]: ("file", row["source"]) for row in (*earlier, *clips) if row.get("source")}
+    first_of: dict[str, str] = {}
+    for late, early in (*_same_bytes(clips, earlier), *_copies(clips, earlier, settings.same_frame)):
+        links.join(file_of[late], file_of[early])
+        first_of.setdefault(late, early)
     settled = {("was", row["component"]): row["split"] for row in earlier}
-    first_of = _first_copies(clips, earlier, copies)
-    splits: dict[tuple[str, str], tuple[str, str]] = {}
-    for members in joined.subsets():
-        component, split = _settle(members, settled, settings, seed)
-        splits.update((node, (component, split)) for node in members if node[0] == "clip")
+    found: dict[Node, tuple[str, str]] = {}
+    for members in links.components():
+        decided = _settle(members, settled, settings, seed)
+        found.update((node, decided) for node in members if node[0] == "clip")
     return [
-        Group(
-            person, first_of.get(number), splits["clip", row["clip_id"]][1], splits["clip", row["clip_id"]][0]
+        Group(person, first_of.get(row["source_key"]), split, component)
+        for row, person, (component, split) in zip(
+            clips, people, (found["clip", row["clip_id"]] for row in clips), strict=True
         )
-        for number, (row, person) in enumerate(zip(clips, people, strict=True))
     ]
 
 
@@ -109,23 +107,7 @@ def divide_portraits(
     return {sha256: result.get(sha256, "train") for sha256 in ordered}
 
 
-def near(rows: np.ndarray, others: np.ndarray, distance: float) -> Iterable[tuple[int, int]]:
-    """Pairs of rows (N, D) and others (M, D) closer than a distance, in blocks."""
-    if not len(rows) or not len(others):
-        return
-    squares = (others * others).sum(axis=1)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        for begin in range(0, len(others), _BLOCK):
-            other = others[begin : begin + _BLOCK]
-            squared = (
-                (block * block).sum(axis=1)[:, None] + squares[begin : begin + _BLOCK] - 2 * block @ other.T
-            )
-            for one, two in zip(*np.nonzero(squared < distance * distance), strict=True):
-                yield start + int(one), begin + int(two)
-
-
-def _belongs_to(row: Row) -> Iterable[tuple[str, str]]:
+def _belongs_to(row: Row) -> Iterable[Node]:
     """Nodes that a row is part of by what is known of its source."""
     if row.get("source"):
         yield "file", row["source"]
@@ -139,88 +121,117 @@ def _belongs_to(row: Row) -> Iterable[tuple[str, str]]:
 
 def _people(clips: Sequence[Row], earlier: Sequence[Row], distance: float) -> list[str]:
     """Name of the person in each clip: that of an earlier one of theirs, or a hash of their first clip."""
-    joined = DisjointSet([("clip", row["clip_id"]) for row in clips])
-
-    def join(one: tuple[str, str], other: tuple[str, str]) -> None:
-        joined.add(other)
-        joined.merge(one, other)
-
+    links = Links()
     for row in earlier:
-        joined.add(("was", row["person"]))
-        if row.get("subject"):
-            join(("was", row["person"]), ("subject", f"{row.get('dataset')} {row['subject']}"))
+        was = ("was", row["person"])
+        links.join(was, ("subject", f"{row.get('dataset')} {row['subject']}") if row.get("subject") else was)
     for row in clips:
-        if row["subject"]:
-            join(("clip", row["clip_id"]), ("subject", f"{row['dataset']} {row['subject']}"))
-    mine, own = _embeddings(clips)
-    theirs, others = _embeddings(earlier)
-    for one, other in near(own, own, distance):
-        if one < other:
-            joined.merge(("clip", clips[mine[one]]["clip_id"]), ("clip", clips[mine[other]]["clip_id"]))
-    for one, other in near(own, others, distance):
-        joined.merge(("clip", clips[mine[one]]["clip_id"]), ("was", earlier[theirs[other]]["person"]))
-    names: dict[tuple[str, str], str] = {}
-    for members in joined.subsets():
-        known = sorted(name for kind, name in members if kind == "was")
-        first = min((name for kind, name in members if kind == "clip"), default="")
-        person = known[0] if known else hashlib.sha256(f"person {first}".encode()).hexdigest()[:16]
+        clip = ("clip", row["clip_id"])
+        links.join(clip, ("subject", f"{row['dataset']} {row['subject']}") if row["subject"] else clip)
+    faces, own = _faces(clips, distance, links)
+    labels = alike(own, distance)
+    first: dict[int, Node] = {}
+    for face, label in zip(faces, labels.tolist(), strict=True):
+        links.join(first.setdefault(label, face), face)
+    known = [row for row in earlier if row.get("embedding") is not None]
+    others = np.asarray([row["embedding"] for row in known], np.float32).reshape(-1, own.shape[1])
+    for pairs in near(own, others, distance):
+        for one, other in {(int(labels[one]), known[other]["person"]) for one, other in pairs.tolist()}:
+            links.join(first[one], ("was", other))
+    names: dict[Node, str] = {}
+    for members in links.components():
+        settled = sorted(name for kind, name in members if kind == "was")
+        first_clip = min((name for kind, name in members if kind == "clip"), default="")
+        person = settled[0] if settled else hashlib.sha256(f"person {first_clip}".encode()).hexdigest()[:16]
         names.update(dict.fromkeys(members, person))
     return [names["clip", row["clip_id"]] for row in clips]
 
 
-def _embeddings(rows: Sequence[Row]) -> tuple[list[int], np.ndarray]:
-    """Numbers of the rows that have an embedding, and these as one array."""
-    having = [number for number, row in enumerate(rows) if row.get("embedding") is not None]
-    found = [np.asarray(rows[number]["embedding"], np.float32) for number in having]
-    return having, np.stack(found) if found else np.zeros((0, 128), np.float32)
+def _faces(clips: Sequence[Row], distance: float, links: Links) -> tuple[list[Node], np.ndarray]:
+    """Faces of each source: the clips of one person in it are joined and compared with others by their mean.
+
+    Returns:
+        One clip of each face, and their embeddings (N, D).
+    """
+    of_source: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in clips:
+        if row.get("embedding") is not None:
+            of_source[row["source_key"]].append(row)
+    nodes: list[Node] = []
+    means = [np.zeros((0, DIMENSIONS), np.float32)]
+    for rows in of_source.values():
+        embeddings = np.asarray([row["embedding"] for row in rows], np.float32)
+        labels = alike(embeddings, distance)
+        for label in range(labels.max() + 1):
+            of_face = np.flatnonzero(labels == label)
+            nodes.append(("clip", rows[of_face[0]]["clip_id"]))
+            means.append(embeddings[of_face].mean(axis=0, keepdims=True))
+            for number in of_face[1:]:
+                links.join(nodes[-1], ("clip", rows[number]["clip_id"]))
+    return nodes, np.concatenate(means)
 
 
-def _copies(clips: Sequence[Row], earlier: Sequence[Row], bits: int) -> list[tuple[int, tuple[str, str]]]:
-    """Pairs of a clip's number and the node of another clip, or of an earlier component, with the same footage."""
-    rows = [*clips, *earlier]
-    bands: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
-    hashes = [_hashes(row) for row in rows]
-    for number, found in enumerate(hashes):
-        for band in range(4):
-            for value in np.unique(found >> np.uint64(16 * band) & _BAND).tolist():
-                bands[band, value].add(number)
-    pairs = {
-        (one, other)
-        for numbers in bands.values()
-        if len(numbers) <= _COMMON
-        for one in numbers
-        if one < len(clips)
-        for other in numbers
-        if one < other and rows[one]["source_key"] != rows[other].get("source_key")
-    }
-    same = sorted(pair for pair in pairs if same_footage(hashes[pair[0]], hashes[pair[1]], bits))
-    return [
-        (one, ("clip", rows[other]["clip_id"]) if other < len(clips) else ("was", rows[other]["component"]))
-        for one, other in same
+def _copies(clips: Sequence[Row], earlier: Sequence[Row], bits: int) -> list[tuple[str, str]]:
+    """Pairs of source keys that show the same footage: one of the wave, and another, earlier one.
+
+    Earlier is what belongs to an earlier wave and, in one wave, what comes first by name.
+    """
+    known = _hashes_of_sources(earlier)
+    own = {key: found for key, found in _hashes_of_sources(clips).items() if key not in known}
+    keys = [*sorted(known), *sorted(own)]
+    hashes = known | own
+    pairs = _candidates([hashes[key] for key in keys])
+    found = [(keys[late], keys[early]) for early, late in pairs.tolist() if keys[late] in own]
+    return [(late, early) for late, early in found if same_footage(hashes[late], hashes[early], bits)]
+
+
+def _candidates(hashes: Sequence[np.ndarray]) -> np.ndarray:
+    """Pairs (P, 2) of places, ascending, whose hashes share several of their 16-bit pieces.
+
+    A copy shares most pieces; hashes that differ in a bit of every piece are not found. Sources without anything in
+    common share one by chance now and then, three hardly ever.
+    """
+    pieces = [
+        np.unique((found[:, None] >> _SHIFTS & _PIECE) | np.arange(4, dtype=np.uint64) << np.uint64(16))
+        for found in hashes
     ]
+    owners = np.repeat(np.arange(len(pieces)), [len(found) for found in pieces])
+    codes = np.concatenate([*pieces, np.zeros(0, np.uint64)])
+    order = np.lexsort((owners, codes))
+    codes, owners = codes[order], owners[order]
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
+    sizes = np.diff(np.r_[starts, len(codes)])
+    found = [np.zeros(0, np.int64)]
+    for size in np.unique(sizes[(sizes > 1) & (sizes <= _COMMON)]):
+        members = owners[starts[sizes == size][:, None] + np.arange(size)]
+        one, other = np.triu_indices(size, 1)
+        found.append((members[:, one].astype(np.int64) * len(pieces) + members[:, other]).ravel())
+    shared, counts = np.unique(np.concatenate(found), return_counts=True)
+    return np.stack(np.divmod(shared[counts >= _SHARED], max(len(pieces), 1)), axis=1)
 
 
-def _hashes(row: Row) -> np.ndarray:
-    found = row.get("frame_hashes")
-    return np.asarray(() if found is None else found, np.uint64)
+def _same_bytes(clips: Sequence[Row], earlier: Sequence[Row]) -> Iterable[tuple[str, str]]:
+    """Pairs of source keys as `_copies` gives them, of files that are equal, however short."""
+    first: dict[str, str] = {}
+    for row in (*earlier, *sorted(clips, key=lambda row: str(row["source_key"]))):
+        if row.get("source_sha256") and row.get("source_key"):
+            early = first.setdefault(row["source_sha256"], row["source_key"])
+            if early != row["source_key"]:
+                yield row["source_key"], early
 
 
-def _first_copies(
-    clips: Sequence[Row], earlier: Sequence[Row], copies: list[tuple[int, tuple[str, str]]]
-) -> dict[int, str]:
-    """For each clip whose footage is there before it, the source key of the first one."""
-    number_of = {row["clip_id"]: number for number, row in enumerate(clips)}
-    earlier_key = {row["component"]: row.get("source_key") for row in reversed(earlier)}
-    first: dict[int, str] = {}
-    for one, (kind, name) in copies:
-        if kind == "was":
-            if earlier_key.get(name):
-                first[one] = str(earlier_key[name])
-        else:
-            early, late = sorted((one, number_of[name]), key=lambda n: str(clips[n]["source_key"]))
-            key = str(clips[early]["source_key"])
-            first[late] = min(first.get(late, key), key)
-    return first
+def _hashes_of_sources(rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    """Source key -> hashes of all its clips, in the order of time: one clip alone may hold too few."""
+    found: defaultdict[str, list[tuple[int, np.ndarray]]] = defaultdict(list)
+    for row in rows:
+        hashes = row.get("frame_hashes")
+        if hashes is not None and len(hashes):
+            first_frame = int(row["clip_id"].rpartition("-f")[2])
+            found[row["source_key"]].append((first_frame, np.asarray(hashes, np.uint64)))
+    return {
+        key: np.concatenate([hashes for _, hashes in sorted(parts, key=lambda part: part[0])])
+        for key, parts in found.items()
+    }
 
 
 def _settle(

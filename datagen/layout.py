@@ -102,7 +102,7 @@ class Output:
 
     @property
     def logs(self) -> Path:
-        """Whatever may differ between two runs: status, timings, crash markers."""
+        """Whatever may differ between two runs: status, timings, what lost workers printed last."""
         return self.root / "logs"
 
     @property

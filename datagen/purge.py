@@ -7,7 +7,7 @@ from typing import Any
 
 from datagen.donors import blank_withdrawn
 from datagen.errors import UserError
-from datagen.layout import SHARD_NAME, Output, names
+from datagen.layout import SHARD_NAME, TOUCH_S, Output, names
 from datagen.plan import read_plan
 from datagen.publish import read_table, replace
 from datagen.retry import plan_worn, read_retries
@@ -18,6 +18,9 @@ from datagen.shards.store import Store
 from datagen.shards.withdrawn import BLANK, Withdrawn, read_withdrawn, source_hash
 
 Row = dict[str, Any]
+
+IDLE_S = 3 * TOUCH_S
+"""Idle time after which temporary files of other hosts go: workers touch theirs more often."""
 
 
 def compact(out: Output, *, purge: bool = False) -> str:
@@ -36,6 +39,8 @@ def compact(out: Output, *, purge: bool = False) -> str:
         raise UserError(f"{out.root} holds no finished unit: nothing to compact")
     if purge:
         text += f"; bytes of {deleted} withdrawn clips deleted, and every other trace of what was withdrawn"
+        if left := len(list(out.tmp.glob("*"))):
+            text += f"; {left} temporary files of workers that may be at work are left: purge again when they ended"
     if damaged:
         text += f"; {damaged} clips that were kept were damaged before: `verify --repair` makes them again"
     return text
@@ -48,7 +53,7 @@ def purge_all(out: Output) -> tuple[int, int]:
         Clips whose bytes went, and kept clips that were found damaged.
     """
     withdrawn = read_withdrawn(Store.open(out.root))
-    out.clear_stale_tmp()
+    out.clear_stale_tmp(foreign_age_s=IDLE_S)
     if not withdrawn:
         return 0, 0
     plan_worn(out)  # before the rows that name them go

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +25,22 @@ PACKAGES = (
     *("numpy", "opencv-python", "onnxruntime", "decord", "pyarrow", "dlib-bin", "imageio-ffmpeg"),
     *("ray", "torch", "diffusers", "insightface"),
 )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+_FITS: dict[str, Callable[[object], bool]] = {
+    "recipe": lambda value: isinstance(value, dict),
+    "recipe_hash": lambda value: isinstance(value, str),
+    "contents": _is_texts,
+    "donors": lambda value: isinstance(value, str | None),
+    "styles": lambda value: isinstance(value, str | None),
+    "software": _is_texts,
+    "fingerprint": _is_texts,
+}
+"""What `run.json` must hold."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +93,11 @@ def read_record(out: Output) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise UserError(f"{out.run_json} is damaged ({error}); restore it or use a new --output") from error
-    if not isinstance(record, dict) or "recipe" not in record:
-        raise UserError(f"{out.run_json} is not a run record; restore it or use a new --output")
+    if not isinstance(record, dict) or (
+        wrong := [key for key, fits in _FITS.items() if not fits(record.get(key))]
+    ):
+        what = f": {wrong[0]} is missing or wrong" if isinstance(record, dict) else ""
+        raise UserError(f"{out.run_json} is damaged{what}; restore it or use a new --output")
     return record
 
 

@@ -25,6 +25,8 @@ def repair(out: Output, inputs: Inputs, engine: Engine, found: Findings) -> list
         One line for each piece or unit that could not be repaired.
     """
     problems: list[str] = []
+    for name in found.damaged_merged:
+        (out.compacted / name).unlink(missing_ok=True)
 
     def on_lost(task: Task, report: Report) -> None:
         problems.append(f"{task.name} cannot be repaired: {report['message']}")

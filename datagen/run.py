@@ -27,6 +27,7 @@ from datagen.roots import move, read_roots, write_roots
 from datagen.runners import Report, Supervision, Task, run_local
 from datagen.runners.progress import Progress
 from datagen.shards.compact import merge
+from datagen.shards.purge import obey
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn
 from datagen.source_files import require_root
@@ -41,6 +42,7 @@ from datagen.tasks import (
 from datagen.waves import Wave, cut_waves, read_waves
 from datagen.worker import WorkerSettings
 
+MERGE_FROM = 100  # units of a wave; fewer index pieces open as fast as one file
 OnLost = Callable[[Task, Report], None]
 
 
@@ -161,6 +163,7 @@ def freeze(out: Output, inputs: Inputs, engine: Engine) -> list[Wave]:
         ready = retry.parts and curated.issuperset(retry.pieces) and retry.name not in names(out.waves)
         if ready and not any(wave.holds(piece) for wave in waiting for piece in retry.pieces):
             freeze_clips(out, retry.name, retry.pieces, inputs.recipe)
+            obey(out, ("plan/waves", retry.name))
     return waiting
 
 
@@ -174,11 +177,11 @@ def synthesise(out: Output, inputs: Inputs, engine: Engine) -> Progress:
 
 
 def close_waves(out: Output) -> None:
-    """Merge the index pieces of every wave whose units are all published, so that readers open one file."""
+    """Merge the index pieces of every large wave whose units are all published, so that readers open one file."""
     done, merged = names(out.index), names(out.compacted)
     for name in sorted(names(out.waves) - merged):
         units = list(frozen_units(out, name, ["unit"]))
-        if len(units) > 1 and "index" not in merged and done.issuperset(units):
+        if len(units) >= MERGE_FROM and "index" not in merged and done.issuperset(units):
             merge(out, name, units)
 
 
@@ -280,6 +283,7 @@ def _freeze_wave(out: Output, inputs: Inputs, engine: Engine, wave: Wave) -> Non
         for row in read_table(path).to_pylist()
     }
     publish_pool(out, wave.name, chosen, made)
+    obey(out, ("plan/waves", wave.name))
 
 
 def _work(out: Output, inputs: Inputs, engine: Engine, stage: str, unit: str, pending: Pending) -> Progress:

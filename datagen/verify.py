@@ -29,6 +29,7 @@ class Findings:
         faults: one line each; the data set is sound where there is none.
         notes: harmless things worth knowing, such as what an interrupted run left behind.
         damaged_units, damaged_pieces: units, and pieces of the clip table, with faults: `repair` makes them again.
+        damaged_merged: files of the merged index with faults; `repair` deletes them, since readers do without.
         units, clips: how much was looked at.
     """
 
@@ -36,6 +37,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     damaged_units: set[str] = field(default_factory=set)
     damaged_pieces: set[str] = field(default_factory=set)
+    damaged_merged: set[str] = field(default_factory=set)
     units: int = 0
     clips: int = 0
 
@@ -69,9 +71,8 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
             found.faults.append(f"index/{name}: unexpected file")
             continue
         found.units += 1
-        rows = _rows(store, "index", name, INDEX, found)
+        rows = _rows(store, "index", name, INDEX, found, found.damaged_units)
         if rows is None:
-            found.damaged_units.add(unit)
             continue
         unit_shards = {row["shard"] for row in rows}
         referenced |= unit_shards
@@ -83,6 +84,8 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
     _stray_shards(shards - referenced, units, found)
     _accounts(store, units, seen, found)
     _latents(store, seen.clips, found)
+    found.damaged_merged |= set(_damaged_pages(store, "compacted", found))
+    list(_damaged_pages(store, "plan/donors", found))
     if left := len(store.names("tmp")):
         found.notes.append(f"tmp/: {left} temporary files; a rerun clears them")
     return found
@@ -120,10 +123,42 @@ def _latents(store: Store, clip_ids: set[str], found: Findings) -> None:
         found.notes.append(f"precomputed/: {missing} clips have no latents; `precompute` goes on")
 
 
+def _damaged_pages(store: Store, folder: str, found: Findings) -> Iterator[str]:
+    """Files of a folder of large tables that do not have the bytes that were written, read piece by piece."""
+    for name in store.names(folder):
+        try:
+            with store.filesystem.open_input_file(store.path(folder, name)) as file:
+                table = pq.ParquetFile(file, page_checksum_verification=True)
+                for _ in table.iter_batches(use_threads=False):
+                    pass
+        except (pa.ArrowException, OSError) as error:
+            found.faults.append(f"{folder}/{name} cannot be read: {' '.join(str(error).split())}")
+            yield name
+
+
 def _rows(
+    store: Store,
+    folder: str,
+    name: str,
+    columns: tuple[Column, ...],
+    found: Findings,
+    damaged: set[str] | None = None,
+) -> list[dict[str, Any]] | None:
+    """Rows of a table file; None where it cannot be read or has other columns.
+
+    Args:
+        damaged: takes the name of a table with a fault, without its ending; one whose rows are whole counts too.
+    """
+    before = len(found.faults)
+    rows = _table_rows(store, folder, name, columns, found)
+    if damaged is not None and len(found.faults) > before:
+        damaged.add(name.removesuffix(".parquet"))
+    return rows
+
+
+def _table_rows(
     store: Store, folder: str, name: str, columns: tuple[Column, ...], found: Findings
 ) -> list[dict[str, Any]] | None:
-    """Rows of a table file; None, and a fault, where it is damaged or has other columns."""
     try:
         table = store.table(folder, name)
         written = store.read(folder, name)
@@ -139,7 +174,6 @@ def _rows(
         return None
     if _rewritten(table.cast(schema), written) != written:
         found.faults.append(f"{folder}/{name}: damaged outside its rows")
-        return None
     return table.to_pylist()
 
 
@@ -183,7 +217,10 @@ def _stray_shards(shards: set[str], units: set[str], found: Findings) -> None:
         elif match["unit"] in units:
             found.notes.append(f"shards/{name}: not the published one of its unit; can be deleted")
         else:
-            found.notes.append(f"shards/{name}: left by an interrupted run; a rerun finishes the unit")
+            found.notes.append(
+                f"shards/{name}: its unit has no index piece; a rerun or `verify --repair` finishes it"
+            )
+            found.damaged_units.add(match["unit"])
 
 
 def _accounts(store: Store, units: set[str], seen: _Seen, found: Findings) -> None:
@@ -191,17 +228,17 @@ def _accounts(store: Store, units: set[str], seen: _Seen, found: Findings) -> No
     failed = _failed(store, found)
     curated: dict[str, set[str]] = {}
     for name in store.names("clips"):
-        piece = name.removesuffix(".parquet")
-        rows = _rows(store, "clips", name, CLIPS, found)
-        if rows is None:
-            found.damaged_pieces.add(piece)
-        else:
-            curated[piece] = {row["source"] for row in rows}
+        rows = _rows(store, "clips", name, CLIPS, found, found.damaged_pieces)
+        if rows is not None:
+            curated[name.removesuffix(".parquet")] = {row["source"] for row in rows}
+    damaged = frozenset(found.damaged_pieces)
     for name in store.names("plan"):
         rows = _rows(store, "plan", name, PLAN, found) if name.endswith(".parquet") else None
         for row in rows or ():
             sources = curated.get(row["part"])
-            if sources is None or seen.withdrawn.covers(row["source"], row["subject"]):
+            if sources is None or row["part"] in damaged:
+                continue
+            if seen.withdrawn.covers(row["source"], row["subject"]):
                 continue
             if row["source"] not in sources and (row["source"], None) not in failed.get(row["part"], ()):
                 found.faults.append(f"clips/{row['part']}: {row['source']} has neither clips nor a failure")
@@ -232,11 +269,8 @@ def _failed(store: Store, found: Findings) -> dict[str, set[tuple[str, str | Non
     failed: dict[str, set[tuple[str, str | None]]] = {}
     for name in store.names("failures"):
         owner = name.removesuffix(".parquet")
-        rows = _rows(store, "failures", name, FAILURES, found)
-        if rows is None:
-            (found.damaged_units if UNIT_NAME.fullmatch(owner) else found.damaged_pieces).add(owner)
-            continue
-        for row in rows:
+        damaged = found.damaged_units if UNIT_NAME.fullmatch(owner) else found.damaged_pieces
+        for row in _rows(store, "failures", name, FAILURES, found, damaged) or ():
             if row["stream"] is None:
                 failed.setdefault(owner, set()).update(
                     {(row["source"], row["clip_id"]), (row["source"], None)}

@@ -26,7 +26,7 @@ from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.schema import CLIPS, DONORS, FAILURES, schema_of
 from datagen.shards.purge import obey
-from datagen.source_files import SourceFiles
+from datagen.source_files import SourceFiles, require_root
 from datagen.styles import load_styles
 from datagen.synthesise.tools import Tools
 from datagen.synthesise.unit import make_clips, synthesise_unit
@@ -67,6 +67,8 @@ class Worker:
         os.environ["OMP_NUM_THREADS"] = "1"
         self.settings = settings
         self.out = Output(settings.out)
+        for root in settings.roots.values():
+            require_root(root)
         self.files = SourceFiles(settings.roots)
 
     @cached_property

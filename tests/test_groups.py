@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datagen.groups import CONFLICT, divide_portraits, group_clips, near
+from datagen.groups import CONFLICT, divide_portraits, group_clips
+from datagen.links import alike, near
 from datagen.recipe import Split
 
 SHARES = Split(val=0.3, test=0.3)
@@ -15,7 +16,7 @@ people = {name: np.eye(128, dtype=np.float32)[number] for number, name in enumer
 def clip(number, source=None, person=None, **values):
     source = source or f"{number}.mp4"
     row = dict.fromkeys(("subject", "group", "source_sha256", "embedding", "frame_hashes"))
-    row |= {"clip_id": f"clip{number:03d}", "source": source, "source_key": source, "dataset": "set"}
+    row |= {"clip_id": f"clip{number:03d}-t0-f0", "source": source, "source_key": source, "dataset": "set"}
     if person is not None:
         row["embedding"] = people[person]
     return row | values
@@ -73,6 +74,15 @@ def test_copies_name_the_first_source():
     assert [group.duplicate_of for group in groups] == [None, None, "1.mp4"]
 
 
+def test_equal_files_are_copies_however_short():
+    first = [clip(0, source_sha256="a"), clip(1, source_sha256="b"), clip(2, source_sha256="a")]
+    groups = group_clips(first, [], SHARES, 0)
+    assert [group.duplicate_of for group in groups] == [None, None, "0.mp4"]
+    settled = [{**row, **vars(group)} for row, group in zip(first, groups, strict=True)]
+    (later,) = group_clips([clip(3, source="-.mp4", source_sha256="b")], settled, SHARES, 0)
+    assert (later.duplicate_of, later.split) == ("1.mp4", groups[1].split)
+
+
 def test_a_later_wave_takes_the_split_of_what_it_belongs_with():
     first = [clip(number, person=name) for number, name in enumerate("abcdefgh")]
     groups = group_clips(first, [], SHARES, 7)
@@ -104,8 +114,27 @@ def test_portraits_go_where_clips_are_and_training_keeps_one():
 
 
 def test_near_finds_all_pairs_in_blocks(monkeypatch):
-    monkeypatch.setattr("datagen.groups._BLOCK", 3)
+    monkeypatch.setattr("datagen.links._BLOCK", 3)
     rng = np.random.default_rng(0)
     rows, others = rng.normal(size=(10, 128)).astype(np.float32), rng.normal(size=(7, 128)).astype(np.float32)
     others[4] = rows[8] + 0.01
-    assert list(near(rows, others, 0.45)) == [(8, 4)]
+    assert [pairs.tolist() for pairs in near(rows, others, 0.45)] == [[[8, 4]]]
+
+
+def test_alike_connects_chains_across_blocks(monkeypatch):
+    monkeypatch.setattr("datagen.links._BLOCK", 3)
+    line = np.zeros((9, 128), np.float32)
+    line[:, 0] = [
+        0,
+        10,
+        0.3,
+        20,
+        0.6,
+        10.3,
+        0.9,
+        30,
+        1.2,
+    ]  # five points in a chain, two near each other, two alone
+    labels = alike(line, 0.45)
+    assert len(set(labels[[0, 2, 4, 6, 8]])) == 1 and labels[1] == labels[5]
+    assert len(set(labels)) == 4

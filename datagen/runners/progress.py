@@ -35,7 +35,7 @@ class Progress:
 
         Args:
             output: its `logs/status.json` is kept up to date.
-            stage: `curate` or `synthesise`.
+            stage: `curate`, `donors` or `synthesise`.
             total: tasks of the whole run, finished ones of earlier runs included.
             unit: what a task is called.
             done: tasks finished by earlier runs.
@@ -50,6 +50,7 @@ class Progress:
         self._began = time.monotonic()
         self._ended: float | None = None
         self._line_at = self._began + LINE_S
+        self._printed = 0
         self._saved_at = -RENEW_S
         self._doing: Sequence[Doing] = ()
         self._owner = owner_id()
@@ -68,7 +69,7 @@ class Progress:
         self._doing = ()
         if self._bar is not None:
             self._bar.close()
-        elif self._done > self._before:
+        elif self._done > max(self._before, self._printed):
             self._print()
         if kind is None:
             self._save("finished")
@@ -142,6 +143,7 @@ class Progress:
 
     def _print(self) -> None:
         self._line_at = time.monotonic() + LINE_S
+        self._printed = self._done
         status = self.status("running")
         eta = "" if status["eta_s"] is None else f", {tqdm.format_interval(status['eta_s'])} left"
         share = 100 * self._done / max(1, self._total)
@@ -151,6 +153,8 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
 
     def _counts(self) -> str:
+        if self._stage == "donors":
+            return f"{self.totals.get('portraits', 0)} portraits"
         elapsed = max((self._ended or time.monotonic()) - self._began, 1e-9)
         frames = self.totals.get("frames", 0)
         clips, failed = self.totals.get("clips", 0), self.totals.get("failed", 0) + len(self.failures)

@@ -57,9 +57,11 @@ class Store:
         """Path of a file in the file system.
 
         Raises:
-            UserError: a name, which may come from somebody else's index, leads out of the data set.
+            UserError: a name, which may come from somebody else's index, leads out of the data set or is missing.
         """
         for part in parts:
+            if not part:
+                raise UserError(f"a row of {self.uri} names no file; `verify` lists all faults")
             if part.startswith("/") or "\\" in part or "\0" in part or ".." in part.split("/"):
                 raise UserError(
                     f"{self.uri} names a file outside itself: {part!r}; do not trust this data set"
@@ -70,15 +72,6 @@ class Store:
     def is_local(self) -> bool:
         """Whether it is a folder of this machine."""
         return isinstance(self.filesystem, pafs.LocalFileSystem)
-
-    def stamp(self, folder: str) -> object:
-        """Something that differs when files were added to a folder or removed; cheap for local folders."""
-        if not self.is_local:
-            return tuple(self.names(folder))
-        try:
-            return os.stat(self.path(folder)).st_mtime_ns
-        except FileNotFoundError:
-            return None
 
     def names(self, folder: str) -> list[str]:
         """Sorted names of the files directly in a folder; empty where there is no such folder."""

@@ -130,27 +130,27 @@ def read_withdrawn(store: Store) -> Withdrawn:
 
 
 class Tombstones:
-    """Looks whether consent was withdrawn since the last look: one `stat` of a folder, now and then a listing."""
+    """Looks whether consent was withdrawn since the last look: one listing of a small folder."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._stamp: object = None
+        self._names: list[str] | None = None
         self._looked = -LOOK_S
 
     def read(self) -> Withdrawn:
         """All tombstones now."""
-        self._stamp = self._look()
+        self._names = self._look()
         return read_withdrawn(self._store)
 
     def changed(self) -> bool:
         """Whether there may be other tombstones than at the last `read`."""
         if not self._store.is_local and time.monotonic() - self._looked < LOOK_S:
             return False
-        return self._look() != self._stamp
+        return self._look() != self._names
 
-    def _look(self) -> object:
+    def _look(self) -> list[str]:
         self._looked = time.monotonic()
-        return self._store.stamp("withdrawn")
+        return self._store.names("withdrawn")
 
 
 def _names(column: pa.ChunkedArray, withdrawn: Callable[[str], bool]) -> pa.Array:

@@ -16,6 +16,7 @@ from datagen.curate.part import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
 from datagen.media import encode
 from datagen.recipe import load_recipe
+from datagen.source_files import SourceFiles
 from tests.media.conftest import dying_ffmpeg as dying_ffmpeg
 
 SIDE, FRAMES = 192, 36
@@ -49,7 +50,8 @@ def curate(analyser: FaceAnalyser, tmp_path: Path) -> Callable[..., Curated]:
 
     def run(path: Path, *settings: str) -> Curated:
         row: dict[str, Any] = dict.fromkeys((*CARRIED, "part"), "x")
-        row |= {"path": os.fsencode(path), "member": "", "name": "x"}
-        return curate_source(row, load_recipe(None, [*SMALL, *settings]), analyser, tmp_path, {})
+        row |= {"root": "x", "path": os.fsencode(path.name), "member": "", "name": "x"}
+        files = SourceFiles({"x": path.parent})
+        return curate_source(row, load_recipe(None, [*SMALL, *settings]), analyser, tmp_path, {}, files)
 
     return run

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from . import people
+
 ROOT = Path(__file__).parents[2]
 RECIPE = """
 seed: 7
@@ -81,3 +83,35 @@ def reference(footage, recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("reference") / "out"
     done = command("run", "--input", footage, "--recipe", recipe, "--output", out, "--runner", "local")
     return out, done
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Commands that `people.call` says do their work in this process."""
+    people.in_this_process(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory):
+    """Videos of four people, and one that is cut short."""
+    return people.make_set(tmp_path_factory.mktemp("crowd"))
+
+
+@pytest.fixture(scope="session")
+def made(crowd):
+    """A finished output with everything: faces are lent within two splits, one clip has its style from a portrait."""
+    return _finished(crowd, "recipe.yaml")
+
+
+@pytest.fixture(scope="session")
+def plain(crowd):
+    """A finished output of clips alone."""
+    return _finished(crowd, "plain.yaml")
+
+
+def _finished(crowd, recipe):
+    out = crowd.folder / "out" / recipe
+    with pytest.MonkeyPatch.context() as patch:
+        people.in_this_process(patch)
+        people.call("run", *crowd.words(recipe), "--output", out)
+    return out

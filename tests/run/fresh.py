@@ -36,7 +36,15 @@ def check_as_frozen(place: Place, root: Path, contents: list[bytes]) -> None:
     """
     fresh = Place(Output(root), root.with_name("curated"), place.donors)
     fresh.out.create()
-    wanted = ["run.json", "plan/roots.json", "plan/sources-*", "plan/waves/*", "plan/donors/*", "clips/*", "withdrawn/*"]
+    wanted = [
+        "run.json",
+        "plan/roots.json",
+        "plan/sources-*",
+        "plan/waves/*",
+        "plan/donors/*",
+        "clips/*",
+        "withdrawn/*",
+    ]
     _copy(place.out, fresh.out, wanted)
     held = {hashlib.sha256(data).hexdigest(): data for data in contents}
     curated: dict[str, set[str]] = {}

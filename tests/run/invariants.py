@@ -124,9 +124,7 @@ def check_readers(
             _same_or_nothing(now, row, forbidden, must=True)
     for dataset, rows in opened:
         for row in rows:
-            gone = withdrawn.covers(
-                row["source"], row["subject"], row["donor_sha256"], row["style_sha256"]
-            )
+            gone = withdrawn.covers(row["source"], row["subject"], row["donor_sha256"], row["style_sha256"])
             try:
                 _same_or_nothing(dataset, row, forbidden, must=False)
             except UserError:

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tarfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from datagen.media import encode, probe
 from datagen.plan import read_plan
 from datagen.recipe import load_recipe
 from datagen.shards import Dataset
+from datagen.source_files import SourceFiles
 from datagen.verify import verify
 
 from .conftest import ROOT, command
@@ -61,8 +63,10 @@ def curate(analyser, tmp_path):
 
     def run(path, *settings):
         row = dict.fromkeys((*CARRIED, "part"), "x")
-        row |= {"source": "x", "source_key": "x", "path": os.fsencode(path), "member": "", "name": "x"}
-        return curate_source(row, load_recipe(None, [*SMALL, *settings]), analyser, tmp_path, {})
+        row |= {"source": "x", "source_key": "x", "member": "", "name": "x"}
+        row |= {"root": "x", "path": os.fsencode(Path(path).name)}
+        files = SourceFiles({"x": Path(path).parent})
+        return curate_source(row, load_recipe(None, [*SMALL, *settings]), analyser, tmp_path, {}, files)
 
     return run
 
@@ -288,7 +292,9 @@ def test_hostile_names_reach_the_index_and_nothing_else(people, tmp_path):
 )
 def test_real_clips(analyser, tmp_path, name, clips, reasons):
     row = dict.fromkeys((*CARRIED, "part"), "x")
-    row |= {"source": name, "source_key": name, "path": os.fsencode(SHARED / name), "member": "", "name": "x"}
-    found, failures = curate_source(row, load_recipe(None, []), analyser, tmp_path, {})
+    row |= {"source": name, "source_key": name, "member": "", "name": "x"}
+    row |= {"root": "x", "path": os.fsencode(name)}
+    files = SourceFiles({"x": SHARED})
+    found, failures = curate_source(row, load_recipe(None, []), analyser, tmp_path, {}, files)
     assert [(clip["source_frames"][0], clip["source_frames"][-1] + 1) for clip in found] == clips
     assert [row["reason"] for row in failures] == reasons

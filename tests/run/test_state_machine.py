@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -92,7 +91,10 @@ class Machine(RuleBasedStateMachine):
         self.purged: set[str] = set()
         self.beside_purge: set[actors.Actor] = set()
 
-    @initialize(folder=st.booleans(), first=st.lists(st.tuples(films, st.sampled_from(SUBJECTS)), min_size=2, max_size=6))
+    @initialize(
+        folder=st.booleans(),
+        first=st.lists(st.tuples(films, st.sampled_from(SUBJECTS)), min_size=2, max_size=6),
+    )
     def begin(self, folder, first):
         self.place.films.mkdir()
         if folder:
@@ -105,7 +107,11 @@ class Machine(RuleBasedStateMachine):
             self.add(film, subject)
         self.command("plan", None, None)
 
-    @rule(data=st.data(), kind=st.sampled_from(["add", "add", "add", "change", "delete", "put back"]), film=films)
+    @rule(
+        data=st.data(),
+        kind=st.sampled_from(["add", "add", "add", "change", "delete", "put back"]),
+        film=films,
+    )
     def footage(self, data, kind, film):
         if kind == "add":
             if len(self.films) < 14:
@@ -115,7 +121,10 @@ class Machine(RuleBasedStateMachine):
         old = self.films[name]
         self.plain = False
         if kind == "change":
-            self.write(name, replace(old, clips=film.clips, score=film.score, state=film.state, version=old.version + 1))
+            self.write(
+                name,
+                replace(old, clips=film.clips, score=film.score, state=film.state, version=old.version + 1),
+            )
         elif kind == "put back":
             old.write(self.place.films / name)
         elif len(list(self.place.films.iterdir())) > 1:
@@ -232,7 +241,10 @@ class Machine(RuleBasedStateMachine):
         number = len(self.films)
         token = f"zqf{LETTERS[number % 16]}{LETTERS[number // 16]}z"
         name = f"{subject}_{token}.mp4" if subject else f"{token}.mp4"
-        self.write(name, cheap.Film(token, film.person, film.clips, film.score, film.footage or 100 + number, film.state))
+        self.write(
+            name,
+            cheap.Film(token, film.person, film.clips, film.score, film.footage or 100 + number, film.state),
+        )
 
     def write(self, name, film):
         self.films[name] = film
@@ -250,14 +262,22 @@ class Machine(RuleBasedStateMachine):
             return sorted(self.films)
         if what == "subject":
             return sorted({name[:7] for name in self.films if name.startswith("zqs")})
-        return sorted({row["donor"] for row in visible(self.out) if row["donor"]} | self.place.portraits.keys())
+        return sorted(
+            {row["donor"] for row in visible(self.out) if row["donor"]} | self.place.portraits.keys()
+        )
 
     def forbidden(self):
         """Names of whatever is withdrawn now."""
         withdrawn = withdrawn_of(self.out)
-        found = {self.films[name].token for name in self.films if withdrawn.covers(name, name[:7] if "_" in name else None)}
+        found = {
+            self.films[name].token
+            for name in self.films
+            if withdrawn.covers(name, name[:7] if "_" in name else None)
+        }
         found |= {subject for subject in SUBJECTS if subject and withdrawn.covers(None, subject)}
-        return found | {name for name, sha256 in self.place.portraits.items() if sha256 in withdrawn.portraits}
+        return found | {
+            name for name, sha256 in self.place.portraits.items() if sha256 in withdrawn.portraits
+        }
 
     def command(self, name, argument, steps):
         if len(self.live) >= 3 or (steps is not None and len(self.live) >= 2):
@@ -276,7 +296,9 @@ class Machine(RuleBasedStateMachine):
             return
         self.live.remove(actor)
         if actor.error is not None:
-            if not isinstance(actor.error, UserError) or not any(text in str(actor.error) for text in HARMLESS):
+            if not isinstance(actor.error, UserError) or not any(
+                text in str(actor.error) for text in HARMLESS
+            ):
                 raise actor.error
         elif actor.name in ("run", "synthesise", "retry", "remove", "purge"):
             self.stale_cards = False

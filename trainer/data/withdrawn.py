@@ -18,10 +18,13 @@ import pyarrow.fs as pafs
 
 from datagen.errors import UserError
 from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
+from datagen.shards.withdrawn import read_withdrawn, source_hash, subject_hash
 
 COLUMNS = ("source", "subject", "donor_sha256", "style_sha256")
 """Columns of the index that `keys_of` needs."""
+
+HASHES = {"source": source_hash, "subject": subject_hash}
+"""How tombstones hash the names of a column; the others hold hashes themselves."""
 
 REASON = "consent was withdrawn"
 FOLDER = "withdrawn"
@@ -36,10 +39,8 @@ def withdrawn_since(store: Store) -> np.ndarray:
         UserError: a tombstone is damaged or cannot be read.
     """
     withdrawn = read_withdrawn(store)
-    keys = {_name_key("source", name) for name in withdrawn.sources}
-    keys |= {_name_key("subject", name) for name in withdrawn.subjects}
-    keys |= {_key(portrait) for portrait in withdrawn.donors}
-    return np.array(sorted(keys), np.uint64)
+    hashes = withdrawn.sources | withdrawn.subjects | withdrawn.portraits
+    return np.array(sorted(map(_key, hashes)), np.uint64)
 
 
 def keys_of(table: pa.Table) -> np.ndarray:
@@ -47,8 +48,8 @@ def keys_of(table: pa.Table) -> np.ndarray:
     keys_N4 = np.zeros((table.num_rows, len(COLUMNS)), np.uint64)
     for place, column in enumerate(COLUMNS):
         encoded = pc.dictionary_encode(table[column].combine_chunks())
-        named = column in ("source", "subject")
-        known = [_name_key(column, text) if named else _key(text) for text in encoded.dictionary.to_pylist()]
+        hashed = HASHES.get(column, str)
+        known = [_key(hashed(text)) for text in encoded.dictionary.to_pylist()]
         numbers_N = encoded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
         keys_N4[:, place] = np.array([*known, 0], np.uint64)[numbers_N]
     return keys_N4
@@ -114,10 +115,6 @@ def _names(store: Store) -> list[str]:
     if isinstance(handler, pafs.FSSpecHandler):  # fsspec may remember a listing for ever
         handler.fs.invalidate_cache(store.path(FOLDER))
     return store.names(FOLDER)
-
-
-def _name_key(kind: str, name: str) -> int:
-    return _key(hashlib.sha256(f"{kind}\x1f{name}".encode()).hexdigest())
 
 
 def _key(sha256: str) -> int:

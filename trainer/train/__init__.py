@@ -6,5 +6,5 @@
 - `frozen`: codec and ImageEncoder; `codec`: the tiny stand-in for a VAE; `inputs`: batches as the model's inputs
 - `checkpoint`, `rng`: exact resume; `world`: ranks; `stop`: a clean end
 - `validate`, `report`, `table`: what a user sees
-- `launch`: `ray.train` over workers and nodes
+- `launch`: `ray.train` over workers and nodes; `signs`, `watch`: whether these get on
 """

@@ -148,6 +148,8 @@ def _in_touch(job: Job) -> Iterator[_Touch]:
             if verdict.end:
                 touch.ended = verdict.line
                 touch.signs.end.remote()
+            elif heard:
+                touch.ended = None  # the next attempt is at work
 
     watcher = threading.Thread(target=watch, daemon=True, name="in touch with workers")
     with request.on_signals():

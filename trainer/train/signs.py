@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainer.train.watch import Heard, Pulse, Sign
-from trainer.train.world import World
+
+if TYPE_CHECKING:  # the actor needs no torch
+    from trainer.train.world import World
 
 EVERY_S = 1.0  # between two signs of a worker, and two looks at them
 SUSPECT_S = 5.0  # older signs make one ask whether Ray knows the worker to be dead

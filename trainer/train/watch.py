@@ -10,9 +10,10 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from trainer.train.config import Watching
+if TYPE_CHECKING:  # the actor that hears the signs needs no torch
+    from trainer.train.config import Watching
 
 Doing = Literal["starting", "waiting for data", "training", "saving", "validating"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from datagen.media import encode
 from datagen.operations.augment import Augmentation
 from datagen.operations.mask import mask_driving
 from datagen.schema import INDEX, schema_of
+from datagen.shards.withdrawn import withdraw
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 
 SIZE = 64
@@ -113,6 +115,21 @@ def damage(output: Output, clip_id: str, suffix: str) -> None:
         file.write(bytes(member["size"] // 3))
 
 
+def portrait(kind: str, number: int) -> str:
+    """The sha256 that stands in a row for a clip's `donor` or `style`."""
+    return hashlib.sha256(f"{kind} of {number}".encode()).hexdigest()
+
+
+def withdraw_from(output: Output, **named: str) -> None:
+    """Withdraw a `source`, a `subject` or a `portrait`, as `remove` does."""
+    withdraw(
+        output,
+        sources=[named["source"]] if "source" in named else [],
+        subject=named.get("subject"),
+        portraits=[named["portrait"]] if "portrait" in named else [],
+    )
+
+
 def _row(
     number: int, frames: int, fps: float, unit: str, prefix: str, split: str, driving: Sequence[str]
 ) -> dict[str, Any]:
@@ -125,6 +142,8 @@ def _row(
         "source": f"{prefix}{number:02d}.mp4",
         "subject": f"{prefix} person {number}",
         "split": split,
+        "donor_sha256": portrait("donor", number),
+        "style_sha256": portrait("style", number),
         "frames": frames,
         "fps": fps,
         "size": SIZE,

@@ -12,10 +12,9 @@ import pytest
 import torch
 import webdataset
 
-from data.made import damage, make_dataset, read_code
+from data.made import damage, make_dataset, read_code, withdraw_from
 from datagen.errors import UserError
 from datagen.layout import Output
-from datagen.shards.withdrawn import withdraw
 from datagen.verify import verify
 from trainer.config import TINY
 from trainer.data import (
@@ -200,7 +199,7 @@ def test_damaged_latents_cost_only_their_clip(dataset: Output, encoders: Encoder
 
 def test_withdrawn_footage_is_gone_here_too(dataset: Output, encoders: Encoders) -> None:
     precompute(dataset.root, encoders, clip_size=SIDE)
-    withdraw(dataset, source="clip03.mp4")
+    withdraw_from(dataset, source="clip03.mp4")
     data = open_training_data([Source(path=str(dataset.root))], DataConfig(frames=4), 0)
     assert len(data.clips[0]) == 3 and data.precomputed is not None
 

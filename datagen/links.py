@@ -1,0 +1,74 @@
+"""Components: nodes that were joined, and rows of numbers that lie near each other."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+Node = tuple[str, str]
+"""Kind and name of something that clips share: a file, a group, a person ..."""
+
+_BLOCK = 4096  # rows compared at once; bounds memory to 64 MB
+
+
+class Links:
+    """Nodes that belong together, and the components they form."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Node, int] = {}
+        self._edges = array("q")
+
+    def join(self, one: Node, other: Node) -> None:
+        """Both belong together; nodes appear when they are named first."""
+        for node in (one, other):
+            self._edges.append(self._numbers.setdefault(node, len(self._numbers)))
+
+    def components(self) -> Iterator[list[Node]]:
+        """The nodes of each component."""
+        labels = _components(np.array(self._edges, np.int64).reshape(-1, 2), len(self._numbers))
+        members: defaultdict[int, list[Node]] = defaultdict(list)
+        for node, label in zip(self._numbers, labels.tolist(), strict=True):
+            members[label].append(node)
+        yield from members.values()
+
+
+def near(rows: np.ndarray, others: np.ndarray, distance: float) -> Iterator[np.ndarray]:
+    """Pairs (P, 2) of numbers of rows (N, D) and others (M, D) closer than a distance, block by block."""
+    squares_M = (others * others).sum(axis=1)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        squares_B = (block * block).sum(axis=1)[:, None]
+        for begin in range(0, len(others), _BLOCK):
+            end = begin + _BLOCK
+            squared = squares_B + squares_M[begin:end] - 2 * block @ others[begin:end].T
+            pairs = np.argwhere(squared < distance * distance)
+            if len(pairs):
+                yield pairs + np.array((start, begin))
+
+
+def alike(rows: np.ndarray, distance: float) -> np.ndarray:
+    """(N,) component of each row (N, D) under "closer than a distance"."""
+    edges = [np.zeros((0, 2), np.int64)]
+    for pairs in near(rows, rows, distance):
+        edges.append(_forest(pairs, len(rows)))
+    return _components(np.concatenate(edges), len(rows))
+
+
+def _components(edges: np.ndarray, count: int) -> np.ndarray:
+    graph = coo_matrix((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (count, count))
+    labels: np.ndarray = connected_components(graph, directed=False)[1]
+    return labels
+
+
+def _forest(pairs: np.ndarray, count: int) -> np.ndarray:
+    """Fewer pairs that connect the same rows: a block of one person's clips has millions, of which a few do."""
+    nodes, compact = np.unique(pairs, return_inverse=True)
+    labels = _components(compact.reshape(-1, 2), len(nodes))
+    first = np.zeros(labels.max() + 1, np.int64)
+    first[labels[::-1]] = nodes[::-1]
+    return np.stack([nodes, first[labels]], axis=1)

@@ -1,0 +1,91 @@
+"""Waves from end to end: late parts, overlapping stages, limits, splits and donors, whatever the order of commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from datagen.inspecting import read_failures
+
+from .conftest import ROOT
+from .people import BROKEN, NAMES, bytes_of, call, curated, rows
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def test_a_part_that_is_curated_late_is_made(plain, crowd, tmp_path):
+    out = curated(plain, tmp_path / "out")
+    (out / "clips" / "p00000.parquet").unlink()
+    done = call("synthesise", out, code=1)
+    assert "wave w000 waits for 1 of 5 parts" in done.stderr
+    assert not list((out / "index").iterdir())
+    assert "4 of 5 parts" in call("status", out).stdout
+    call("run", *crowd.words("plain.yaml"), "--output", out)
+    assert bytes_of(out) == bytes_of(plain)
+
+
+def test_a_piece_of_the_clip_table_lost_after_the_freeze_is_made_again(plain, tmp_path):
+    out = shutil.copytree(plain, tmp_path / "out")
+    (out / "clips" / "p00003.parquet").unlink()
+    call("curate", out)
+    assert bytes_of(out) == bytes_of(plain)
+
+
+def test_synthesise_beside_curate(plain, crowd, tmp_path):
+    out = tmp_path / "out"
+    call("plan", *crowd.words("plain.yaml"), "--output", out)
+    line = [sys.executable, str(ROOT / "cli.py"), "curate", str(out), "--runner", "local"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as curating:
+        tries = 0
+        while curating.poll() is None:
+            call("synthesise", out, code=None)
+            tries += 1
+    assert curating.returncode == 0
+    assert tries > 1
+    call("synthesise", out)
+    assert bytes_of(out) == bytes_of(plain)
+
+
+def test_the_same_limits_give_the_same_bytes_whatever_stages_follow(crowd, tmp_path):
+    """A limit cuts a wave of its own, whose donors are chosen among its own clips."""
+    few = crowd.copy(tmp_path / "few")
+    for name in (NAMES[0], NAMES[3]):
+        shutil.rmtree(few.footage / name)
+    settings = ("--set", "stylise.backends=[]", "--set", "split.val=0")
+    one, other = tmp_path / "one", tmp_path / "other"
+    call("run", *few.words(), *settings, "--output", one, "--limit", 2)
+    first = bytes_of(one)
+    call("run", *few.words(), *settings, "--output", one)
+    call("plan", *few.words(), *settings, "--output", other)
+    call("curate", other, "--limit", 2)
+    call("curate", other)
+    call("synthesise", other)
+    assert bytes_of(one) == bytes_of(other)
+    assert first.items() <= bytes_of(one).items()
+    waves = [json.loads(path.read_text()) for path in sorted((one / "plan/waves").glob("*.json"))]
+    assert waves == [{"first": 0, "last": 1}, {"first": 2, "last": 2}]
+    assert {row["subject"] for row in rows(one)} == {NAMES[1], NAMES[2]}
+    assert [row["source"] for row in read_failures(one).to_pylist()] == [BROKEN]
+
+
+def test_sources_that_come_later_make_a_wave_of_their_own(plain, crowd, tmp_path):
+    out, more = tmp_path / "out", crowd.copy(tmp_path / "more")
+    shutil.copytree(plain, out)
+    before = bytes_of(out)
+    shutil.copy(more.video(0), more.footage / NAMES[0] / "again.mp4")
+    done = call("run", *more.words("plain.yaml"), "--output", out)
+    assert "root people has moved" in done.stderr
+    assert before.items() <= bytes_of(out).items()
+    again = next(row for row in rows(out) if row["source"].endswith("again.mp4"))
+    first = next(row for row in rows(out) if row["source"].endswith("talk-0.mp4"))
+    assert again["unit"] == "p00005-u00"
+    assert again["duplicate_of"] == first["source_key"] and again["split"] == first["split"]
+    assert again["person"] == first["person"]
