@@ -70,7 +70,8 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
     for late, early in (*_same_bytes(clips, earlier), *_copies(clips, earlier, settings.same_frame)):
         links.join(file_of[late], file_of[early])
         first_of.setdefault(late, early)
-    settled = {("was", row["component"]): row["split"] for row in earlier}
+    settled = {("was", row["component"]): row["split"] for row in earlier if row["split"] == CONFLICT}
+    settled |= {("was", row["component"]): row["split"] for row in earlier if row["split"] != CONFLICT}
     found: dict[Node, tuple[str, str]] = {}
     for members in links.components():
         decided = _settle(members, settled, settings, seed)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.errors import UserError
+from datagen.failures import owner_of
 from datagen.schema import FAILURES, INDEX, schema_of
 from datagen.shards.reader import Dataset
 from datagen.shards.store import Store
@@ -96,13 +97,17 @@ def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table
     latest: dict[tuple[Any, ...], int] = {}
     for row in rows:
         latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
-    made, mended = _retried(store, "index", "clip_id", lenient), _retried(store, "clips", "source", lenient)
+    owners = {f"{owner_of(name.removesuffix('.parquet'))}.parquet" for name in store.names("failures")}
+    made = _brought(store, owners, "index", ["clip_id"], lenient)
+    curated = _brought(store, owners, "clips", ["source", "clip_id"], lenient)
+    last = {(*_subject(row), row["attempt"] or 1): number for number, row in enumerate(rows)}
     kept = [
         row
-        for row in rows
+        for number, row in enumerate(rows)
         if (row["attempt"] or 1) == latest[_subject(row)]
+        and last[(*_subject(row), row["attempt"] or 1)] == number
         and not (row["stream"] is None and row["clip_id"] in made)
-        and not (row["clip_id"] is None and row["source"] in mended)
+        and not (row["unit"] is None and (row["clip_id"] or row["source"]) in curated)
         and not withdrawn.covers(row["source"], None)
     ]
     return pa.Table.from_pylist(kept, schema=schema)
@@ -119,14 +124,16 @@ def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["source"], row["clip_id"], row["stream"]
 
 
-def _retried(store: Store, folder: str, column: str, lenient: bool) -> set[str]:
-    """What retries (`-r1` ...) brought in after all: clips into the index, or sources into the clip table."""
-    made: set[str] = set()
+def _brought(store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool) -> set[str]:
+    """What is there although a failure may name it: of retries (`-r1` ...) and of tables that failures stand beside."""
+    found: set[str] = set()
     for name in store.names(folder):
-        if "-r" in name:
+        if "-r" in name or name in owners:
             with suppress(UserError) if lenient else nullcontext():
-                made |= set(store.table(folder, name, [column])[column].to_pylist())
-    return made
+                table = store.table(folder, name, columns)
+                for column in columns:
+                    found |= set(table[column].to_pylist())
+    return found
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

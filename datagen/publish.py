@@ -165,7 +165,7 @@ def read_tables(
         return empty if columns is None else empty.select(columns)
     try:
         return ds.dataset(files, schema=schema, format=CHECKED).to_table(columns=columns)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"cannot read the tables of {folder}: {error}; `verify` tells which file") from error
 
 

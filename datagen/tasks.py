@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datagen.failures import publish_failures
 from datagen.groups import CONFLICT
 from datagen.layout import Output, names
 from datagen.plan import part_of, read_plan
@@ -16,7 +17,7 @@ from datagen.publish import read_table, write_table
 from datagen.recipe import Recipe
 from datagen.retry import Retry, read_retries
 from datagen.runners import Report, Task
-from datagen.schema import CLIPS, DONORS, FAILURES, INDEX, PLAN, schema_of
+from datagen.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
 from datagen.shards.purge import obey
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import Withdrawn, read_withdrawn
@@ -201,9 +202,7 @@ def record_lost_task(out: Output, task: Task, report: Report) -> None:
         }
         for source, clip in items
     ]
-    if rows:
-        failed = pa.Table.from_pylist(rows, schema=schema_of(FAILURES))
-        write_table(failed, out.failures / f"{task.name}.parquet", out.tmp)
+    publish_failures(out, task.name, rows)
     folder, columns = (out.clips, CLIPS) if curating else (out.index, INDEX)
     write_table(schema_of(columns).empty_table(), folder / f"{task.name}.parquet", out.tmp)
     obey(out, ("failures", task.name))

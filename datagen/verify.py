@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from datagen.errors import UserError
+from datagen.failures import owner_of
 from datagen.layout import SHARD_NAME, UNIT_NAME
 from datagen.publish import save_table
 from datagen.schema import CLIPS, FAILURES, INDEX, PLAN, WAVE, Column, schema_of
@@ -131,7 +132,7 @@ def _damaged_pages(store: Store, folder: str, found: Findings) -> Iterator[str]:
                 table = pq.ParquetFile(file, page_checksum_verification=True)
                 for _ in table.iter_batches(use_threads=False):
                     pass
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             found.faults.append(f"{folder}/{name} cannot be read: {' '.join(str(error).split())}")
             yield name
 
@@ -268,9 +269,12 @@ def _failed(store: Store, found: Findings) -> dict[str, set[tuple[str, str | Non
     """Part or unit -> source and clip of its failure rows; for sources whose clips all failed, the source alone."""
     failed: dict[str, set[tuple[str, str | None]]] = {}
     for name in store.names("failures"):
-        owner = name.removesuffix(".parquet")
-        damaged = found.damaged_units if UNIT_NAME.fullmatch(owner) else found.damaged_pieces
-        for row in _rows(store, "failures", name, FAILURES, found, damaged) or ():
+        owner = owner_of(name.removesuffix(".parquet"))
+        damaged: set[str] = set()
+        rows = _rows(store, "failures", name, FAILURES, found, damaged)
+        if damaged:
+            (found.damaged_units if UNIT_NAME.fullmatch(owner) else found.damaged_pieces).add(owner)
+        for row in rows or ():
             if row["stream"] is None:
                 failed.setdefault(owner, set()).update(
                     {(row["source"], row["clip_id"]), (row["source"], None)}

@@ -18,13 +18,14 @@ from datagen.curate.part import curate_source
 from datagen.curate.portrait import cut_portrait
 from datagen.donors import blank_withdrawn
 from datagen.errors import Refusal
+from datagen.failures import publish_failures
 from datagen.layout import Output, temporary
 from datagen.publish import Put, exchange, publish, write_table
 from datagen.recipe import Recipe
 from datagen.roots import Roots
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
-from datagen.schema import CLIPS, DONORS, FAILURES, schema_of
+from datagen.schema import CLIPS, DONORS, schema_of
 from datagen.shards.purge import obey
 from datagen.source_files import SourceFiles, require_root
 from datagen.styles import load_styles
@@ -121,10 +122,7 @@ class Worker:
                     "damaged", f"{piece} stays as it is: {min(lost)} is not found in its source again"
                 )
             put = exchange
-            (self.out.failures / f"{piece}.parquet").unlink(missing_ok=True)
-        if failures:
-            failed_table = pa.Table.from_pylist(failures, schema=schema_of(FAILURES))
-            write_table(failed_table, self.out.failures / f"{piece}.parquet", self.out.tmp, put)
+        publish_failures(self.out, piece, failures, put)
         table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
         write_table(table, self.out.clips / f"{piece}.parquet", self.out.tmp, put)
         obey(self.out, ("clips", piece), ("failures", piece))

@@ -59,8 +59,10 @@ def curate_source(
                     clips.append(clip | {"source_sha256": opened.sha256})
         if not clips and not failures:
             raise Refusal("too_short", "no face was followed long enough", "lower curate.min_frames")
-    except Refusal as refusal:
-        failures.append(failure(row, None, refusal))
+    except (
+        Refusal
+    ) as refusal:  # also of a source that was replaced while it was read: its clips are of neither file
+        return [], [failure(row, None, refusal)]
     return clips, failures
 
 

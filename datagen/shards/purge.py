@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datagen.failures import files_of
 from datagen.layout import SHARD_NAME, Output, shard_name, temporary
 from datagen.publish import exchange, publish, read_table, write_table
 from datagen.schema import CLIPS, FAILURES, INDEX, WAVE, Column, schema_of
@@ -38,7 +39,8 @@ def obey(out: Output, *tables: tuple[str, str]) -> None:
         if folder == "index":
             purge_unit(out, name, withdrawn)
         else:
-            scrub(out, folder, name, withdrawn)
+            for file in files_of(out, name) if folder == "failures" else (name,):
+                scrub(out, folder, file, withdrawn)
 
 
 def scrub(out: Output, folder: str, name: str, withdrawn: Withdrawn) -> None:

@@ -73,7 +73,7 @@ class Dataset:
                 chosen = pc.field("clip_id").isin(_select(rows if kept is None else rows.filter(kept), where))
                 kept = chosen if kept is None else kept & chosen
             self.table = rows.to_table(columns=names, filter=kept)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"cannot read the index of {out}: {error}; `verify` tells which file") from error
         self._hidden: frozenset[tuple[str, str]] = frozenset()
 
@@ -182,7 +182,7 @@ def _open_index(store: Store) -> ds.Dataset:
         if pieces:
             paths = [store.path("index", name) for name in sorted(pieces)]
             parts.append(ds.dataset(paths, schema=schema, format=CHECKED, filesystem=store.filesystem))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(
             f"cannot read the index of {store.uri}: {error}; `verify` tells which file"
         ) from error

@@ -123,6 +123,6 @@ class Store:
             # abort the process (seen in 6 of 100 short programs with `read_table`).
             file = pq.ParquetFile(data, page_checksum_verification=True)
             return file.read(columns and list(columns), use_threads=False)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:  # names of columns that are no UTF-8
             reason = " ".join(str(error).split())
             raise UserError(f"{folder}/{name} of {self.uri} cannot be read: {reason}") from error

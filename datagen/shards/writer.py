@@ -13,9 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from datagen.failures import publish_failures
 from datagen.layout import Output, shard_name
 from datagen.publish import Put, disk_errors, publish, write_table
-from datagen.schema import FAILURES, INDEX, schema_of
+from datagen.schema import INDEX, schema_of
 
 CLIP_ID = re.compile(r"[a-z0-9_-]+")
 SUFFIX = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -176,9 +177,7 @@ def publish_unit(
                 put(shard.path, output.shards / name)
         finally:
             shard.discard()
-    if failures:
-        table = pa.Table.from_pylist(failures, schema=schema_of(FAILURES))
-        write_table(table, output.failures / f"{unit}.parquet", output.tmp, put)
+    publish_failures(output, unit, failures, put)
     for row in rows:
         row["shard"] = name
     ordered = sorted(rows, key=lambda row: row["clip_id"])

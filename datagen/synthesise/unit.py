@@ -136,7 +136,6 @@ def _replace(
     if lost:
         why = next((f": {row['message']}" for row in failures if row["clip_id"] == lost[0]), "")
         raise Refusal("damaged", f"{unit} stays as it is, since {lost[0]} cannot be made again{why}")
-    (out.failures / f"{unit}.parquet").unlink(missing_ok=True)
     publish_unit(out, unit, shard, rows, failures, put=exchange)
     remove_other_shards(out, unit, {str(row["shard"]) for row in rows})
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from datagen import publish
+
 _here = threading.local()
 _alive = {"cheap~0~0"}
 
@@ -41,17 +43,17 @@ class Actor:
         self.error: BaseException | None = None
         self.where = "start"
         self._work = work
-        self._steps: float = 0
+        self._steps, self._at = 0.0, ""
         self._over = False
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
         _alive.add(self.owner)
         self._thread.start()
 
-    def resume(self, steps: float = float("inf")) -> bool:
-        """Let it take some steps; whether it has ended."""
+    def resume(self, steps: float = float("inf"), at: str = "") -> bool:
+        """Let it take some steps, counting only those whose names hold `at`; whether it has ended."""
         if not self.done and not self.killed:
-            self._steps = steps
+            self._steps, self._at = steps, at
             self._go.release()
             self._back.acquire()
         return self.done
@@ -73,8 +75,8 @@ class Actor:
         """Called by it before a step."""
         if self._over:
             return
-        self._steps -= 1
-        if self._steps <= 0:
+        self._steps -= self._at in where
+        if self._steps <= 0 and self._at in where:
             self.where = where
             self._back.release()
             self._go.acquire()
@@ -109,18 +111,27 @@ def owner_id() -> str:
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Stop before and after whatever changes a published file."""
-    unlink, rename = Path.unlink, os.replace
+    unlink, rename, link = Path.unlink, os.replace, publish._link
 
     def slow_unlink(self: Path, missing_ok: bool = False) -> None:
-        pause(f"unlink {self.name}")
+        pause(f"unlink {_short(self)}")
         unlink(self, missing_ok)
 
     def slow_replace(source: Any, target: Any, **options: Any) -> None:
-        pause(f"replace {Path(target).name}")
+        pause(f"replace {_short(target)}")
         rename(source, target, **options)
 
+    def slow_link(tmp: Path, final: Path) -> bool:
+        pause(f"link {_short(final)}")
+        return link(tmp, final)
+
+    patch.setattr(publish, "_link", slow_link)
+    patch.setattr(publish, "_sync", lambda path: pause(f"sync {_short(path)}"))
     patch.setattr(Path, "unlink", slow_unlink)
     patch.setattr(os, "replace", slow_replace)
-    patch.setattr("datagen.publish._sync", lambda path: pause(f"sync {path.name}"))
     patch.setattr("datagen.layout.owner_id", owner_id)
     patch.setattr("datagen.layout.is_alive", lambda owner, path, foreign_age_s: owner in _alive)
+
+
+def _short(path: Any) -> str:
+    return "/".join(Path(path).parts[-2:])
