@@ -139,3 +139,17 @@ def test_alike_connects_chains_across_blocks(monkeypatch):
     labels = alike(line, 0.45)
     assert len(set(labels[[0, 2, 4, 6, 8]])) == 1 and labels[1] == labels[5]
     assert len(set(labels)) == 4
+
+
+def test_a_conflict_does_not_hide_the_split_of_what_it_joins():
+    first, second = {"component": "a", "split": "train"}, {"component": "b", "split": "test"}
+    earlier = [
+        clip(0, person="a") | first | {"person": "pa"},
+        clip(1, person="b") | second | {"person": "pb"},
+        clip(2, source="both.mp4", person="a") | first | {"person": "pa", "split": CONFLICT},
+    ]
+    assert (
+        splits([clip(3, source="x.mp4", person="a"), clip(4, source="x.mp4", person="b")], earlier)
+        == [CONFLICT] * 2
+    )
+    assert splits([clip(5, person="a")], earlier) == ["train"]

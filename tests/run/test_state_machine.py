@@ -62,9 +62,32 @@ films = st.builds(
     state=st.sampled_from([*["sound"] * 8, "broken", "fails", "kills", "plain"]),
 )
 PLACES = (
-    *("task", "made clip", "curated source", "sync out/failures", "link failures/", "link index/", "sync out/index"),
-    *("link clips/", "link shards/", "link waves/", "link donors/", "link portraits/", "link retries/", "unlink"),
-    *("sync out/withdrawn", "replace index/", "replace clips/", "replace plan/", "replace out/", "replace failures/"),
+    *(
+        "task",
+        "made clip",
+        "curated source",
+        "sync out/failures",
+        "link failures/",
+        "link index/",
+        "sync out/index",
+    ),
+    *(
+        "link clips/",
+        "link shards/",
+        "link waves/",
+        "link donors/",
+        "link portraits/",
+        "link retries/",
+        "unlink",
+    ),
+    *(
+        "sync out/withdrawn",
+        "replace index/",
+        "replace clips/",
+        "replace plan/",
+        "replace out/",
+        "replace failures/",
+    ),
 )
 steps = st.one_of(
     st.none(), st.none(), st.integers(1, 40), st.integers(40, 400),
