@@ -18,6 +18,7 @@ from datagen.curate.hashes import same_footage
 from datagen.links import Links, Node, alike, near
 from datagen.recipe import Split
 from datagen.seeding import seed_of
+from datagen.sources import key_hash
 
 Row = dict[str, Any]
 CONFLICT = "conflict"
@@ -69,7 +70,7 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
     first_of: dict[str, str] = {}
     for late, early in (*_same_bytes(clips, earlier), *_copies(clips, earlier, settings.same_frame)):
         links.join(file_of[late], file_of[early])
-        first_of.setdefault(late, early)
+        first_of.setdefault(late, key_hash(early))
     settled = {("was", row["component"]): row["split"] for row in earlier if row["split"] == CONFLICT}
     settled |= {("was", row["component"]): row["split"] for row in earlier if row["split"] != CONFLICT}
     found: dict[Node, tuple[str, str]] = {}

@@ -83,7 +83,10 @@ SOURCE = (
 GROUPS = (
     Column("person", S, "same for all clips that show one person, by subject or by identity embedding"),
     Column(
-        "duplicate_of", S, "source key of the earlier source that shows the same footage, null where none"
+        "duplicate_of",
+        S,
+        "hash of the earlier source that shows the same footage, as it stands in its clip ids (a name would stay when "
+        "that source is withdrawn); null where none",
     ),
     Column("split", S, "train, val or test; clips that belong together, and their donors, share it"),
 )

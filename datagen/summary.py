@@ -17,6 +17,8 @@ from datagen.publish import read_table, read_tables
 from datagen.record import Inputs
 from datagen.runners.progress import Progress
 from datagen.shards.reader import Dataset
+from datagen.shards.store import Store
+from datagen.shards.withdrawn import Tombstones
 from datagen.sheet import save_sheet
 from datagen.waves import read_waves
 
@@ -54,15 +56,22 @@ def finish(
 
 
 def refresh(out: Output) -> None:
-    """Make contact sheet and cards again from what readers may see."""
-    dataset = Dataset(out.root) if names(out.index) else None
-    if dataset is None:
-        return
-    if len(dataset):
-        save_sheet(dataset, _pick(dataset), out.root / "sheet.png")
-    else:
-        (out.root / "sheet.png").unlink(missing_ok=True)
-    write_cards(out, dataset)
+    """Make contact sheet and cards again from what readers may see, and once more where that changes meanwhile."""
+    tombstones = Tombstones(Store.open(out.root))
+    while names(out.index):
+        tombstones.read()
+        try:
+            dataset = Dataset(out.root)
+            if len(dataset):
+                save_sheet(dataset, _pick(dataset), out.root / "sheet.png")
+            else:
+                (out.root / "sheet.png").unlink(missing_ok=True)
+            write_cards(out, dataset)
+        except UserError:  # such as a clip that was withdrawn before it was drawn
+            if not tombstones.changed():
+                raise
+        if not tombstones.changed():
+            return
 
 
 def _waiting(out: Output) -> str:

@@ -8,6 +8,7 @@ import pytest
 from datagen.groups import CONFLICT, divide_portraits, group_clips
 from datagen.links import alike, near
 from datagen.recipe import Split
+from datagen.sources import key_hash
 
 SHARES = Split(val=0.3, test=0.3)
 people = {name: np.eye(128, dtype=np.float32)[number] for number, name in enumerate("abcdefghijklmnop")}
@@ -71,16 +72,16 @@ def test_copies_name_the_first_source():
     hashes = np.array([2**60 + 7, 2**50 + 3, 2**40 + 1, 2**30 + 9], np.uint64)
     clips = [clip(0), clip(1, frame_hashes=hashes), clip(2, frame_hashes=hashes ^ np.uint64(1))]
     groups = group_clips(clips, [], SHARES, 7)
-    assert [group.duplicate_of for group in groups] == [None, None, "1.mp4"]
+    assert [group.duplicate_of for group in groups] == [None, None, key_hash("1.mp4")]
 
 
 def test_equal_files_are_copies_however_short():
     first = [clip(0, source_sha256="a"), clip(1, source_sha256="b"), clip(2, source_sha256="a")]
     groups = group_clips(first, [], SHARES, 0)
-    assert [group.duplicate_of for group in groups] == [None, None, "0.mp4"]
+    assert [group.duplicate_of for group in groups] == [None, None, key_hash("0.mp4")]
     settled = [{**row, **vars(group)} for row, group in zip(first, groups, strict=True)]
     (later,) = group_clips([clip(3, source="-.mp4", source_sha256="b")], settled, SHARES, 0)
-    assert (later.duplicate_of, later.split) == ("1.mp4", groups[1].split)
+    assert (later.duplicate_of, later.split) == (key_hash("1.mp4"), groups[1].split)
 
 
 def test_a_later_wave_takes_the_split_of_what_it_belongs_with():
@@ -138,3 +139,17 @@ def test_alike_connects_chains_across_blocks(monkeypatch):
     labels = alike(line, 0.45)
     assert len(set(labels[[0, 2, 4, 6, 8]])) == 1 and labels[1] == labels[5]
     assert len(set(labels)) == 4
+
+
+def test_a_conflict_does_not_hide_the_split_of_what_it_joins():
+    first, second = {"component": "a", "split": "train"}, {"component": "b", "split": "test"}
+    earlier = [
+        clip(0, person="a") | first | {"person": "pa"},
+        clip(1, person="b") | second | {"person": "pb"},
+        clip(2, source="both.mp4", person="a") | first | {"person": "pa", "split": CONFLICT},
+    ]
+    assert (
+        splits([clip(3, source="x.mp4", person="a"), clip(4, source="x.mp4", person="b")], earlier)
+        == [CONFLICT] * 2
+    )
+    assert splits([clip(5, person="a")], earlier) == ["train"]

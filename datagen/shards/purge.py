@@ -50,11 +50,7 @@ def scrub(out: Output, folder: str, name: str, withdrawn: Withdrawn) -> None:
         return
     columns = SCRUBBED[folder]
     rows = read_table(path, schema=schema_of(columns)).to_pylist()
-    kept = [
-        _without_copy(row, withdrawn)
-        for row in rows
-        if not withdrawn.covers(row["source"], row.get("subject"))
-    ]
+    kept = [row for row in rows if not withdrawn.covers(row["source"], row.get("subject"))]
     if kept != rows:
         rewrite(out, folder, name, columns, kept)
 
@@ -94,13 +90,6 @@ def rewrite(out: Output, folder: str, name: str, columns: tuple[Column, ...], ro
         write_table(pa.Table.from_pylist(rows, schema=schema_of(columns)), final, out.tmp, exchange)
     else:
         final.unlink(missing_ok=True)
-
-
-def _without_copy(row: Row, withdrawn: Withdrawn) -> Row:
-    """The row without the name of a withdrawn source that shows the same footage."""
-    if withdrawn.covers(row.get("duplicate_of"), None):
-        return {**row, "duplicate_of": None}
-    return row
 
 
 def _covers(withdrawn: Withdrawn, row: Row) -> bool:

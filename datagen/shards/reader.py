@@ -76,6 +76,7 @@ class Dataset:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"cannot read the index of {out}: {error}; `verify` tells which file") from error
         self._hidden: frozenset[tuple[str, str]] = frozenset()
+        self._shards: frozenset[str] | None = None  # those that are published, after the first change
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -161,9 +162,12 @@ class Dataset:
             places = rows.to_table(columns=["clip_id", "shard"], filter=hidden)
             gone = zip(places["clip_id"].to_pylist(), places["shard"].to_pylist(), strict=True)
             self._hidden |= frozenset(gone)
-        if (row["clip_id"], row["shard"]) in self._hidden:
+            self._shards = frozenset(pc.unique(rows.to_table(columns=["shard"])["shard"]).to_pylist())
+        purged = self._shards is not None and row["shard"] not in self._shards
+        if purged or (row["clip_id"], row["shard"]) in self._hidden:
             raise UserError(
-                f"clip {row['clip_id']} was withdrawn after {self.store.uri} was opened; open it again"
+                f"clip {row['clip_id']} was withdrawn after {self.store.uri} was opened, "
+                "or a clip beside it was purged; open it again"
             )
 
 
