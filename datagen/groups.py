@@ -63,8 +63,8 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
     for row in earlier:
         for node in (("person", row["person"]), *_belongs_to(row)):
             links.join(("was", row["component"]), node)
-    for row, person in zip(clips, people, strict=True):
-        for node in (("person", person), *_belongs_to(row)):
+    for row, persons in zip(clips, people, strict=True):
+        for node in (*(("person", person) for person in persons), *_belongs_to(row)):
             links.join(("clip", row["clip_id"]), node)
     file_of = {row["source_key"]: ("file", row["source"]) for row in (*earlier, *clips) if row.get("source")}
     first_of: dict[str, str] = {}
@@ -78,8 +78,8 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
         decided = _settle(members, settled, settings, seed)
         found.update((node, decided) for node in members if node[0] == "clip")
     return [
-        Group(person, first_of.get(row["source_key"]), split, component)
-        for row, person, (component, split) in zip(
+        Group(persons[0], first_of.get(row["source_key"]), split, component)
+        for row, persons, (component, split) in zip(
             clips, people, (found["clip", row["clip_id"]] for row in clips), strict=True
         )
     ]
@@ -121,8 +121,11 @@ def _belongs_to(row: Row) -> Iterable[Node]:
         yield "subject", f"{row.get('dataset')} {row['subject']}"
 
 
-def _people(clips: Sequence[Row], earlier: Sequence[Row], distance: float) -> list[str]:
-    """Name of the person in each clip: that of an earlier one of theirs, or a hash of their first clip."""
+def _people(clips: Sequence[Row], earlier: Sequence[Row], distance: float) -> list[list[str]]:
+    """Names of the person in each clip: those of earlier ones of theirs, or a hash of their first clip.
+
+    The first is the clip's own. There are several where a clip shows that people of earlier waves are one.
+    """
     links = Links()
     for row in earlier:
         was = ("was", row["person"])
@@ -140,12 +143,12 @@ def _people(clips: Sequence[Row], earlier: Sequence[Row], distance: float) -> li
     for pairs in near(own, others, distance):
         for one, other in {(int(labels[one]), known[other]["person"]) for one, other in pairs.tolist()}:
             links.join(first[one], ("was", other))
-    names: dict[Node, str] = {}
+    names: dict[Node, list[str]] = {}
     for members in links.components():
         settled = sorted(name for kind, name in members if kind == "was")
         first_clip = min((name for kind, name in members if kind == "clip"), default="")
-        person = settled[0] if settled else hashlib.sha256(f"person {first_clip}".encode()).hexdigest()[:16]
-        names.update(dict.fromkeys(members, person))
+        persons = settled or [hashlib.sha256(f"person {first_clip}".encode()).hexdigest()[:16]]
+        names.update(dict.fromkeys(members, persons))
     return [names["clip", row["clip_id"]] for row in clips]
 
 

@@ -153,3 +153,13 @@ def test_a_conflict_does_not_hide_the_split_of_what_it_joins():
         == [CONFLICT] * 2
     )
     assert splits([clip(5, person="a")], earlier) == ["train"]
+
+
+def test_a_clip_that_shows_two_earlier_people_to_be_one_belongs_with_both():
+    for seed in range(20):
+        first = [clip(0, person="a"), clip(1, subject="id7")]
+        groups = group_clips(first, [], SHARES, seed)
+        earlier = [{**row, **vars(group)} for row, group in zip(first, groups, strict=True)]
+        later = group_clips([clip(2, person="a", subject="id7")], earlier, SHARES, seed)[0]
+        splits_before = {group.split for group in groups}
+        assert later.split == (splits_before.pop() if len(splits_before) == 1 else CONFLICT)
