@@ -197,4 +197,5 @@ def _sorted(groups: dict[str, set[str]]) -> dict[str, list[str]]:
 
 
 def _lists(value: Any) -> dict[str, list[str]]:
-    return {str(name): [str(item) for item in items] for name, items in value.items()}
+    """Names and what they list; those that a purge emptied are passed over."""
+    return {str(name): [str(item) for item in items] for name, items in value.items() if items}

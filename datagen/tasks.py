@@ -165,13 +165,25 @@ def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) 
             parts = {part_of(unit) for unit in (*pending[name], *mine)}
             sources = {row["source_key"]: row for rows in rows_by_part(plan, parts).values() for row in rows}
             for unit in pending[name]:
-                yield _unit_task(unit, units[unit], 1, sources, waves, withdrawn, recipe)
+                later = asked_after(retries, unit, 0)
+                chosen = [row for row in units[unit] if row["clip_id"] not in later]
+                yield _unit_task(unit, chosen, 1, sources, waves, withdrawn, recipe)
             for unit, (retry, first) in mine.items():
-                chosen = [row for row in units[first] if row["clip_id"] in retry.units[first]]
+                wanted_clips = set(retry.units[first]) - asked_after(retries, first, retry.number)
+                chosen = [row for row in units[first] if row["clip_id"] in wanted_clips]
                 yield _unit_task(unit, chosen, retry.attempt, sources, waves, withdrawn, recipe)
 
     count = sum(map(len, pending.values())) + len(pending_again)
     return Pending(make(), count, sum(map(len, listed.values())) + len(again))
+
+
+def asked_after(retries: list[Retry], unit: str, number: int) -> set[str]:
+    """Clips of a unit that retries after a number ask for.
+
+    A clip is made by the last retry that names it. So a unit that was lost and is made once more does not bring back
+    what another unit holds, or will hold, by now.
+    """
+    return {clip for retry in retries if retry.number > number for clip in retry.units.get(unit, ())}
 
 
 def record_lost_task(out: Output, task: Task, report: Report) -> None:
@@ -231,7 +243,7 @@ def _unit_task(
     recipe: Recipe,
 ) -> Task:
     standing = _standing(rows, withdrawn)
-    piece = rows[0]["piece"]
+    piece = unit.rpartition("-u")[0]
     conflict = "it joins clips of earlier waves that are in different splits"
     payload = {
         "unit": unit,
