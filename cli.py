@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from datagen.commands import commands
-from datagen.errors import UserError
-from datagen.options import (
+from datagen.common.cli_options import (
     AddressOption,
     DonorsOption,
     InputOption,
@@ -34,6 +33,7 @@ from datagen.options import (
     end,
     say,
 )
+from datagen.common.errors import UserError
 from trainer.cli import register
 from trainer.weights.cli import app as weights
 

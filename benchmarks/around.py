@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.reference import LIMIT_S, Reference, words
 from benchmarks.setting import ROOT, arguments, command, environment
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names
 from datagen.record import expected_fingerprint, fingerprint

@@ -26,8 +26,8 @@ import onnxruntime
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from datagen.common.errors import Refusal
 from datagen.curate.crop import choose_crop
-from datagen.errors import Refusal
 from datagen.faces import FaceAnalyser, Faces
 from datagen.media import VideoReader
 from datagen.operations.donor import Donor, check_portrait

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from datagen.errors import UserError
-from datagen.options import (
+from datagen.common.cli_options import (
     AddressOption,
     MaxFailedOption,
     OutArgument,
@@ -20,6 +19,7 @@ from datagen.options import (
     end,
     say,
 )
+from datagen.common.errors import UserError
 
 commands = typer.Typer()
 

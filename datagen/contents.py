@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from datagen.common.errors import Refusal, UserError
+from datagen.common.text import shown
 from datagen.demo import portraits
-from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser
 from datagen.pictures import image_files, image_sha256
 from datagen.recipe import Recipe
 from datagen.source_files import file_sha256
 from datagen.styles import load_styles
 from datagen.synthesise.tools import stylist_for, swapper_for
-from datagen.text import shown
 
 
 def content_hashes(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from datagen.seeding import rng
+from datagen.common.seeding import rng
 
 SIDE = 384
 CC0 = "CC0-1.0"

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from scipy.spatial import Delaunay
 
+from datagen.common.seeding import rng
 from datagen.demo_mouth import Mouth, by_x
 from datagen.faces import geometry
 from datagen.faces.topology import (
@@ -31,7 +32,6 @@ from datagen.faces.topology import (
     TRIANGLES,
 )
 from datagen.operations.warp import draw_triangles, grid_size, triangle_affines
-from datagen.seeding import rng
 
 WIDE_OPEN = 0.27  # eye distances between the lips at mouth = 1
 GRID = 24  # pixels between the points around the face

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from datagen.errors import REASONS
+from datagen.common.errors import REASONS
 from datagen.schema import TABLES, Column
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "format.md"

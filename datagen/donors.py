@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from datagen.common.errors import Refusal
+from datagen.common.text import shown
 from datagen.demo import portraits as bundled_portraits
-from datagen.errors import Refusal
 from datagen.faces import FaceAnalyser
 from datagen.groups import CONFLICT, divide_portraits
 from datagen.layout import Output
@@ -30,7 +31,6 @@ from datagen.recipe import Recipe
 from datagen.schema import DONORS, WAVE, schema_of
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import Withdrawn, read_withdrawn
-from datagen.text import shown
 
 Row = dict[str, Any]
 Candidate = tuple[str, str, str, Callable[[], str], Callable[[], np.ndarray]]

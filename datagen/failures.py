@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output, names
 from datagen.publish import Put, exchange, publish, read_table, write_table
 from datagen.schema import FAILURES, schema_of

@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from datagen.common.seeding import seed_of
 from datagen.donors import earlier_portraits
 from datagen.groups import group_clips
 from datagen.layout import Output, names
 from datagen.publish import packed_rows, read_table, write_table
 from datagen.recipe import Recipe
 from datagen.schema import WAVE, schema_of
-from datagen.seeding import seed_of
 
 Row = dict[str, Any]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from datagen.common.seeding import seed_of
 from datagen.curate.hashes import same_footage
 from datagen.links import Links, Node, alike, near
 from datagen.recipe import Split
-from datagen.seeding import seed_of
 from datagen.sources import key_hash
 
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.failures import owner_of
 from datagen.schema import FAILURES, INDEX, schema_of
 from datagen.shards.reader import Dataset

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 # Another host or container cannot be asked whether a process lives: its temporary files count as dead when idle this
 # long. Workers touch theirs (see `Pulse`); what else writes under `tmp` (one file, then published) is done in minutes.

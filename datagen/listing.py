@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
+from datagen.common.text import shown
 from datagen.manifest import VIDEO_SUFFIXES, Manifest
 from datagen.source_files import require_root
 from datagen.sources import SEPARATOR, Listing, PassedOver, Source
-from datagen.text import shown
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 import manifests
-from datagen.config import Frozen, parse, read_yaml
-from datagen.errors import UserError
+from datagen.common.config import Frozen, parse, read_yaml
+from datagen.common.errors import UserError
 from datagen.terms import UNSTATED, Sharing, Terms
 
 VIDEO_SUFFIXES = (

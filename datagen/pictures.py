@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from datagen.errors import Refusal, UserError
-from datagen.text import shown
+from datagen.common.errors import Refusal, UserError
+from datagen.common.text import shown
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 64_000_000

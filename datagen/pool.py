@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
+from datagen.common.seeding import rng
 from datagen.operations.donor import Donor
 from datagen.pictures import decode_image
 from datagen.publish import read_table
 from datagen.recipe import Recipe
 from datagen.schema import DONORS, schema_of
-from datagen.seeding import rng
 
 
 @dataclass(frozen=True)

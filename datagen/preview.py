@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
+from datagen.common.seeding import rng
 from datagen.footage import Footage, Say
 from datagen.layout import Output, names
 from datagen.media import probe
 from datagen.plan import preview_plan
 from datagen.record import Inputs
 from datagen.roots import Roots, absolute
-from datagen.seeding import rng
 
 LOOKS = 40  # sources probed; the rest is judged by their size
 # Measured with the embedded backends on one CPU core at 512 px; see docs/benchmarks.md.

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import temporary
 from datagen.schema import TABLES, schema_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from datagen.common.errors import UserError
 from datagen.donors import blank_withdrawn
-from datagen.errors import UserError
 from datagen.layout import SHARD_NAME, TOUCH_S, Output, names
 from datagen.plan import read_plan
 from datagen.publish import read_table, replace

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from datagen import __version__
-from datagen.config import parse
-from datagen.errors import UserError
+from datagen.common.config import parse
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.media import X264, bundled_ffmpeg, ffmpeg_version
 from datagen.publish import write_bytes

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names
 from datagen.publish import read_table

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from datagen.errors import PERMANENT, REASONS, UserError
+from datagen.common.errors import PERMANENT, REASONS, UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names
 from datagen.plan import read_plan

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.publish import replace
 from datagen.sources import Listing

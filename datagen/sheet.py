@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.publish import disk_errors
 from datagen.shards.reader import Dataset
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from datagen.text import plain, plain_json
+from datagen.common.text import plain, plain_json
 
 Row = Mapping[str, Any]
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
+from datagen.common.text import shown
 from datagen.manifest import VIDEO_SUFFIXES
-from datagen.text import shown
 
 _CHUNK = 1 << 20
 _RESERVE = 0.05  # share of the scratch disk that no archive member may take,

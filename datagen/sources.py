@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from datagen.text import plain, shown
+from datagen.common.text import plain, shown
 
 SEPARATOR = "::"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from datagen.cards import write_cards
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names
 from datagen.plan import read_plan

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from datagen.config import Frozen
+from datagen.common.config import Frozen
 
 UNSTATED = "unstated"
 Derivatives = Literal["allowed", "private", "forbidden", "unstated"]

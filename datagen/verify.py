@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.failures import owner_of
 from datagen.layout import SHARD_NAME, UNIT_NAME
 from datagen.publish import save_table

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output, names
 from datagen.plan import part_number
 from datagen.publish import write_bytes

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from datagen.common.errors import Refusal, UserError
+from datagen.common.text import shown
 from datagen.demo import portraits as bundled_portraits
-from datagen.errors import Refusal, UserError
 from datagen.layout import Output, names
 from datagen.pictures import image_files, image_sha256
 from datagen.plan import read_plan
@@ -22,7 +23,6 @@ from datagen.record import read_record
 from datagen.retry import plan_worn, read_retries
 from datagen.shards.reader import Dataset
 from datagen.shards.withdrawn import withdraw
-from datagen.text import shown
 
 
 def remove(

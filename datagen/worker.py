@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from datagen.config import parse
+from datagen.common.config import parse
+from datagen.common.errors import Refusal
 from datagen.curate.part import curate_source
 from datagen.curate.portrait import cut_portrait
 from datagen.donors import blank_withdrawn
-from datagen.errors import Refusal
 from datagen.failures import publish_failures
 from datagen.layout import Output, temporary
 from datagen.publish import Put, exchange, publish, write_table

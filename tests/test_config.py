@@ -2,8 +2,8 @@
 
 import pytest
 
-from datagen.config import MAX_DEPTH, load_yaml, read_yaml
-from datagen.errors import UserError
+from datagen.common.config import MAX_DEPTH, load_yaml, read_yaml
+from datagen.common.errors import UserError
 from datagen.recipe import load_recipe
 
 BOMB = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{p: *a{i - 1}, q: *a{i - 1}}}\n" for i in range(1, 29))

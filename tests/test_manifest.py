@@ -1,7 +1,7 @@
 import pytest
 
 import manifests
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
 from datagen.terms import strictest_sharing
 

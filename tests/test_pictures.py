@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from datagen import pictures
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 from datagen.pictures import decode_image, folder_licences, image_files, image_sha256, read_image
 from datagen.recipe import load_recipe
 from datagen.styles import load_styles

@@ -1,6 +1,6 @@
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.recipe import Recipe, load_recipe, recipe_hash
 
 

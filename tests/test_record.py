@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datagen import record
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.recipe import load_recipe
 from datagen.record import Inputs, expected_fingerprint, fingerprint, start

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen import source_files
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 from datagen.listing import list_sources
 from datagen.manifest import Manifest, input_manifest
 from datagen.source_files import SourceFiles, local_file, require_root

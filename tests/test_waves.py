@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.waves import cut_waves, read_waves, wave_of
 

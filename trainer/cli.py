@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datagen.options import OutArgument, folder
+from datagen.common.cli_options import OutArgument, folder
 
 
 class Dtype(StrEnum):
@@ -105,7 +105,7 @@ def precompute(
     import torch
     from tqdm import tqdm
 
-    from datagen.errors import UserError
+    from datagen.common.errors import UserError
     from trainer.data.encoders import load_encoders
     from trainer.data.precompute import Done
     from trainer.data.precompute import precompute as encode_units

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from datagen.common.errors import Refusal, UserError
 from datagen.curate.choose import Candidate, best_frame, candidates, check, fit, measure
 from datagen.curate.crop import Crop
 from datagen.curate.hashes import grid
 from datagen.curate.timeline import breaks, timeline
 from datagen.curate.track import FaceFollower
-from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser
 from datagen.media import KilledError, VideoReader, again_if_killed
 from datagen.operations.donor import check_portrait

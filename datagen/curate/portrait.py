@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from datagen.common.errors import Refusal
 from datagen.curate.crop import Crop
 from datagen.curate.part import refuse_unexpected
 from datagen.donors import donor_columns, refusal_columns
-from datagen.errors import Refusal
 from datagen.faces import FaceAnalyser
 from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.faces.models import MANIFEST_NAME, TRIANGLES_NAME
 
 VERSION = "mediapipe-0.10.21"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.faces.models import ModelInfo, checked
 from datagen.faces.topology import DLIB_POINTS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 MANIFEST_NAME = "models.json"
 TRIANGLES_NAME = "face_mesh_triangles.npy"

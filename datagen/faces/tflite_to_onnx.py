@@ -19,7 +19,7 @@ import tflite
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from onnx import TensorProto, helper, numpy_helper
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 OPSET = 17
 _NHWC_TO_NCHW = (0, 3, 1, 2)

@@ -21,7 +21,7 @@ import decord
 import ffmpeg
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.media.ffmpeg import CONTAINERS, PROTOCOLS, argv, check_alive, file_url, running, start
 from datagen.media.probe import Container
 

@@ -13,7 +13,7 @@ import cv2
 import decord
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.media.backends import DECORD_ERRORS, DecordFrames, FfmpegFrames, UnfitError
 from datagen.media.probe import describe, inspect
 

@@ -21,7 +21,7 @@ from typing import IO, Any, TypeVar
 import ffmpeg
 import imageio_ffmpeg
 
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 
 PROTOCOLS = "file,pipe"
 CONTAINERS = (

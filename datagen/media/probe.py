@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.media.ffmpeg import CONTAINERS, PROTOCOLS
 
 MAX_PIXELS = 64_000_000

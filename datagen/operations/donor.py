@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.faces import geometry
 from datagen.faces.types import Detection
 from datagen.operations import colour

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.faces import geometry
 from datagen.faces.topology import CHIN
 from datagen.operations import colour

@@ -11,7 +11,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.faces import geometry
 from datagen.faces.types import Faces
 from datagen.operations.donor import Donor

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.faces.models import ModelInfo, checked, open_session
 from datagen.faces.types import Faces
 from datagen.operations import regions, warp

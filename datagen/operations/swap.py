@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.faces.geometry import pose
 from datagen.faces.models import ModelInfo
 from datagen.faces.topology import CLOSING_TRIANGLES, TRIANGLES

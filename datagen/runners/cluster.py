@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import ray
 from ray.exceptions import RayError
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 OBJECT_STORE_BYTES = 150_000_000  # what travels is small: tasks, settings and reports
 CONNECT_S = 5.0

@@ -12,7 +12,7 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 from datagen.runners.processes import end_group, end_with_parent, ending, start_python
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import Pipe
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.runners.processes import end_group, ending, start_python
 from datagen.runners.supervise import LOAD_S, Supervision, Watch, keep_lines, last_lines
 from datagen.runners.tasks import (

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.runners.actor import ANSWERS, Hand, Place, _Actor, hear
 from datagen.runners.cluster import brief, connected
 from datagen.runners.nodes import Nodes, living

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal
 
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 
 Report = dict[str, Any]
 """Counters of a finished task (`clips`, `failed`, `frames`, `seconds: {operation: s}` ...), which add up.
 
-A task that could not be done has the keys `reason` (see `datagen.errors.REASONS`) and `message` instead.
+A task that could not be done has the keys `reason` (see `datagen.common.errors.REASONS`) and `message` instead.
 """
 
 LOSSES_BEFORE_ISOLATION = 2  # once may be a node or a user's kill

@@ -15,7 +15,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.layout import SHARD_NAME
 from datagen.media import decode_bytes
 from datagen.shards.store import Store

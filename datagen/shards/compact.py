@@ -8,7 +8,7 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output, names
 from datagen.publish import scratch
 from datagen.schema import INDEX, schema_of

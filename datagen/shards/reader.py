@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from safetensors.numpy import load
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.publish import CHECKED
 from datagen.schema import INDEX, schema_of
 from datagen.shards.store import Store

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 _TRIES = 3  # an object store may answer 500 or 503 once in a while
 

@@ -15,7 +15,7 @@ from functools import reduce
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.publish import write_bytes
 from datagen.shards.store import Store

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from datagen.common.errors import Refusal, UserError
+from datagen.common.seeding import rng, seed_of
 from datagen.curate.crop import Crop
 from datagen.curate.track import overlap
-from datagen.errors import Refusal, UserError
 from datagen.faces import FaceAnalyser, Faces
 from datagen.faces.geometry import pose
 from datagen.media import FfmpegError, VideoReader, again_if_killed, encode
@@ -25,7 +26,6 @@ from datagen.operations.smooth import fill_gaps
 from datagen.operations.stylise import Style
 from datagen.pool import Pool
 from datagen.recipe import Recipe
-from datagen.seeding import rng, seed_of
 from datagen.synthesise.measure import gate_style, gate_swap, identity_columns, motion_columns
 from datagen.synthesise.tools import Stylist, Swapper, Tools
 

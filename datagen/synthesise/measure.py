@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.faces import FaceAnalyser, Faces
 from datagen.operations.donor import Donor
 from datagen.operations.quality import flicker, identity, motion

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.faces import FaceAnalyser, Faces, ModelInfo
 from datagen.operations.donor import Donor
 from datagen.operations.stylise import ArbitraryStyle, ClassicFilter, Style

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from datagen.common.errors import Refusal
 from datagen.curate.part import failure, refuse_unexpected
-from datagen.errors import Refusal
 from datagen.faces import ModelInfo
 from datagen.layout import Output, temporary
 from datagen.publish import exchange, read_table

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.faces import FaceAnalyser, models
 from datagen.faces import identity as identity_module
 

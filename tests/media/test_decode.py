@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import datagen.media.backends as backends
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.media import VideoReader, bundled_ffmpeg, decode_bytes, encode
 from tests.media.conftest import FPS, FRAMES, H264, ffmpeg, number_of, numbered
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 from datagen.media import KilledError, VideoReader, again_if_killed, encode, ffmpeg_version
 from tests.media.conftest import FRAMES, HEIGHT, WIDTH, number_of, numbered
 

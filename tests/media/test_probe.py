@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.manifest import VIDEO_SUFFIXES
 from datagen.media import VideoReader, probe
 from datagen.media.ffmpeg import argv

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.operations.donor import check_portrait, frame_score
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.operations.quality import flicker, gaze_movement, mean_luma, motion
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.operations.quality import flicker, motion
 from datagen.operations.stylise import FILTERS, ArbitraryStyle, ClassicFilter, Style
 

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.operations.donor import check_portrait
 from datagen.operations.quality import flicker, identity, motion
 from datagen.operations.swap import MeshSwap

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 from datagen.faces.types import ModelInfo
 from datagen.layout import Output
 from datagen.manifest import Manifest

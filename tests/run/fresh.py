@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from datagen import run as stages
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names
 from datagen.publish import read_tables

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.groups import CONFLICT
 from datagen.inspecting import read_failures
 from datagen.layout import Output, names

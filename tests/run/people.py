@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from benchmarks.setting import head_video
 from cli import app
 from datagen import run as stages
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.runners import Report, Task
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pyarrow.parquet as pq
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output, owner_id
 from datagen.purge import purge_all
 from datagen.shards import Dataset

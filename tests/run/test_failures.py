@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.layout import Output
 from datagen.retry import plan_retry, read_retries

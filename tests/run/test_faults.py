@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from datagen.common.seeding import seed_of
 from datagen.inspecting import read_failures
-from datagen.seeding import seed_of
 from datagen.shards import Dataset
 from datagen.verify import verify
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datagen.common.errors import UserError
 from datagen.demo import portraits
 from datagen.donors import measured_portraits
-from datagen.errors import UserError
 from datagen.faces import FaceAnalyser
 from datagen.layout import Output
 from datagen.publish import save_table

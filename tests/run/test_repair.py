@@ -7,7 +7,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.publish import read_table, read_tables
 from datagen.shards import Dataset

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 ray = pytest.importorskip("ray")
 
@@ -29,7 +29,7 @@ made.shutdown()
 """
 JOIN = """
 import sys
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.runners.cluster import connected
 try:
     with connected(sys.argv[1], None):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datagen import worker
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 from datagen.recipe import load_recipe
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.runners import Supervision, run_local
 
 from .workers import Broken, Dying, Pulseless, Reports, Toy, tasks

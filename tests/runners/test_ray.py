@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.runners import Fingerprint, Report, Supervision, Task
 
 from . import workers

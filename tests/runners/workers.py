@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datagen.errors import Refusal, UserError
+from datagen.common.errors import Refusal, UserError
 from datagen.runners import Fingerprint, Report, Task
 
 

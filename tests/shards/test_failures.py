@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.failures import files_of, publish_failures
 from datagen.inspecting import read_failures
 from datagen.publish import exchange

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output, names, temporary
 from datagen.publish import publish, read_tables, save_table, scratch, write_bytes, write_table
 from datagen.shards import Dataset

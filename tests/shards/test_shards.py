@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.inspecting import clip_details, query, read_failures, summary
 from datagen.layout import Output
 from datagen.publish import write_table

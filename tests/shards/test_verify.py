@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output, shard_name, temporary
 from datagen.media import encode
 from datagen.publish import write_table

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.operations.portrait import DEFAULT_LIMITS, Portrait, refuse_unfit
 from datagen.recipe import Gates
 from datagen.synthesise.measure import gate_style, gate_swap

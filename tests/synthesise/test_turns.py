@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datagen.errors import Refusal
+from datagen.common.errors import Refusal
 from datagen.operations.donor import Donor
 from datagen.pool import Member, Pool
 from datagen.recipe import Recipe, load_recipe

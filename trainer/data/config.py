@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from datagen.config import Frozen
+from datagen.common.config import Frozen
 
 Kind = Literal["original", "swapped", "styled"]
 

@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
 from transformers import CLIPVisionConfig
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.data.latents import Encoders
 from trainer.model.image_encoder import ImageEncoder, freeze
 from trainer.model.layout import LayoutError, check_layout

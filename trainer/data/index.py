@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.shards.reader import Dataset
 from datagen.shards.store import Store
 from trainer.data.clips import Clips

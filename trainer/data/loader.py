@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.data.batch import Batch, collate
 from trainer.data.sample import Sample
 from trainer.data.training_data import NoUsableClipError, TrainingData

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.data.config import DataConfig, Source
 from trainer.data.index import Opened, open_clips
 from trainer.data.training_data import TrainingData

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.seeding import rng
+from datagen.common.seeding import rng
 
 
 @dataclass(frozen=True)

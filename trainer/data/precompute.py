@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import torch
 from safetensors.numpy import save
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output, names, shard_name, temporary
 from datagen.publish import publish, write_bytes, write_table
 from datagen.shards.reader import Dataset

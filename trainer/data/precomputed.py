@@ -21,7 +21,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.schema import MEMBER
 from datagen.shards.store import Store
 from trainer.data.clips import DamagedFileError

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from datagen.errors import UserError
-from datagen.seeding import rng
+from datagen.common.errors import UserError
+from datagen.common.seeding import rng
 from trainer.data.clips import Clips, DamagedFileError, MissingFileError
 from trainer.data.config import KINDS, DataConfig
 from trainer.data.driver import choose_kind, draw_warp, online_driver, stream_file

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from datagen.seeding import rng
+from datagen.common.seeding import rng
 
 
 @dataclass(frozen=True)

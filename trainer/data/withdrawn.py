@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.shards.store import Store
 from datagen.shards.withdrawn import read_withdrawn, source_hash, subject_hash
 

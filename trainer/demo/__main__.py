@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.data.config import Kind
 from trainer.demo.footage import WHERE, make_data
 from trainer.demo.measure import CPU, Judge

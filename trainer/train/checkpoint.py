@@ -23,7 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import MegActorConfig
 from trainer.weights.checkpoint import save_checkpoint
 from trainer.weights.staging import clear_stale, staged

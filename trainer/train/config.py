@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from datagen.config import Frozen
+from datagen.common.config import Frozen
 from trainer.config import PRESETS, MegActorConfig
 from trainer.data.config import DataConfig
 from trainer.model.megactor import Stage

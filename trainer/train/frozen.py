@@ -11,7 +11,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import MegActorConfig
 from trainer.data.encoders import load_clip, load_vae, module_hash
 from trainer.data.latents import Encoders

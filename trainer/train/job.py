@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datagen.config import override, parse, read_yaml
-from datagen.errors import UserError
+from datagen.common.config import override, parse, read_yaml
+from datagen.common.errors import UserError
 from trainer.data import Source
 from trainer.train.config import TrainConfig
 

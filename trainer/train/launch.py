@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.train.checkpoint import checkpoints, refuse_unless_resumed
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job

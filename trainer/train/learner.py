@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS, MegActor
 from trainer.train.config import TrainConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import MegActorConfig
 from trainer.data import Batch
 from trainer.diffusion.draws import Draws

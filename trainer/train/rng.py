@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datagen.seeding import seed_of
+from datagen.common.seeding import seed_of
 
 
 def seed_all(seed: int, step: int, rank: int) -> None:

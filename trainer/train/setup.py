@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import MegActorConfig
 from trainer.data import Loader, TrainingData, open_training_data
 from trainer.data.clips import Clips, DamagedFileError

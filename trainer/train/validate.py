@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.media import encode
 from trainer.config import DiffusionConfig, MegActorConfig
 from trainer.data import Batch, Loader, Source, TrainingData, open_training_data

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.weights.registry import Weight, weight
 
 CACHE_VARIABLE = "MEGACTOR_DATAGEN_CACHE"

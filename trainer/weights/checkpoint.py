@@ -22,7 +22,7 @@ import torch
 from huggingface_hub import split_state_dict_into_shards_factory
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import MegActorConfig, ModelConfig
 from trainer.model.layout import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
 from trainer.model.megactor import MegActor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 if TYPE_CHECKING:
     import torch

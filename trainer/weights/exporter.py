@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.model.layout import to_published
 from trainer.weights.checkpoint import load_state
 from trainer.weights.staging import refuse_existing, staged

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.weights.cache import (
     FileRecord,
     Receipt,

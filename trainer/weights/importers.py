@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import DEFAULT, PUBLISHED, MegActorConfig
 from trainer.model.layout import (
     REFERENCE_TAIL,

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from datagen.seeding import seed_of
+from datagen.common.seeding import seed_of
 from trainer.config import ModelConfig
 from trainer.model.denoiser import Denoiser
 from trainer.model.driven_encoder import DrivenEncoder

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 
 @dataclass(frozen=True)

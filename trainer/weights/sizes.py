@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import TINY, MegActorConfig, ModelConfig, VAEConfig
 from trainer.model.layout import LayoutError
 from trainer.weights.tensor_files import read_json

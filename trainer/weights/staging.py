@@ -16,7 +16,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import is_alive, owner_id
 
 _STAGING = re.compile(r"\.(?P<name>.+?)(?:~(?P<owner>[^~]+(?:~[^~]+)*)|\.\d+)\.tmp")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 
 _INDEX = ".safetensors.index.json"
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin")

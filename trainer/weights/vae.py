@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.model.layout import LayoutError, check_layout
 from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 

@@ -13,7 +13,7 @@ import torch
 import webdataset
 
 from data.made import damage, make_dataset, read_code, withdraw_from
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.verify import verify
 from trainer.config import TINY

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.seeding import rng
+from datagen.common.seeding import rng
 from trainer.data.window import choose_window, reference_candidates, stride_of
 
 

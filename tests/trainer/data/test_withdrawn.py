@@ -13,7 +13,7 @@ import pytest
 from torch.nn.functional import avg_pool2d
 
 from data.made import make_dataset, portrait, read_code, withdraw_from
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import Output
 from datagen.shards.store import Store
 from trainer.data import Batch, DataConfig, Encoders, Loader, Source, TrainingData, open_training_data

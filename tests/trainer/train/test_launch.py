@@ -16,7 +16,7 @@ import psutil
 import pytest
 import ray
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from train.conftest import CPU, SMALL, losses
 from train.runs import silent
 from trainer.data import Source

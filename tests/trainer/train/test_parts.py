@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.train.ahead import Ahead
 from trainer.train.codec import CosineCodec
 from trainer.train.config import Optimiser

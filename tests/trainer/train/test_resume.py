@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from datagen.layout import owner_id
 from train.conftest import CPU, losses
 from train.runs import silent, train_alone

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from train.conftest import CPU, losses
 from train.runs import silent
 from trainer.model.megactor import STAGE_GROUPS, Group, MegActor

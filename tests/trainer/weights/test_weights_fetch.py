@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.weights import download, registry
 from trainer.weights.cache import local_path, read_receipt, verify
 from trainer.weights.cli import app
@@ -251,7 +251,7 @@ def test_full_disk_is_one_line_and_resumes(
     where = hub.add("org/thing", "sub/model.bin", BODY)
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from datagen.errors import UserError; from trainer.weights import download\n"
+        "from datagen.common.errors import UserError; from trainer.weights import download\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "remote = download.on_hub('org/thing', 'sub/model.bin', 'main', sys.argv[1])\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"

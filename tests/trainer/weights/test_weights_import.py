@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typer.testing import CliRunner
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.config import ImageEncoderConfig, MegActorConfig, ModelConfig, VAEConfig
 from trainer.model.layout import REFERENCE_TAIL, is_driven, is_motion, model_layout, strip_prefix
 from trainer.model.vae import build_vae

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.errors import UserError
+from datagen.common.errors import UserError
 from trainer.weights.describe import markdown, rows
 from trainer.weights.registry import WEIGHTS, weight
 

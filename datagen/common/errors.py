@@ -85,7 +85,9 @@ class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that bec
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:
-            raise ValueError(f"unknown failure reason {self.reason!r}; add it to datagen.errors.REASONS")
+            raise ValueError(
+                f"unknown failure reason {self.reason!r}; add it to datagen.common.errors.REASONS"
+            )
         self.message = " ".join(self.message.split())
 
     def __str__(self) -> str:

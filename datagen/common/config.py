@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datagen.errors import UserError
-from datagen.text import plain, shortened
+from datagen.common.errors import UserError
+from datagen.common.text import plain, shortened
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24

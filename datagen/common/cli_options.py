@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from datagen.errors import UserError
-from datagen.text import plain
+from datagen.common.errors import UserError
+from datagen.common.text import plain
 
 
 def folder(path: Path) -> Path:
