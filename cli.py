@@ -76,7 +76,7 @@ def run(
     """Plan, curate and synthesise: from footage to a finished data set. Rerun to resume."""
     from datagen import run as stages
     from datagen.footage import find_footage
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.preview import preview
     from datagen.summary import finish
 
@@ -108,7 +108,7 @@ def plan(
     accept_terms: TermsOption = None,
 ) -> None:
     """List the source videos and cut them into parts; nothing is decoded yet."""
-    from datagen.layout import Output
+    from datagen.output.paths import Output
 
     out = Output(output)
     _, planned = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
@@ -132,7 +132,7 @@ def curate(
 ) -> None:
     """Find, measure and choose the clips of a planned output; look at OUT/clips before going on."""
     from datagen import run as stages
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.summary import describe_curation
 
     output = Output(out)
@@ -158,7 +158,7 @@ def synthesise(
 ) -> None:
     """Swap, stylise, augment, mask and pack the curated clips into shards."""
     from datagen import run as stages
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.summary import finish
 
     output = Output(out)

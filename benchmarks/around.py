@@ -16,7 +16,7 @@ from benchmarks.reference import LIMIT_S, Reference, words
 from benchmarks.setting import ROOT, arguments, command, environment
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
-from datagen.layout import Output, names
+from datagen.output.paths import Output, names
 from datagen.record import expected_fingerprint, fingerprint
 from datagen.roots import read_roots
 from datagen.run import cut, gather

@@ -31,10 +31,10 @@ from safetensors.numpy import save
 from skimage import data as pictures
 from torch.utils.data import DataLoader, Dataset
 
-from datagen.layout import Output, temporary
 from datagen.media import encode
 from datagen.operations.augment import Augmentation
 from datagen.operations.mask import mask_driving
+from datagen.output.paths import Output, temporary
 from datagen.shards.reader import Dataset as Index
 from datagen.shards.writer import ShardWriter, publish_unit
 from trainer.data import DataConfig, Drivers, Encoders, Loader, Source, TrainingData, open_training_data

@@ -28,12 +28,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from datagen.faces import Faces
-from datagen.layout import Output
 from datagen.media import decode_bytes, encode
 from datagen.operations.augment import Augmentation
 from datagen.operations.donor import Donor
 from datagen.operations.mask import foreground, mask_driving
 from datagen.operations.stylise import Style
+from datagen.output.paths import Output
 from datagen.plan import read_plan
 from datagen.pool import Pool
 from datagen.recipe import Recipe

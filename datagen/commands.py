@@ -87,7 +87,7 @@ def verify(
     found = check(out, deep=deep)
     if repair and (found.damaged_units or found.damaged_pieces or found.damaged_merged):
         from datagen import run as stages
-        from datagen.layout import Output
+        from datagen.output.paths import Output
         from datagen.repair import repair as mend
 
         for line in found.faults:
@@ -113,7 +113,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the run ends.")] = False,
 ) -> None:
     """How far a run is: parts, units, clips, failures, time left."""
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.status import describe, watch_status
 
     if watch:
@@ -130,7 +130,7 @@ def failures(
     """What was left out and why; failures that a retry resolved are not listed."""
     from datagen import show
     from datagen.inspecting import read_failures
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.run import require_plan
 
     require_plan(Output(out))
@@ -155,7 +155,7 @@ def retry(
     Failures that depend on the footage alone (too small, no face ...) are left out unless named.
     """
     from datagen import run as stages
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.retry import plan_retry, plan_worn
     from datagen.summary import finish
 
@@ -183,7 +183,7 @@ def remove(
     ] = None,
 ) -> None:
     """Withdraw a person (consent revoked): hidden from every reader at once, their face lent to nobody."""
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.run import require_plan
     from datagen.summary import refresh
     from datagen.withdraw import remove as withdraw
@@ -201,7 +201,7 @@ def compact(
     purge: Annotated[bool, typer.Option("--purge", help="Delete the bytes of withdrawn footage.")] = False,
 ) -> None:
     """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
-    from datagen.layout import Output
+    from datagen.output.paths import Output
     from datagen.purge import compact as merge
     from datagen.run import require_plan
     from datagen.summary import refresh

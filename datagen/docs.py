@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from datagen.common.errors import REASONS
-from datagen.schema import TABLES, Column
+from datagen.output.schema import TABLES, Column
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "format.md"
 
@@ -30,7 +30,7 @@ FOLDERS = {
 INTRODUCTION = """\
 # The format
 
-*Made from `datagen/schema.py` by `python -m datagen.docs`; edit there.*
+*Made from `datagen/output/schema.py` by `python -m datagen.docs`; edit there.*
 
 ```
 OUT/run.json                  recipe, hashes, software versions, codec and CPU fingerprint

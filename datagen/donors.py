@@ -22,15 +22,15 @@ from datagen.common.text import shown
 from datagen.demo import portraits as bundled_portraits
 from datagen.faces import FaceAnalyser
 from datagen.groups import CONFLICT, divide_portraits
-from datagen.layout import Output
 from datagen.links import near
 from datagen.operations.donor import Donor, check_portrait
+from datagen.output.paths import Output
+from datagen.output.publish import exchange, packed_rows, read_table, write_table
+from datagen.output.schema import DONORS, WAVE, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.pictures import folder_licences, image_files, image_sha256, read_image
-from datagen.publish import exchange, packed_rows, read_table, write_table
 from datagen.recipe import Recipe
-from datagen.schema import DONORS, WAVE, schema_of
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 
 Row = dict[str, Any]
 Candidate = tuple[str, str, str, Callable[[], str], Callable[[], np.ndarray]]

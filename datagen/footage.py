@@ -9,9 +9,9 @@ from typing import Any
 
 from datagen.common.errors import UserError
 from datagen.demo import write_demo
-from datagen.layout import Output
 from datagen.listing import base_of, list_sources
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
+from datagen.output.paths import Output
 from datagen.plan import Found, read_plan
 from datagen.roots import Roots, place, prefix_of, read_roots
 from datagen.source_files import require_root

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.common.errors import UserError
-from datagen.failures import owner_of
-from datagen.schema import FAILURES, INDEX, schema_of
+from datagen.output.failures import owner_of
+from datagen.output.schema import FAILURES, INDEX, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import read_withdrawn
 from datagen.shards.reader import Dataset
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
 from datagen.sheet import save_sheet
 
 MEDIANS = tuple(

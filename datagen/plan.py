@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from datagen.layout import Output
 from datagen.manifest import Manifest
-from datagen.publish import read_tables, write_table
+from datagen.output.paths import Output
+from datagen.output.publish import read_tables, write_table
+from datagen.output.schema import PLAN, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import read_withdrawn
 from datagen.recipe import Recipe
-from datagen.schema import PLAN, schema_of
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
 from datagen.sources import Source, key_hash, name_of, sources_key
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from datagen.common.errors import Refusal
 from datagen.common.seeding import rng
 from datagen.footage import Footage, Say
-from datagen.layout import Output, names
 from datagen.media import probe
+from datagen.output.paths import Output, names
 from datagen.plan import preview_plan
 from datagen.record import Inputs
 from datagen.roots import Roots, absolute

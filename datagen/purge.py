@@ -7,15 +7,15 @@ from typing import Any
 
 from datagen.common.errors import UserError
 from datagen.donors import blank_withdrawn
-from datagen.layout import SHARD_NAME, TOUCH_S, Output, names
+from datagen.output.paths import SHARD_NAME, TOUCH_S, Output, names
+from datagen.output.publish import read_table, replace
+from datagen.output.schema import PLAN, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import BLANK, Withdrawn, read_withdrawn, source_hash
 from datagen.plan import read_plan
-from datagen.publish import read_table, replace
 from datagen.retry import plan_worn, read_retries
-from datagen.schema import PLAN, schema_of
 from datagen.shards.compact import compact_index
 from datagen.shards.purge import SCRUBBED, purge_unit, rewrite, scrub
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import BLANK, Withdrawn, read_withdrawn, source_hash
 
 Row = dict[str, Any]
 

@@ -16,9 +16,9 @@ from typing import Any
 from datagen import __version__
 from datagen.common.config import parse
 from datagen.common.errors import UserError
-from datagen.layout import Output
 from datagen.media import X264, bundled_ffmpeg, ffmpeg_version
-from datagen.publish import write_bytes
+from datagen.output.paths import Output
+from datagen.output.publish import write_bytes
 from datagen.recipe import Recipe, recipe_hash
 from datagen.runners import Fingerprint
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
-from datagen.layout import Output, names
-from datagen.publish import read_table
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_table
 from datagen.record import Inputs
 from datagen.run import Engine, work
 from datagen.runners import Report, Task

@@ -10,11 +10,11 @@ from typing import Any
 
 from datagen.common.errors import PERMANENT, REASONS, UserError
 from datagen.inspecting import read_failures
-from datagen.layout import Output, names
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_table, write_bytes
+from datagen.output.store import Store
+from datagen.output.tombstones import read_withdrawn
 from datagen.plan import read_plan
-from datagen.publish import read_table, write_bytes
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
 
 
 @dataclass(frozen=True)

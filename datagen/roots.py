@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.common.errors import UserError
-from datagen.layout import Output
-from datagen.publish import replace
+from datagen.output.paths import Output
+from datagen.output.publish import replace
 from datagen.sources import Listing
 
 INPUT = "input"

@@ -17,9 +17,11 @@ from datagen.donors import choose_donors, measured_portraits, publish_pool
 from datagen.faces import FaceAnalyser
 from datagen.footage import Footage, Say
 from datagen.freeze import freeze_clips
-from datagen.layout import Output, Pulse, names
+from datagen.output.paths import Output, Pulse, names
+from datagen.output.publish import read_table
+from datagen.output.store import Store
+from datagen.output.tombstones import read_withdrawn
 from datagen.plan import Planned, extend_plan, read_plan
-from datagen.publish import read_table
 from datagen.recipe import load_recipe
 from datagen.record import Inputs, expected_fingerprint, fingerprint, read_record, recorded_recipe, start
 from datagen.retry import plan_worn, read_retries
@@ -28,8 +30,6 @@ from datagen.runners import Report, Supervision, Task, run_local
 from datagen.runners.progress import Progress
 from datagen.shards.compact import merge
 from datagen.shards.purge import obey
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
 from datagen.source_files import require_root
 from datagen.tasks import (
     Pending,

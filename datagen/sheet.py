@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datagen.common.errors import UserError
-from datagen.publish import disk_errors
+from datagen.output.publish import disk_errors
 from datagen.shards.reader import Dataset
 
 TIMES = (0.15, 0.5, 0.85)  # of the clip

@@ -11,14 +11,14 @@ import pyarrow as pa
 from datagen.cards import write_cards
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
-from datagen.layout import Output, names
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_table, read_tables
+from datagen.output.store import Store
+from datagen.output.tombstones import Tombstones
 from datagen.plan import read_plan
-from datagen.publish import read_table, read_tables
 from datagen.record import Inputs
 from datagen.runners.progress import Progress
 from datagen.shards.reader import Dataset
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import Tombstones
 from datagen.sheet import save_sheet
 from datagen.waves import read_waves
 

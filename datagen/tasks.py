@@ -9,18 +9,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.failures import publish_failures
 from datagen.groups import CONFLICT
-from datagen.layout import Output, names
+from datagen.output.failures import publish_failures
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_table, write_table
+from datagen.output.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.plan import part_of, read_plan
-from datagen.publish import read_table, write_table
 from datagen.recipe import Recipe
 from datagen.retry import Retry, read_retries
 from datagen.runners import Report, Task
-from datagen.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
 from datagen.shards.purge import obey
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 from datagen.waves import Wave, read_waves, wave_of
 
 Row = dict[str, Any]

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from datagen.common.errors import UserError
-from datagen.failures import owner_of
-from datagen.layout import SHARD_NAME, UNIT_NAME
-from datagen.publish import save_table
-from datagen.schema import CLIPS, FAILURES, INDEX, PLAN, WAVE, Column, schema_of
+from datagen.output.failures import owner_of
+from datagen.output.paths import SHARD_NAME, UNIT_NAME
+from datagen.output.publish import save_table
+from datagen.output.schema import CLIPS, FAILURES, INDEX, PLAN, WAVE, Column, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.shards.check import check_shard, check_tar
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 
 
 @dataclass

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from datagen.common.errors import UserError
-from datagen.layout import Output, names
+from datagen.output.paths import Output, names
+from datagen.output.publish import write_bytes
 from datagen.plan import part_number
-from datagen.publish import write_bytes
 
 
 @dataclass(frozen=True)

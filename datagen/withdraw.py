@@ -15,14 +15,14 @@ from pathlib import Path
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
 from datagen.demo import portraits as bundled_portraits
-from datagen.layout import Output, names
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_table
+from datagen.output.tombstones import withdraw
 from datagen.pictures import image_files, image_sha256
 from datagen.plan import read_plan
-from datagen.publish import read_table
 from datagen.record import read_record
 from datagen.retry import plan_worn, read_retries
 from datagen.shards.reader import Dataset
-from datagen.shards.withdrawn import withdraw
 
 
 def remove(

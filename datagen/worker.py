@@ -18,14 +18,14 @@ from datagen.common.errors import Refusal
 from datagen.curate.part import curate_source
 from datagen.curate.portrait import cut_portrait
 from datagen.donors import blank_withdrawn
-from datagen.failures import publish_failures
-from datagen.layout import Output, temporary
-from datagen.publish import Put, exchange, publish, write_table
+from datagen.output.failures import publish_failures
+from datagen.output.paths import Output, temporary
+from datagen.output.publish import Put, exchange, publish, write_table
+from datagen.output.schema import CLIPS, DONORS, schema_of
 from datagen.recipe import Recipe
 from datagen.roots import Roots
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
-from datagen.schema import CLIPS, DONORS, schema_of
 from datagen.shards.purge import obey
 from datagen.source_files import SourceFiles, require_root
 from datagen.styles import load_styles

@@ -13,14 +13,14 @@ import pytest
 
 from datagen import status
 from datagen.driver import driver_ended, driver_lines
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.runners import Doing, Task
 from datagen.runners.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
 import os, pathlib, signal, sys
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.runners.progress import Progress
 out = Output(pathlib.Path(sys.argv[1]))
 with Progress(out, "synthesise", 3):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from datagen import layout
-from datagen.layout import TOUCH_S, Output, Pulse, is_alive, owner_id, temporary
+from datagen.output import paths as layout
+from datagen.output.paths import TOUCH_S, Output, Pulse, is_alive, owner_id, temporary
 
 ROOT = Path(__file__).parents[1]
 CONTAINER = """
 import pathlib, sys
-from datagen.layout import Output, temporary
+from datagen.output.paths import Output, temporary
 out = Output(pathlib.Path(sys.argv[1]))
 path = temporary(out.tmp, "theirs")
 path.write_text("at work")

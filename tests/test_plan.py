@@ -1,10 +1,10 @@
 from dataclasses import replace
 
-from datagen.layout import Output
 from datagen.manifest import input_manifest
+from datagen.output.paths import Output
+from datagen.output.tombstones import withdraw
 from datagen.plan import Found, extend_plan
 from datagen.recipe import load_recipe
-from datagen.shards.withdrawn import withdraw
 from datagen.sources import Source, key_hash
 
 RECIPE = load_recipe(None, ["plan.sources_per_part=2"])

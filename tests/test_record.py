@@ -8,7 +8,7 @@ import pytest
 
 from datagen import record
 from datagen.common.errors import UserError
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.recipe import load_recipe
 from datagen.record import Inputs, expected_fingerprint, fingerprint, start
 

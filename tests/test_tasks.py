@@ -7,11 +7,11 @@ import json
 import pyarrow as pa
 import pytest
 
-from datagen.layout import Output
-from datagen.publish import write_table
+from datagen.output.paths import Output
+from datagen.output.publish import write_table
+from datagen.output.schema import INDEX, PLAN, WAVE, schema_of
 from datagen.recipe import Recipe
 from datagen.retry import read_retries
-from datagen.schema import INDEX, PLAN, WAVE, schema_of
 from datagen.tasks import synthesise_tasks
 
 CLIPS = ("a", "b", "c")

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.waves import cut_waves, read_waves, wave_of
 
 

@@ -7,8 +7,8 @@ import json
 from datagen.cards.croissant import croissant
 from datagen.cards.facts import gather
 from datagen.cards.readme import MARK, readme
-from datagen.layout import Output
-from datagen.publish import replace
+from datagen.output.paths import Output
+from datagen.output.publish import replace
 from datagen.shards.reader import Dataset
 
 OLD_CARD, OLD_WORDS = "DATASET.md", "made by megactor-datagen"

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datagen.inspecting import summary
-from datagen.layout import Output, names
-from datagen.publish import read_tables
-from datagen.schema import INDEX, MODEL, Column
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_tables
+from datagen.output.schema import INDEX, MODEL, Column
 from datagen.shards.reader import Dataset
 
 # From the mildest to the strictest; a row that says nothing counts as unstated.

@@ -16,7 +16,7 @@ import yaml
 from datagen import __version__
 from datagen.cards.facts import USE, Facts, one_line
 from datagen.cards.sharing import ALLOWED, terms
-from datagen.schema import INDEX
+from datagen.output.schema import INDEX
 from datagen.shards.writer import JSON_LEAVES_OUT
 
 MARK = "<!-- Written by megactor-datagen; `run`, `remove` and `compact` write it again. -->"

@@ -20,7 +20,7 @@ from datagen.curate.track import FaceFollower
 from datagen.faces import FaceAnalyser
 from datagen.media import KilledError, VideoReader, again_if_killed
 from datagen.operations.donor import check_portrait
-from datagen.publish import disk_errors
+from datagen.output.publish import disk_errors
 from datagen.recipe import Recipe
 from datagen.source_files import SourceFiles
 from datagen.sources import key_hash

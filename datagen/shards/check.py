@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from datagen.common.errors import Refusal
-from datagen.layout import SHARD_NAME
 from datagen.media import decode_bytes
-from datagen.shards.store import Store
+from datagen.output.paths import SHARD_NAME
+from datagen.output.store import Store
 from datagen.shards.writer import row_json
 
 Row = dict[str, Any]

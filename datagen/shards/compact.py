@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.common.errors import UserError
-from datagen.layout import Output, names
-from datagen.publish import scratch
-from datagen.schema import INDEX, schema_of
+from datagen.output.paths import Output, names
+from datagen.output.publish import scratch
+from datagen.output.schema import INDEX, schema_of
+from datagen.output.store import Store
 from datagen.shards.reader import PIECES
-from datagen.shards.store import Store
 
 ROWS = 65_536  # per row group
 

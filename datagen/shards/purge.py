@@ -12,12 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from datagen.failures import files_of
-from datagen.layout import SHARD_NAME, Output, shard_name, temporary
-from datagen.publish import exchange, publish, read_table, write_table
-from datagen.schema import CLIPS, FAILURES, INDEX, WAVE, Column, schema_of
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import Withdrawn, read_withdrawn
+from datagen.output.failures import files_of
+from datagen.output.paths import SHARD_NAME, Output, shard_name, temporary
+from datagen.output.publish import exchange, publish, read_table, write_table
+from datagen.output.schema import CLIPS, FAILURES, INDEX, WAVE, Column, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.shards.writer import ShardWriter
 
 Row = dict[str, Any]

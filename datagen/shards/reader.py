@@ -15,10 +15,10 @@ import pyarrow.dataset as ds
 from safetensors.numpy import load
 
 from datagen.common.errors import UserError
-from datagen.publish import CHECKED
-from datagen.schema import INDEX, schema_of
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import Tombstones
+from datagen.output.publish import CHECKED
+from datagen.output.schema import INDEX, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import Tombstones
 
 PIECES = b"pieces"  # metadata key of the compacted index: names of the pieces it holds
 

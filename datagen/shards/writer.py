@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from datagen.failures import publish_failures
-from datagen.layout import Output, shard_name
-from datagen.publish import Put, disk_errors, publish, write_table
-from datagen.schema import INDEX, schema_of
+from datagen.output.failures import publish_failures
+from datagen.output.paths import Output, shard_name
+from datagen.output.publish import Put, disk_errors, publish, write_table
+from datagen.output.schema import INDEX, schema_of
 
 CLIP_ID = re.compile(r"[a-z0-9_-]+")
 SUFFIX = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")

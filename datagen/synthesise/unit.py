@@ -11,13 +11,13 @@ from typing import Any
 from datagen.common.errors import Refusal
 from datagen.curate.part import failure, refuse_unexpected
 from datagen.faces import ModelInfo
-from datagen.layout import Output, temporary
-from datagen.publish import exchange, read_table
+from datagen.output.paths import Output, temporary
+from datagen.output.publish import exchange, read_table
+from datagen.output.schema import CLIP, GROUPS, SOURCE
+from datagen.output.store import Store
+from datagen.output.tombstones import read_withdrawn
 from datagen.record import software
-from datagen.schema import CLIP, GROUPS, SOURCE
 from datagen.shards.purge import obey, remove_other_shards
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.source_files import SourceFiles
 from datagen.synthesise.clip import MadeClip, make_clip

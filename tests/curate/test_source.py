@@ -14,8 +14,8 @@ from benchmarks.setting import convert
 from datagen.curate.hashes import same_footage
 from datagen.faces import FaceAnalyser
 from datagen.media import VideoReader, encode
+from datagen.output.schema import CLIPS, FAILURES
 from datagen.recipe import load_recipe
-from datagen.schema import CLIPS, FAILURES
 from datagen.synthesise.clip import read_crop
 from tests.curate.conftest import FRAMES, SIDE, Curated
 

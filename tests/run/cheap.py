@@ -20,16 +20,16 @@ import pytest
 
 from datagen.common.errors import Refusal, UserError
 from datagen.faces.types import ModelInfo
-from datagen.layout import Output
 from datagen.manifest import Manifest
 from datagen.operations.donor import Donor
 from datagen.operations.stylise import Style
+from datagen.output.paths import Output
+from datagen.output.schema import CLIP
 from datagen.pictures import image_files, image_sha256
 from datagen.pool import Pool
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
-from datagen.schema import CLIP
 from datagen.shards import Dataset
 from datagen.sources import key_hash
 from datagen.synthesise.clip import MadeClip, _choose_style

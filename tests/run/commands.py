@@ -10,7 +10,7 @@ from typing import Any
 
 from datagen import run as stages
 from datagen.footage import Footage
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.pictures import image_files, image_sha256
 from datagen.purge import compact
 from datagen.repair import repair

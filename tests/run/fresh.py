@@ -9,8 +9,8 @@ from pathlib import Path
 from datagen import run as stages
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
-from datagen.layout import Output, names
-from datagen.publish import read_tables
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_tables
 
 from .cheap import streams
 from .commands import ENGINE, Place

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from datagen.common.errors import UserError
 from datagen.groups import CONFLICT
 from datagen.inspecting import read_failures
-from datagen.layout import Output, names
+from datagen.output.paths import Output, names
+from datagen.output.publish import read_table
+from datagen.output.store import Store
+from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.plan import read_plan
-from datagen.publish import read_table
 from datagen.retry import read_retries
 from datagen.shards import Dataset
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import Withdrawn, read_withdrawn
 from datagen.tasks import frozen_units
 from datagen.verify import verify
 

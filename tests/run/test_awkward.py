@@ -17,8 +17,8 @@ from benchmarks.setting import convert, head
 from datagen.curate.part import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
 from datagen.inspecting import read_failures
-from datagen.layout import Output
 from datagen.media import encode, probe
+from datagen.output.paths import Output
 from datagen.plan import read_plan
 from datagen.recipe import load_recipe
 from datagen.shards import Dataset

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.layout import Output, owner_id
+from datagen.output.paths import Output, owner_id
 from datagen.purge import purge_all
 from datagen.shards import Dataset
 from datagen.synthesise import unit as units

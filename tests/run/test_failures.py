@@ -8,7 +8,7 @@ import pytest
 
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.retry import plan_retry, read_retries
 from datagen.shards import Dataset
 

@@ -17,10 +17,10 @@ from datagen.common.errors import UserError
 from datagen.demo import portraits
 from datagen.donors import measured_portraits
 from datagen.faces import FaceAnalyser
-from datagen.layout import Output
-from datagen.publish import save_table
+from datagen.output.paths import Output
+from datagen.output.publish import save_table
+from datagen.output.schema import FAILURES, INDEX, schema_of
 from datagen.recipe import Recipe
-from datagen.schema import FAILURES, INDEX, schema_of
 from datagen.shards import Dataset
 from datagen.shards.compact import compact_index
 from datagen.verify import verify

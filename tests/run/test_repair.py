@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.layout import Output
-from datagen.publish import read_table, read_tables
+from datagen.output.paths import Output
+from datagen.output.publish import read_table, read_tables
+from datagen.output.store import Store
 from datagen.shards import Dataset
 from datagen.shards.compact import compact_index
-from datagen.shards.store import Store
 from datagen.verify import verify
 
 from .people import NAMES, bytes_of, call, rows

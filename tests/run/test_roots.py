@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from datagen.inspecting import read_failures
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.plan import read_plan
 from datagen.roots import read_roots
 from datagen.run import Engine, freeze, gather

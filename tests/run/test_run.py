@@ -16,7 +16,7 @@ import pytest
 import webdataset
 
 from datagen.inspecting import read_failures
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.plan import read_plan
 from datagen.shards import Dataset
 from datagen.verify import verify

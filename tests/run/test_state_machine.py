@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from datagen.common.errors import UserError
-from datagen.layout import Output
+from datagen.output.paths import Output
 from datagen.shards import Dataset
 
 from . import actors, cheap

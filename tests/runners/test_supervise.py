@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.layout import Output, owner_id
+from datagen.output.paths import Output, owner_id
 from datagen.runners import Doing, Supervision, Task
 from datagen.runners.progress import RENEW_S, Progress
 from datagen.runners.supervise import Watch, keep_lines

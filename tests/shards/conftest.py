@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from datagen.layout import Output, temporary
+from datagen.output.paths import Output, temporary
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 
 

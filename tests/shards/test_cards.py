@@ -15,10 +15,10 @@ import yaml
 from huggingface_hub import DatasetCard
 
 from datagen.cards import write_cards
-from datagen.layout import Output, temporary
-from datagen.schema import INDEX
+from datagen.output.paths import Output, temporary
+from datagen.output.schema import INDEX
+from datagen.output.tombstones import withdraw
 from datagen.shards import Dataset, ShardWriter
-from datagen.shards.withdrawn import withdraw
 from datagen.shards.writer import publish_unit, row_json
 
 from .conftest import clip_row

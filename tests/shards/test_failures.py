@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.failures import files_of, publish_failures
 from datagen.inspecting import read_failures
-from datagen.publish import exchange
-from datagen.shards.store import Store
+from datagen.output.failures import files_of, publish_failures
+from datagen.output.publish import exchange
+from datagen.output.store import Store
 from datagen.verify import verify
 
 from .conftest import write_unit

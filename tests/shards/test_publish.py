@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.layout import Output, names, temporary
-from datagen.publish import publish, read_tables, save_table, scratch, write_bytes, write_table
+from datagen.output.paths import Output, names, temporary
+from datagen.output.publish import publish, read_tables, save_table, scratch, write_bytes, write_table
 from datagen.shards import Dataset
 
 from .conftest import write_unit
@@ -87,7 +87,7 @@ def test_only_temporary_files_of_the_dead_are_cleared(output: Output) -> None:
     mine = temporary(output.tmp, "mine")
     mine.write_text("at work")
     code = (
-        "import sys, pathlib; from datagen.layout import temporary\n"
+        "import sys, pathlib; from datagen.output.paths import temporary\n"
         "path = temporary(pathlib.Path(sys.argv[1]), 'theirs'); path.mkdir(); (path / 'x').write_text('x')\n"
         "print('ready', flush=True); sys.stdin.read()"
     )
@@ -108,7 +108,7 @@ def test_only_temporary_files_of_the_dead_are_cleared(output: Output) -> None:
 
 KILLED = """
 import os, signal, sys, pathlib
-from datagen.layout import Output
+from datagen.output.paths import Output
 from shards.conftest import write_unit
 
 def dying(function, calls):
@@ -157,7 +157,7 @@ def test_a_kill_at_any_step_leaves_a_whole_unit_or_none(tmp_path: Path) -> None:
 
 BOTH = """
 import sys, pathlib
-from datagen.layout import Output
+from datagen.output.paths import Output
 from shards.conftest import write_unit
 output = Output(pathlib.Path(sys.argv[1]))
 print(sum(write_unit(output, f"p00000-u{number:02d}", failures=1) for number in range(30)))

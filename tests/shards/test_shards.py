@@ -22,12 +22,12 @@ from safetensors.numpy import save
 
 from datagen.common.errors import UserError
 from datagen.inspecting import clip_details, query, read_failures, summary
-from datagen.layout import Output
-from datagen.publish import write_table
-from datagen.schema import FAILURES, schema_of
+from datagen.output.paths import Output
+from datagen.output.publish import write_table
+from datagen.output.schema import FAILURES, schema_of
+from datagen.output.tombstones import withdraw
 from datagen.shards import Dataset, ShardWriter
 from datagen.shards.compact import compact_index
-from datagen.shards.withdrawn import withdraw
 from datagen.shards.writer import publish_unit, row_json
 
 from .conftest import clip_row, write_unit

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from datagen.common.errors import UserError
-from datagen.layout import Output, shard_name, temporary
 from datagen.media import encode
-from datagen.publish import write_table
-from datagen.schema import CLIPS, PLAN, WAVE, schema_of
+from datagen.output.paths import Output, shard_name, temporary
+from datagen.output.publish import write_table
+from datagen.output.schema import CLIPS, PLAN, WAVE, schema_of
 from datagen.shards import Dataset
 from datagen.shards.check import FACE_SHAPES
 from datagen.shards.writer import ShardWriter, publish_unit, row_json

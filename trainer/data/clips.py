@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from datagen.shards.store import Store
+from datagen.output.store import Store
 
 if TYPE_CHECKING:
     from trainer.data.precomputed import Latents

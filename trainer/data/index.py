@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.common.errors import UserError
+from datagen.output.store import Store
 from datagen.shards.reader import Dataset
-from datagen.shards.store import Store
 from trainer.data.clips import Clips
 from trainer.data.config import KINDS, STREAM_OF, DataConfig, Source
 from trainer.data.precomputed import Found, find_latents

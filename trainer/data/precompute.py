@@ -20,10 +20,10 @@ import torch
 from safetensors.numpy import save
 
 from datagen.common.errors import UserError
-from datagen.layout import Output, names, shard_name, temporary
-from datagen.publish import publish, write_bytes, write_table
+from datagen.output.paths import Output, names, shard_name, temporary
+from datagen.output.publish import publish, write_bytes, write_table
+from datagen.output.store import Store
 from datagen.shards.reader import Dataset
-from datagen.shards.store import Store
 from datagen.shards.writer import ShardWriter
 from trainer.data.clips import Clips, DamagedFileError, MissingFileError
 from trainer.data.index import pack

@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from datagen.common.errors import UserError
-from datagen.schema import MEMBER
-from datagen.shards.store import Store
+from datagen.output.schema import MEMBER
+from datagen.output.store import Store
 from trainer.data.clips import DamagedFileError
 
 FOLDER = "precomputed"

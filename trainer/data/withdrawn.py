@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from datagen.common.errors import UserError
-from datagen.shards.store import Store
-from datagen.shards.withdrawn import read_withdrawn, source_hash, subject_hash
+from datagen.output.store import Store
+from datagen.output.tombstones import read_withdrawn, source_hash, subject_hash
 
 COLUMNS = ("source", "subject", "donor_sha256", "style_sha256")
 """Columns of the index that `keys_of` needs."""

@@ -17,8 +17,8 @@ from datagen import run
 from datagen.demo_heads import Head, motion
 from datagen.demo_people import portraits
 from datagen.footage import find_footage
-from datagen.layout import Output
 from datagen.media import encode
+from datagen.output.paths import Output
 from datagen.runners.progress import Progress
 
 SEEN = ("astronaut", "hopper", "bea", "bert")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data.made import make_dataset
-from datagen.layout import Output
+from datagen.output.paths import Output
 
 
 @pytest.fixture(scope="session")

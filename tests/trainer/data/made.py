@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from datagen.layout import Output, temporary
 from datagen.media import encode
 from datagen.operations.augment import Augmentation
 from datagen.operations.mask import mask_driving
-from datagen.schema import INDEX, schema_of
-from datagen.shards.withdrawn import withdraw
+from datagen.output.paths import Output, temporary
+from datagen.output.schema import INDEX, schema_of
+from datagen.output.tombstones import withdraw
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 
 SIZE = 64

@@ -17,7 +17,7 @@ import torch
 from data.made import damage, make_dataset
 from data.s3 import served
 from datagen.common.errors import UserError
-from datagen.layout import Output
+from datagen.output.paths import Output
 from trainer.data import Batch, DataConfig, Loader, Source, TrainingData, open_training_data
 
 

@@ -14,8 +14,8 @@ from torch.nn.functional import avg_pool2d
 
 from data.made import make_dataset, portrait, read_code, withdraw_from
 from datagen.common.errors import UserError
-from datagen.layout import Output
-from datagen.shards.store import Store
+from datagen.output.paths import Output
+from datagen.output.store import Store
 from trainer.data import Batch, DataConfig, Encoders, Loader, Source, TrainingData, open_training_data
 from trainer.data import withdrawn as module
 from trainer.data.clips import Clips

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from datagen.common.errors import UserError
-from datagen.layout import owner_id
+from datagen.output.paths import owner_id
 from train.conftest import CPU, losses
 from train.runs import silent, train_alone
 from trainer.train.checkpoint import checkpoints, clear_leftovers

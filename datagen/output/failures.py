@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.common.errors import UserError
-from datagen.layout import Output, names
-from datagen.publish import Put, exchange, publish, read_table, write_table
-from datagen.schema import FAILURES, schema_of
+from datagen.output.paths import Output, names
+from datagen.output.publish import Put, exchange, publish, read_table, write_table
+from datagen.output.schema import FAILURES, schema_of
 
 OTHER = "~"
 """Stands between the name of a part or unit and the hash of other rows about it."""

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.common.errors import UserError
-from datagen.layout import Output
-from datagen.publish import write_bytes
-from datagen.shards.store import Store
+from datagen.output.paths import Output
+from datagen.output.publish import write_bytes
+from datagen.output.store import Store
 
 LOOK_S = 10.0
 """Seconds between two looks at the tombstones of an object store."""
