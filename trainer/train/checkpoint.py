@@ -24,9 +24,9 @@ from typing import Any
 from torch import Tensor
 
 from datagen.common.errors import UserError
+from datagen.common.staging import clear_stale, staged
 from trainer.config import MegActorConfig
 from trainer.weights.checkpoint import save_checkpoint
-from trainer.weights.staging import clear_stale, staged
 from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 from trainer.weights.vae import VAEWeights
 

@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor
 
 from datagen.common.errors import UserError
+from datagen.common.staging import make_folder
 from trainer.config import MegActorConfig
 from trainer.data import Loader, TrainingData, open_training_data
 from trainer.data.clips import Clips, DamagedFileError
@@ -28,7 +29,6 @@ from trainer.train.validate import Validator
 from trainer.train.world import World
 from trainer.weights.checkpoint import ensure_fits, layout_of, load_info, load_state
 from trainer.weights.initial import initial_state
-from trainer.weights.staging import make_folder
 from trainer.weights.vae import VAEWeights, read_vae
 
 SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at

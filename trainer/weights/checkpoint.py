@@ -23,10 +23,10 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from torch import Tensor
 
 from datagen.common.errors import UserError
+from datagen.common.staging import staged
 from trainer.config import MegActorConfig, ModelConfig
 from trainer.model.layout import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
 from trainer.model.megactor import MegActor
-from trainer.weights.staging import staged
 from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
 from trainer.weights.vae import VAEWeights, write_vae
 

@@ -40,7 +40,7 @@ def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
 ) -> None:
     """Every external weight: source, size, licence, what uses it, whether it is here."""
-    from trainer.weights.describe import rows, text
+    from datagen.weights.listing import rows, text
 
     found = [row for row in rows(cache) if not names or row["name"] in names]
     unknown = set(names or []) - {row["name"] for row in found}
@@ -77,9 +77,9 @@ def fetch(
     force: Annotated[bool, typer.Option("--force", help="Fetch again, even when it is here.")] = False,
 ) -> None:
     """Fetch weights, checked by size and sha256; an interrupted download resumes."""
-    from trainer.weights.fetch import check_terms
-    from trainer.weights.fetch import fetch as fetch_one
-    from trainer.weights.registry import weight
+    from datagen.weights.fetch import check_terms
+    from datagen.weights.fetch import fetch as fetch_one
+    from datagen.weights.registry import weight
 
     for name in names:  # refuse before anything is downloaded
         check_terms(weight(name), allow_noncommercial)
@@ -101,9 +101,9 @@ def verify(
     cache: CacheOption = None,
 ) -> None:
     """Hash fetched weights again, against the registry or, where it names no sha256, against the first fetch."""
-    from trainer.weights.cache import cache_folder, read_receipt
-    from trainer.weights.cache import verify as verify_one
-    from trainer.weights.registry import WEIGHTS
+    from datagen.weights.cache import cache_folder, read_receipt
+    from datagen.weights.cache import verify as verify_one
+    from datagen.weights.registry import WEIGHTS
 
     root = cache_folder(cache)
     chosen = names or [entry.name for entry in WEIGHTS if read_receipt(root / entry.name)]
@@ -192,8 +192,8 @@ def export(
 
 
 def _source(text: str, cache: Path | None) -> Path:
-    from trainer.weights.cache import local_path
-    from trainer.weights.registry import WEIGHTS
+    from datagen.weights.cache import local_path
+    from datagen.weights.registry import WEIGHTS
 
     fetched = not Path(text).exists() and any(entry.name == text for entry in WEIGHTS)
     return local_path(text, cache) if fetched else Path(text)

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from datagen.common.errors import UserError
+from datagen.common.staging import refuse_existing, staged
 from trainer.model.layout import to_published
 from trainer.weights.checkpoint import load_state
-from trainer.weights.staging import refuse_existing, staged
 from trainer.weights.tensor_files import write_safetensors
 
 

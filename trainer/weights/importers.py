@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from datagen.common.errors import UserError
+from datagen.common.staging import refuse_existing
 from trainer.config import DEFAULT, PUBLISHED, MegActorConfig
 from trainer.model.layout import (
     REFERENCE_TAIL,
@@ -33,7 +34,6 @@ from trainer.weights.checkpoint import (
 )
 from trainer.weights.initial import initial_state
 from trainer.weights.sizes import Sizes, tensor_sizes, unet_sizes, vae_sizes, with_sizes
-from trainer.weights.staging import refuse_existing
 from trainer.weights.tensor_files import read_tensors
 from trainer.weights.vae import VAEWeights, read_vae
 

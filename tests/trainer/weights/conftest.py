@@ -46,7 +46,7 @@ class Hub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A running server on 127.0.0.1; retries do not wait."""
     hub = Hub()
-    monkeypatch.setattr("trainer.weights.download.time.sleep", lambda _: None)
+    monkeypatch.setattr("datagen.weights.download.time.sleep", lambda _: None)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

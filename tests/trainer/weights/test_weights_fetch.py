@@ -18,11 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 from datagen.common.errors import UserError
-from trainer.weights import download, registry
-from trainer.weights.cache import local_path, read_receipt, verify
+from datagen.weights import download, registry
+from datagen.weights.cache import local_path, read_receipt, verify
+from datagen.weights.fetch import fetch
+from datagen.weights.registry import Weight, WeightFile
 from trainer.weights.cli import app
-from trainer.weights.fetch import fetch
-from trainer.weights.registry import Weight, WeightFile
 
 BODY = bytes(range(256)) * 2000
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -322,7 +322,7 @@ def test_disk_full_while_copying(register: Any, tmp_path: Path, monkeypatch: pyt
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("trainer.weights.fetch.shutil.copyfile", full)
+    monkeypatch.setattr("datagen.weights.fetch.shutil.copyfile", full)
     with pytest.raises(UserError, match="disk full while copying"):
         fetch("thing", cache=tmp_path / "cache", source=str(tmp_path))
 
@@ -356,7 +356,7 @@ def test_a_pack_that_unpacks_to_too_much_is_refused(
     file = WeightFile("pack.zip", url=f"{hub.url}/pack.zip", unpack_to="models")
     register(entry(repo="", files=(file,)))
     space = type("Usage", (), {"free": disk})
-    monkeypatch.setattr("trainer.weights.fetch.shutil.disk_usage", lambda _: space)
+    monkeypatch.setattr("datagen.weights.fetch.shutil.disk_usage", lambda _: space)
     monkeypatch.setattr(download, "_check_space", lambda *_: None)
     message = "10000000 bytes, which no pack of networks does" if disk > 10 else "1000 bytes: free space"
     with pytest.raises(UserError, match=message):

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from datagen.common.errors import UserError
-from trainer.weights.describe import markdown, rows
-from trainer.weights.registry import WEIGHTS, weight
+from datagen.weights.listing import markdown, rows
+from datagen.weights.registry import WEIGHTS, weight
 
 
 def test_documentation_holds_the_registry() -> None:
     page = (Path(__file__).parents[3] / "docs" / "weights.md").read_text(encoding="utf-8")
-    assert markdown() in page, "run: python -m trainer.weights.describe, and put it into docs/weights.md"
+    assert markdown() in page, "run: python -m datagen.weights.listing, and put it into docs/weights.md"
 
 
 def test_entries_are_whole() -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datagen.common.errors import UserError
-from trainer.weights.registry import Weight, weight
+from datagen.weights.registry import Weight, weight
 
 CACHE_VARIABLE = "MEGACTOR_DATAGEN_CACHE"
 RECEIPT = "receipt.json"

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer.weights import registry
-from trainer.weights.cache import cache_folder, is_complete
-from trainer.weights.registry import Weight, WeightFile
+from datagen.weights import registry
+from datagen.weights.cache import cache_folder, is_complete
+from datagen.weights.registry import Weight, WeightFile
 
 
 def rows(cache: Path | None = None) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def _shipped() -> list[dict[str, Any]]:
     """Networks that come with the package or its dependencies."""
     from datagen.faces.identity import INFO as DLIB
 
-    package = Path(__file__).parents[2] / "datagen"
+    package = Path(__file__).parents[1]
     found = []
     for manifest in sorted(package.glob("*/weights/models.json")):
         used_by = f"datagen.{manifest.parent.parent.name}"

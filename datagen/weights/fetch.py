@@ -16,7 +16,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from datagen.common.errors import UserError
-from trainer.weights.cache import (
+from datagen.common.staging import sync, sync_tree
+from datagen.weights.cache import (
     FileRecord,
     Receipt,
     cache_folder,
@@ -27,8 +28,7 @@ from trainer.weights.cache import (
     sha256_of,
     write_receipt,
 )
-from trainer.weights.registry import Weight, WeightFile, weight
-from trainer.weights.staging import sync, sync_tree
+from datagen.weights.registry import Weight, WeightFile, weight
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _GIT_SHA1 = re.compile("[0-9a-f]{40}")
@@ -119,7 +119,7 @@ def _download(
     entry: Weight, file: WeightFile, path: Path, endpoint: str | None, mirror: str | None
 ) -> str | None:
     """Download one file unless an earlier call already did; returns the hash that the hub states for it."""
-    from trainer.weights import download  # huggingface_hub takes a second to import
+    from datagen.weights import download
 
     if path.is_file() and file.sha256 is not None:
         return None  # came whole in an interrupted call; `_checked` hashes it again
