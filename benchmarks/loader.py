@@ -31,9 +31,9 @@ from safetensors.numpy import save
 from skimage import data as pictures
 from torch.utils.data import DataLoader, Dataset
 
+from datagen.driving.augment import Augmentation
+from datagen.driving.mask import mask_driving
 from datagen.media import encode
-from datagen.operations.augment import Augmentation
-from datagen.operations.mask import mask_driving
 from datagen.output.paths import Output, temporary
 from datagen.shards.reader import Dataset as Index
 from datagen.shards.writer import ShardWriter, publish_unit

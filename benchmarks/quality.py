@@ -27,13 +27,13 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from datagen.common.errors import Refusal
-from datagen.curate.crop import choose_crop
 from datagen.faces import FaceAnalyser, Faces
+from datagen.imaging.crop import choose_crop
 from datagen.media import VideoReader
 from datagen.operations.donor import Donor, check_portrait
-from datagen.operations.quality import flicker, identity, motion
 from datagen.operations.stylise import FILTERS, ArbitraryStyle, ClassicFilter, Style
 from datagen.operations.swap import MeshSwap
+from datagen.quality.motion import flicker, identity, motion
 
 SIDE, CROP_SCALE = 512, 2.0
 FRONTAL_YAW = (

@@ -27,11 +27,11 @@ from unittest import mock
 import numpy as np
 import pyarrow.parquet as pq
 
+from datagen.driving.augment import Augmentation
+from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import Faces
 from datagen.media import decode_bytes, encode
-from datagen.operations.augment import Augmentation
 from datagen.operations.donor import Donor
-from datagen.operations.mask import foreground, mask_driving
 from datagen.operations.stylise import Style
 from datagen.output.paths import Output
 from datagen.plan import read_plan

@@ -10,7 +10,7 @@ from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
 from datagen.demo import portraits
 from datagen.faces import FaceAnalyser
-from datagen.pictures import image_files, image_sha256
+from datagen.imaging.files import image_files, image_sha256
 from datagen.recipe import Recipe
 from datagen.source_files import file_sha256
 from datagen.styles import load_styles

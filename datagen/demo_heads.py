@@ -31,7 +31,7 @@ from datagen.faces.topology import (
     RIGHT_EYE,
     TRIANGLES,
 )
-from datagen.operations.warp import draw_triangles, grid_size, triangle_affines
+from datagen.imaging.warp import draw_triangles, grid_size, triangle_affines
 
 WIDE_OPEN = 0.27  # eye distances between the lips at mouth = 1
 GRID = 24  # pixels between the points around the face

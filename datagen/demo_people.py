@@ -20,7 +20,7 @@ from datagen.common.errors import UserError
 from datagen.demo_heads import Head
 from datagen.faces import FaceAnalyser, geometry
 from datagen.faces.topology import FACE_OVAL, INNER_LIPS, OUTER_LIPS, TRIANGLES
-from datagen.operations.warp import draw_triangles, grid_size, triangle_affines
+from datagen.imaging.warp import draw_triangles, grid_size, triangle_affines
 
 SIDE = 512
 

@@ -22,6 +22,7 @@ from datagen.common.text import shown
 from datagen.demo import portraits as bundled_portraits
 from datagen.faces import FaceAnalyser
 from datagen.groups import CONFLICT, divide_portraits
+from datagen.imaging.files import folder_licences, image_files, image_sha256, read_image
 from datagen.links import near
 from datagen.operations.donor import Donor, check_portrait
 from datagen.output.paths import Output
@@ -29,7 +30,6 @@ from datagen.output.publish import exchange, packed_rows, read_table, write_tabl
 from datagen.output.schema import DONORS, WAVE, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
-from datagen.pictures import folder_licences, image_files, image_sha256, read_image
 from datagen.recipe import Recipe
 
 Row = dict[str, Any]

@@ -9,8 +9,8 @@ from pathlib import Path
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
 from datagen.demo import styles as bundled_styles
+from datagen.imaging.files import decode_image, folder_licences, image_files, read_bytes
 from datagen.operations.stylise import FILTERS, Style
-from datagen.pictures import decode_image, folder_licences, image_files, read_bytes
 from datagen.recipe import Recipe
 
 

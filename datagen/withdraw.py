@@ -15,10 +15,10 @@ from pathlib import Path
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
 from datagen.demo import portraits as bundled_portraits
+from datagen.imaging.files import image_files, image_sha256
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table
 from datagen.output.tombstones import withdraw
-from datagen.pictures import image_files, image_sha256
 from datagen.plan import read_plan
 from datagen.record import read_record
 from datagen.retry import plan_worn, read_retries

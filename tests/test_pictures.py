@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datagen import pictures
 from datagen.common.errors import Refusal, UserError
-from datagen.pictures import decode_image, folder_licences, image_files, image_sha256, read_image
+from datagen.imaging import files as pictures
+from datagen.imaging.files import decode_image, folder_licences, image_files, image_sha256, read_image
 from datagen.recipe import load_recipe
 from datagen.styles import load_styles
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from datagen.common.errors import Refusal
-from datagen.curate.crop import Crop, choose_crop, square_side
 from datagen.curate.shots import find_cuts
 from datagen.curate.track import COLUMN, Tracking, overlap
+from datagen.imaging.crop import Crop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import Curate, Gates
 

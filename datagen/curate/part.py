@@ -13,11 +13,11 @@ import numpy as np
 
 from datagen.common.errors import Refusal, UserError
 from datagen.curate.choose import Candidate, best_frame, candidates, check, fit, measure
-from datagen.curate.crop import Crop
 from datagen.curate.hashes import grid
 from datagen.curate.timeline import breaks, timeline
 from datagen.curate.track import FaceFollower
 from datagen.faces import FaceAnalyser
+from datagen.imaging.crop import Crop
 from datagen.media import KilledError, VideoReader, again_if_killed
 from datagen.operations.donor import check_portrait
 from datagen.output.publish import disk_errors

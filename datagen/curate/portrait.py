@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import Refusal
-from datagen.curate.crop import Crop
 from datagen.curate.part import refuse_unexpected
 from datagen.donors import donor_columns, refusal_columns
 from datagen.faces import FaceAnalyser
+from datagen.imaging.crop import Crop
 from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait
 from datagen.source_files import SourceFiles

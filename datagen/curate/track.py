@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from datagen.curate.crop import Crop, square_side
 from datagen.curate.hashes import frame_hash
 from datagen.curate.shots import FrameChange
 from datagen.faces import Detection, FaceAnalyser
 from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
+from datagen.imaging.crop import Crop, square_side
 
 # Columns of one frame's record: all that is kept of a face, so that an hour of video stays small.
 FIELDS = (

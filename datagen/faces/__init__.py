@@ -1,6 +1,6 @@
 """Face analysis: detection, landmarks, irises, pose, identity, foreground."""
 
-from datagen.faces.analyser import FaceAnalyser
+from datagen.faces.mediapipe.analyser import FaceAnalyser
 from datagen.faces.smoothing import smooth
 from datagen.faces.types import Detection, Faces, ModelInfo
 

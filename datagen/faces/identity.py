@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datagen.common.errors import UserError
-from datagen.faces.models import ModelInfo, checked
+from datagen.faces.mediapipe.shipped import ModelInfo, checked
 from datagen.faces.topology import DLIB_POINTS
 
 SAME_PERSON = 0.6

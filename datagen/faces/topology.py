@@ -1,14 +1,14 @@
 """Which of the 468 landmarks is what, and the triangles between them.
 
 "Right" and "left" are the person's. Rings run clockwise on the screen for a frontal face, as the triangles do.
-The triangles come from MediaPipe's `face_mesh_connections.py` (Apache-2.0), see `datagen.faces.convert`.
+The triangles come from MediaPipe's `face_mesh_connections.py` (Apache-2.0), by `datagen.faces.mediapipe.convert`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from datagen.faces.models import TRIANGLES_NAME, WEIGHTS
+from datagen.faces.mediapipe.shipped import TRIANGLES_NAME, WEIGHTS
 
 
 def _indices(*numbers: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from datagen.faces import geometry
-from datagen.faces.blazeface import iou
-from datagen.faces.mesh import SEEN
+from datagen.faces.mediapipe.blazeface import iou
+from datagen.faces.mediapipe.mesh import SEEN
 from datagen.faces.types import Detection, Faces
 
 # Limits on the IoU of two face boxes.

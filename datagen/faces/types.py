@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.faces.models import ModelInfo
+from datagen.faces.mediapipe.shipped import ModelInfo
 
 __all__ = ["Detection", "Faces", "ModelInfo"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datagen.operations import regions
-from datagen.operations.shape import size_of
+from datagen.imaging import regions
+from datagen.imaging.alignment import size_of
 
 _FACE_SHARE = 0.36  # of a portrait's shorter side: the middle that shows the face in a portrait crop
 _GAINS = (0.6, 1.6)  # bounds of a change in contrast

@@ -14,7 +14,7 @@ import numpy as np
 from datagen.common.errors import Refusal
 from datagen.faces import geometry
 from datagen.faces.topology import CHIN
-from datagen.operations import colour
+from datagen.imaging import skin as colour
 
 _SHARPNESS_SIDE = 128  # pixels, as in the clip table
 _GLABELLA, _LIP_CORNERS = 9, (61, 291)

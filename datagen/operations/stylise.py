@@ -17,9 +17,9 @@ import onnx
 import onnxruntime
 
 from datagen.common.errors import UserError
-from datagen.faces.models import ModelInfo, checked, open_session
+from datagen.faces.mediapipe.shipped import ModelInfo, checked, open_session
 from datagen.faces.types import Faces
-from datagen.operations import regions, warp
+from datagen.imaging import regions, warp
 from datagen.operations.appearance import Palette
 from datagen.operations.filters import FILTERS
 from datagen.operations.smooth import fill_gaps

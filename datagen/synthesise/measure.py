@@ -9,7 +9,7 @@ import numpy as np
 from datagen.common.errors import Refusal
 from datagen.faces import FaceAnalyser, Faces
 from datagen.operations.donor import Donor
-from datagen.operations.quality import flicker, identity, motion
+from datagen.quality.motion import flicker, identity, motion
 from datagen.recipe import Gates
 
 Columns = dict[str, float | None]

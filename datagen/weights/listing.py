@@ -75,8 +75,8 @@ def _shipped() -> list[dict[str, Any]]:
 
     package = Path(__file__).parents[1]
     found = []
-    for manifest in sorted(package.glob("*/weights/models.json")):
-        used_by = f"datagen.{manifest.parent.parent.name}"
+    for manifest in sorted(package.glob("**/weights/models.json")):
+        used_by = f"datagen.{manifest.relative_to(package).parts[0]}"
         for model in json.loads(manifest.read_text(encoding="utf-8")):
             size = (manifest.parent / model["file"]).stat().st_size
             found.append(

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.curate.crop import Crop, choose_crop, square_side
 from datagen.curate.shots import FrameChange, find_cuts
 from datagen.curate.timeline import HELD_S, breaks, timeline
+from datagen.imaging.crop import Crop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import load_recipe
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import datagen.faces
-from datagen.faces import convert as script
-from datagen.faces.models import WEIGHTS
+import datagen.faces.mediapipe.convert
+from datagen.faces.mediapipe.convert import convert as script
+from datagen.faces.mediapipe.shipped import WEIGHTS
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_missing_development_packages_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setitem(script.sys.modules, "tflite", None)
-    monkeypatch.delitem(script.sys.modules, "datagen.faces.tflite_to_onnx", raising=False)
-    monkeypatch.delattr(datagen.faces, "tflite_to_onnx", raising=False)
+    monkeypatch.delitem(script.sys.modules, "datagen.faces.mediapipe.convert.tflite_to_onnx", raising=False)
+    monkeypatch.delattr(datagen.faces.mediapipe.convert, "tflite_to_onnx", raising=False)
     assert script.main([str(tmp_path), str(tmp_path / "out")]) == 1
     assert "pip install tflite ai-edge-litert onnx" in capsys.readouterr().err

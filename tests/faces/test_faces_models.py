@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.faces import FaceAnalyser, models
+from datagen.faces import FaceAnalyser
 from datagen.faces import identity as identity_module
+from datagen.faces.mediapipe import shipped as models
 
 
 def test_every_shipped_file_has_the_hash_its_manifest_names():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.operations.augment import Augmentation
+from datagen.driving.augment import Augmentation
 
 GOLDEN = Path(__file__).parents[3] / "shared/spec/parity/golden/h_apply_transforms.safetensors"
 factors = st.floats(0.8, 1.2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.operations.quality import flicker, gaze_movement, mean_luma, motion
+from datagen.quality.motion import flicker, gaze_movement, mean_luma, motion
 
 
 def test_a_clip_against_itself(clip):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from datagen.faces import geometry
-from datagen.operations.shape import Similarity, identity_moves, mean_shape
+from datagen.imaging.alignment import Similarity, identity_moves, mean_shape
 from datagen.operations.smooth import fill_gaps, without_jitter
 
 

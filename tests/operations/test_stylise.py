@@ -3,8 +3,8 @@ import pytest
 import skimage.data
 
 from datagen.common.errors import UserError
-from datagen.operations.quality import flicker, motion
 from datagen.operations.stylise import FILTERS, ArbitraryStyle, ClassicFilter, Style
+from datagen.quality.motion import flicker, motion
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 
 from datagen.common.errors import Refusal
 from datagen.operations.donor import check_portrait
-from datagen.operations.quality import flicker, identity, motion
 from datagen.operations.swap import MeshSwap
+from datagen.quality.motion import flicker, identity, motion
 
 MEDIA = Path(__file__).parents[3] / "shared/media"
 

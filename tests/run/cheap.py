@@ -20,12 +20,12 @@ import pytest
 
 from datagen.common.errors import Refusal, UserError
 from datagen.faces.types import ModelInfo
+from datagen.imaging.files import image_files, image_sha256
 from datagen.manifest import Manifest
 from datagen.operations.donor import Donor
 from datagen.operations.stylise import Style
 from datagen.output.paths import Output
 from datagen.output.schema import CLIP
-from datagen.pictures import image_files, image_sha256
 from datagen.pool import Pool
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed

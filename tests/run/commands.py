@@ -10,8 +10,8 @@ from typing import Any
 
 from datagen import run as stages
 from datagen.footage import Footage
+from datagen.imaging.files import image_files, image_sha256
 from datagen.output.paths import Output
-from datagen.pictures import image_files, image_sha256
 from datagen.purge import compact
 from datagen.repair import repair
 from datagen.retry import plan_retry, plan_worn

@@ -9,8 +9,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from datagen.operations.augment import Augmentation
-from datagen.operations.mask import mask_driving
+from datagen.driving.augment import Augmentation
+from datagen.driving.mask import mask_driving
 from trainer.data.clips import Clips, DamagedFileError
 from trainer.data.config import KINDS, STREAM_OF, DataConfig, Kind
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from datagen.driving.augment import Augmentation
+from datagen.driving.mask import mask_driving
 from datagen.media import encode
-from datagen.operations.augment import Augmentation
-from datagen.operations.mask import mask_driving
 from datagen.output.paths import Output, temporary
 from datagen.output.schema import INDEX, schema_of
 from datagen.output.tombstones import withdraw

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from data.made import SIZE, damage, make_dataset, read_code, read_stream
+from datagen.driving.augment import Augmentation
+from datagen.driving.mask import mask_driving
 from datagen.media import decode_bytes
-from datagen.operations.augment import Augmentation
-from datagen.operations.mask import mask_driving
 from datagen.output.paths import Output
 from datagen.shards.reader import Dataset
 from trainer.data import KINDS, DataConfig, Drivers, Sample, Source, open_training_data

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datagen.faces.crops import Crop
-from datagen.faces.models import open_shipped, run
+from datagen.faces.mediapipe.region import Crop
+from datagen.faces.mediapipe.shipped import open_shipped, run
 from datagen.faces.types import Detection
 
 _OVERLAP = 0.3  # IoU from which two candidates are the same face, as in MediaPipe

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datagen.faces.crops import Crop
-from datagen.faces.models import open_shipped, run
+from datagen.faces.mediapipe.region import Crop
+from datagen.faces.mediapipe.shipped import open_shipped, run
 from datagen.faces.topology import EYE_CORNERS
 from datagen.faces.types import Detection
 

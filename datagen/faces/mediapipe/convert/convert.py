@@ -1,6 +1,6 @@
-"""Make the shipped face models from a MediaPipe wheel: `python -m datagen.faces.convert WHEEL_OR_FOLDER OUT`.
+"""Make the shipped face networks from a MediaPipe wheel.
 
-Writes one .onnx per model, `models.json` (name, version, hashes, licence, source) and `face_mesh_triangles.npy`.
+`python -m datagen.faces.mediapipe.convert.convert WHEEL_OR_FOLDER OUT` writes one .onnx per model, `models.json` (name, version, hashes, licence, source) and `face_mesh_triangles.npy`.
 Each converted model is run beside the TensorFlow Lite interpreter on the original; a difference beyond rounding is an
 error. Development only: `pip install tflite ai-edge-litert onnx`. The output is the same bytes every time.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import onnxruntime
 
 from datagen.common.errors import UserError
-from datagen.faces.models import MANIFEST_NAME, TRIANGLES_NAME
+from datagen.faces.mediapipe.shipped import MANIFEST_NAME, TRIANGLES_NAME
 
 VERSION = "mediapipe-0.10.21"
 SOURCE = "https://pypi.org/project/mediapipe/0.10.21/"
@@ -63,7 +63,7 @@ def convert(source: Path, out: Path) -> dict[str, Difference]:
         UserError: a development package or a model file is missing, or a conversion is not exact.
     """
     try:
-        from datagen.faces import tflite_to_onnx
+        from datagen.faces.mediapipe.convert import tflite_to_onnx
     except ModuleNotFoundError as missing:
         raise UserError(
             f"the converter needs the package {missing.name!r}: pip install tflite ai-edge-litert onnx"
@@ -200,7 +200,7 @@ def _compare(interpreter: Any, converted: bytes) -> Difference:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m datagen.faces.convert", description=__doc__.splitlines()[0]
+        prog="python -m datagen.faces.mediapipe.convert.convert", description=__doc__.splitlines()[0]
     )
     parser.add_argument(
         "source", type=Path, metavar="WHEEL_OR_FOLDER", help="mediapipe 0.10.21 wheel, or unpacked"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from datagen.faces.models import open_shipped, run
+from datagen.faces.mediapipe.shipped import open_shipped, run
 
 
 class SelfieSegmentation:

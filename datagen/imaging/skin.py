@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datagen.operations import regions
-from datagen.operations.shape import size_of
+from datagen.imaging import regions
+from datagen.imaging.alignment import size_of
 
 _SHRINK = 4  # shading is found on a picture this much smaller: it has no detail to lose
 _SHADING_REACH = 0.13  # standard deviation of the shading's blur, as a share of the face's size

@@ -16,7 +16,7 @@ from datagen.common.errors import UserError
 
 MANIFEST_NAME = "models.json"
 TRIANGLES_NAME = "face_mesh_triangles.npy"
-WEIGHTS = Path(str(resources.files("datagen.faces"))) / "weights"
+WEIGHTS = Path(str(resources.files("datagen.faces.mediapipe"))) / "weights"
 
 
 @dataclass(frozen=True)

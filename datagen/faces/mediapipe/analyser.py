@@ -11,13 +11,13 @@ from functools import cached_property
 import numpy as np
 
 from datagen.faces import tracking
-from datagen.faces.blazeface import BlazeFace, around, iou, merge, tiles, whole
-from datagen.faces.crops import Crop
 from datagen.faces.identity import INFO as IDENTITY_INFO
 from datagen.faces.identity import DlibIdentity
-from datagen.faces.mesh import FaceMesh, Iris
-from datagen.faces.models import ModelInfo, shipped
-from datagen.faces.segmentation import SelfieSegmentation
+from datagen.faces.mediapipe.blazeface import BlazeFace, around, iou, merge, tiles, whole
+from datagen.faces.mediapipe.mesh import FaceMesh, Iris
+from datagen.faces.mediapipe.region import Crop
+from datagen.faces.mediapipe.segmentation import SelfieSegmentation
+from datagen.faces.mediapipe.shipped import ModelInfo, shipped
 from datagen.faces.types import Detection, Faces
 
 _SURROUNDINGS = 4.0  # side of the square searched near a face, over the face's side
