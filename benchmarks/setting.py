@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import psutil
 
-from datagen.demo import portraits
-from datagen.demo_heads import talking_head
+from datagen.bundled.demo_set import portraits
+from datagen.bundled.talking_head import talking_head
 from datagen.faces import FaceAnalyser
 from datagen.media import bundled_ffmpeg, encode
 

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from datagen.bundled.demo_set import portraits
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
-from datagen.demo import portraits
 from datagen.faces import FaceAnalyser
 from datagen.imaging.files import image_files, image_sha256
 from datagen.recipe import Recipe

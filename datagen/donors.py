@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from datagen.bundled.demo_set import portraits as bundled_portraits
 from datagen.common.errors import Refusal
 from datagen.common.text import shown
-from datagen.demo import portraits as bundled_portraits
 from datagen.faces import FaceAnalyser
 from datagen.groups import CONFLICT, divide_portraits
 from datagen.imaging.files import folder_licences, image_files, image_sha256, read_image

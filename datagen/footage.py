@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datagen.bundled.demo_set import write_demo
 from datagen.common.errors import UserError
-from datagen.demo import write_demo
 from datagen.listing import base_of, list_sources
 from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
 from datagen.output.paths import Output

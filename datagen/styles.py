@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from datagen.bundled.demo_set import styles as bundled_styles
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
-from datagen.demo import styles as bundled_styles
 from datagen.imaging.files import decode_image, folder_licences, image_files, read_bytes
 from datagen.operations.stylise import FILTERS, Style
 from datagen.recipe import Recipe

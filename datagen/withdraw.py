@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from datagen.bundled.demo_set import portraits as bundled_portraits
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
-from datagen.demo import portraits as bundled_portraits
 from datagen.imaging.files import image_files, image_sha256
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table

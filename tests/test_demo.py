@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import datagen.demo as demo
+import datagen.bundled.demo_set as demo
+from datagen.bundled.demo_set import Take, carphone, portraits, styles, take, talking_head, write_demo
+from datagen.bundled.portraits import INVENTED
+from datagen.bundled.talking_head import TalkingHead, motion, rotation
 from datagen.common.errors import Refusal
-from datagen.demo import Take, carphone, portraits, styles, take, talking_head, write_demo
-from datagen.demo_heads import TalkingHead, motion, rotation
-from datagen.demo_people import INVENTED
 from datagen.faces import FaceAnalyser, Faces, geometry
 from datagen.media import VideoReader, probe
 from datagen.operations.donor import check_portrait

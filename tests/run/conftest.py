@@ -48,8 +48,8 @@ def published(out: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory):
     """Four heads of two people, and four files that must fail alone."""
-    from datagen.demo import portraits
-    from datagen.demo_heads import talking_head
+    from datagen.bundled.demo_set import portraits
+    from datagen.bundled.talking_head import talking_head
     from datagen.faces import FaceAnalyser
     from datagen.media import encode
 

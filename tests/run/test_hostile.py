@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datagen.bundled.demo_set import portraits
 from datagen.common.errors import UserError
-from datagen.demo import portraits
 from datagen.donors import measured_portraits
 from datagen.faces import FaceAnalyser
 from datagen.output.paths import Output

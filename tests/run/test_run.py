@@ -162,7 +162,7 @@ def test_a_changed_recipe_is_refused_by_name(reference, footage, recipe, change,
     if change[0] == "--donors":
         from PIL import Image
 
-        from datagen.demo import portraits
+        from datagen.bundled.demo_set import portraits
 
         (tmp_path / "donors").mkdir()
         Image.fromarray(portraits()[0].image).save(tmp_path / "donors" / "one.png")

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from datagen import run
-from datagen.demo_heads import Head, motion
-from datagen.demo_people import portraits
+from datagen.bundled.portraits import portraits
+from datagen.bundled.talking_head import Head, motion
 from datagen.footage import find_footage
 from datagen.media import encode
 from datagen.output.paths import Output

@@ -1,6 +1,7 @@
 """Make the shipped face networks from a MediaPipe wheel.
 
-`python -m datagen.faces.mediapipe.convert.convert WHEEL_OR_FOLDER OUT` writes one .onnx per model, `models.json` (name, version, hashes, licence, source) and `face_mesh_triangles.npy`.
+`python -m datagen.faces.mediapipe.convert.convert WHEEL_OR_FOLDER OUT` writes one .onnx per model,
+`models.json` (name, version, hashes, licence, source) and `face_mesh_triangles.npy`.
 Each converted model is run beside the TensorFlow Lite interpreter on the original; a difference beyond rounding is an
 error. Development only: `pip install tflite ai-edge-litert onnx`. The output is the same bytes every time.
 """

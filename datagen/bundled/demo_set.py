@@ -19,9 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datagen.demo_art import artworks
-from datagen.demo_heads import TalkingHead, talking_head
-from datagen.demo_people import Portrait, portraits
+from datagen.bundled.artworks import artworks
+from datagen.bundled.portraits import Portrait, portraits
+from datagen.bundled.talking_head import TalkingHead, talking_head
 from datagen.media import encode
 from datagen.operations.stylise import Style
 

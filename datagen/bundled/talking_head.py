@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from scipy.spatial import Delaunay
 
+from datagen.bundled.mouth import Mouth, by_x
 from datagen.common.seeding import rng
-from datagen.demo_mouth import Mouth, by_x
 from datagen.faces import geometry
 from datagen.faces.topology import (
     CLOSING_TRIANGLES,

@@ -16,8 +16,8 @@ import matplotlib
 import numpy as np
 import skimage.data
 
+from datagen.bundled.talking_head import Head
 from datagen.common.errors import UserError
-from datagen.demo_heads import Head
 from datagen.faces import FaceAnalyser, geometry
 from datagen.faces.topology import FACE_OVAL, INNER_LIPS, OUTER_LIPS, TRIANGLES
 from datagen.imaging.warp import draw_triangles, grid_size, triangle_affines
