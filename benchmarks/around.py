@@ -18,11 +18,11 @@ from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output, names
 from datagen.record import expected_fingerprint, fingerprint
-from datagen.roots import read_roots
 from datagen.run import cut, gather
 from datagen.runners import Supervision
 from datagen.runners.ray import run_ray
 from datagen.shards import Dataset
+from datagen.sources.roots import read_roots
 from datagen.tasks import curate_tasks
 from datagen.verify import verify
 from datagen.worker import WorkerSettings

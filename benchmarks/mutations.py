@@ -144,7 +144,7 @@ def _serve(pipe: Connection) -> None:
     from datagen.faces import FaceAnalyser
     from datagen.recipe import Recipe
     from datagen.runners.tasks import single_threaded
-    from datagen.source_files import SourceFiles
+    from datagen.sources.files import SourceFiles
 
     single_threaded()
     recipe = Recipe.model_validate(yaml.safe_load(TINY_RECIPE))

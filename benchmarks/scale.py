@@ -32,20 +32,20 @@ import pyarrow.parquet as pq
 
 from datagen.donors import choose_donors
 from datagen.freeze import freeze_clips
-from datagen.manifest import Manifest
 from datagen.output.paths import Output
 from datagen.output.publish import read_table, save_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, WAVE, schema_of
-from datagen.plan import Found, extend_plan, part_number
+from datagen.plan.parts import Found, extend_plan, part_number
+from datagen.plan.waves import Wave, cut_waves
 from datagen.recipe import Plan, Recipe
 from datagen.runners import Report, Task, Worker, run_local
 from datagen.runners.ray import run_ray
 from datagen.runners.tasks import OnReport
 from datagen.shards.reader import PIECES, Dataset
 from datagen.shards.writer import canonical_json
-from datagen.sources import Source
+from datagen.sources.manifest import Manifest
+from datagen.sources.source import Source
 from datagen.tasks import synthesise_tasks
-from datagen.waves import Wave, cut_waves
 
 CLIPS_PER_SOURCE, SOURCES_PER_PART, FRAMES = 5, 20, 75
 QUERIES = (

@@ -34,15 +34,15 @@ from datagen.media import decode_bytes, encode
 from datagen.operations.donor import Donor
 from datagen.operations.stylise import Style
 from datagen.output.paths import Output
-from datagen.plan import read_plan
+from datagen.plan.parts import read_plan
 from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.record import read_record, recorded_recipe
-from datagen.roots import absolute, read_roots
 from datagen.run import Engine, cut, freeze, resume
 from datagen.runners.progress import add_up
 from datagen.runners.tasks import Report, single_threaded
 from datagen.shards import Dataset
+from datagen.sources.roots import absolute, read_roots
 from datagen.styles import load_styles
 from datagen.synthesise.clip import read_crop, track_face
 from datagen.synthesise.measure import identity_columns, motion_columns

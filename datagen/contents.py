@@ -12,7 +12,7 @@ from datagen.common.text import shown
 from datagen.faces import FaceAnalyser
 from datagen.imaging.files import image_files, image_sha256
 from datagen.recipe import Recipe
-from datagen.source_files import file_sha256
+from datagen.sources.files import file_sha256
 from datagen.styles import load_styles
 from datagen.synthesise.tools import stylist_for, swapper_for
 

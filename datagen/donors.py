@@ -21,15 +21,15 @@ from datagen.bundled.demo_set import portraits as bundled_portraits
 from datagen.common.errors import Refusal
 from datagen.common.text import shown
 from datagen.faces import FaceAnalyser
-from datagen.groups import CONFLICT, divide_portraits
 from datagen.imaging.files import folder_licences, image_files, image_sha256, read_image
-from datagen.links import near
 from datagen.operations.donor import Donor, check_portrait
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, packed_rows, read_table, write_table
 from datagen.output.schema import DONORS, WAVE, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
+from datagen.plan.groups import CONFLICT, divide_portraits
+from datagen.plan.links import near
 from datagen.recipe import Recipe
 
 Row = dict[str, Any]

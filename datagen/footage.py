@@ -9,13 +9,13 @@ from typing import Any
 
 from datagen.bundled.demo_set import write_demo
 from datagen.common.errors import UserError
-from datagen.listing import base_of, list_sources
-from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
 from datagen.output.paths import Output
-from datagen.plan import Found, read_plan
-from datagen.roots import Roots, place, prefix_of, read_roots
-from datagen.source_files import require_root
-from datagen.sources import describe_passed_over
+from datagen.plan.parts import Found, read_plan
+from datagen.sources.files import require_root
+from datagen.sources.listing import base_of, list_sources
+from datagen.sources.manifest import Manifest, input_manifest, load_manifest, root_of
+from datagen.sources.roots import Roots, place, prefix_of, read_roots
+from datagen.sources.source import describe_passed_over
 
 Say = Callable[[str], None]
 

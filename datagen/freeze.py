@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from datagen.common.seeding import seed_of
 from datagen.donors import earlier_portraits
-from datagen.groups import group_clips
 from datagen.output.paths import Output, names
 from datagen.output.publish import packed_rows, read_table, write_table
 from datagen.output.schema import WAVE, schema_of
+from datagen.plan.groups import group_clips
 from datagen.recipe import Recipe
 
 Row = dict[str, Any]

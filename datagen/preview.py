@@ -10,9 +10,9 @@ from datagen.common.seeding import rng
 from datagen.footage import Footage, Say
 from datagen.media import probe
 from datagen.output.paths import Output, names
-from datagen.plan import preview_plan
+from datagen.plan.parts import preview_plan
 from datagen.record import Inputs
-from datagen.roots import Roots, absolute
+from datagen.sources.roots import Roots, absolute
 
 LOOKS = 40  # sources probed; the rest is judged by their size
 # Measured with the embedded backends on one CPU core at 512 px; see docs/benchmarks.md.

@@ -14,7 +14,7 @@ from datagen.output.paths import Output, names
 from datagen.output.publish import read_table, write_bytes
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
-from datagen.plan import read_plan
+from datagen.plan.parts import read_plan
 
 
 @dataclass(frozen=True)

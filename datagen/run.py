@@ -21,16 +21,17 @@ from datagen.output.paths import Output, Pulse, names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
-from datagen.plan import Planned, extend_plan, read_plan
+from datagen.plan.parts import Planned, extend_plan, read_plan
+from datagen.plan.waves import Wave, cut_waves, read_waves
 from datagen.recipe import load_recipe
 from datagen.record import Inputs, expected_fingerprint, fingerprint, read_record, recorded_recipe, start
 from datagen.retry import plan_worn, read_retries
-from datagen.roots import move, read_roots, write_roots
 from datagen.runners import Report, Supervision, Task, run_local
 from datagen.runners.progress import Progress
 from datagen.shards.compact import merge
 from datagen.shards.purge import obey
-from datagen.source_files import require_root
+from datagen.sources.files import require_root
+from datagen.sources.roots import move, read_roots, write_roots
 from datagen.tasks import (
     Pending,
     curate_tasks,
@@ -39,7 +40,6 @@ from datagen.tasks import (
     record_lost_task,
     synthesise_tasks,
 )
-from datagen.waves import Wave, cut_waves, read_waves
 from datagen.worker import WorkerSettings
 
 MERGE_FROM = 100  # units of a wave; fewer index pieces open as fast as one file

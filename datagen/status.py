@@ -9,12 +9,12 @@ from datagen.driver import driver_ended, driver_lines
 from datagen.inspecting import failures_by_reason
 from datagen.output.paths import Output
 from datagen.output.store import Store
-from datagen.plan import read_plan
+from datagen.plan.parts import read_plan
+from datagen.plan.waves import read_waves
 from datagen.recipe import Recipe
 from datagen.record import read_record, recorded_recipe
 from datagen.run import require_plan
 from datagen.tasks import curate_tasks, synthesise_tasks
-from datagen.waves import read_waves
 
 WATCH_S = 2.0
 

@@ -9,19 +9,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.groups import CONFLICT
 from datagen.output.failures import publish_failures
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table, write_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
-from datagen.plan import part_of, read_plan
+from datagen.plan.groups import CONFLICT
+from datagen.plan.parts import part_of, read_plan
+from datagen.plan.waves import Wave, read_waves, wave_of
 from datagen.recipe import Recipe
 from datagen.retry import Retry, read_retries
 from datagen.runners import Report, Task
 from datagen.shards.purge import obey
-from datagen.waves import Wave, read_waves, wave_of
 
 Row = dict[str, Any]
 PORTRAITS_PER_TASK = 8

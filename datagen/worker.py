@@ -23,11 +23,11 @@ from datagen.output.paths import Output, temporary
 from datagen.output.publish import Put, exchange, publish, write_table
 from datagen.output.schema import CLIPS, DONORS, schema_of
 from datagen.recipe import Recipe
-from datagen.roots import Roots
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.shards.purge import obey
-from datagen.source_files import SourceFiles, require_root
+from datagen.sources.files import SourceFiles, require_root
+from datagen.sources.roots import Roots
 from datagen.styles import load_styles
 from datagen.synthesise.tools import Tools
 from datagen.synthesise.unit import make_clips, synthesise_unit

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datagen.groups import CONFLICT, divide_portraits, group_clips
-from datagen.links import alike, near
+from datagen.plan.groups import CONFLICT, divide_portraits, group_clips
+from datagen.plan.links import alike, near
 from datagen.recipe import Split
-from datagen.sources import key_hash
+from datagen.sources.source import key_hash
 
 SHARES = Split(val=0.3, test=0.3)
 people = {name: np.eye(128, dtype=np.float32)[number] for number, name in enumerate("abcdefghijklmnop")}
@@ -115,7 +115,7 @@ def test_portraits_go_where_clips_are_and_training_keeps_one():
 
 
 def test_near_finds_all_pairs_in_blocks(monkeypatch):
-    monkeypatch.setattr("datagen.links._BLOCK", 3)
+    monkeypatch.setattr("datagen.plan.links._BLOCK", 3)
     rng = np.random.default_rng(0)
     rows, others = rng.normal(size=(10, 128)).astype(np.float32), rng.normal(size=(7, 128)).astype(np.float32)
     others[4] = rows[8] + 0.01
@@ -123,7 +123,7 @@ def test_near_finds_all_pairs_in_blocks(monkeypatch):
 
 
 def test_alike_connects_chains_across_blocks(monkeypatch):
-    monkeypatch.setattr("datagen.links._BLOCK", 3)
+    monkeypatch.setattr("datagen.plan.links._BLOCK", 3)
     line = np.zeros((9, 128), np.float32)
     line[:, 0] = [
         0,

@@ -2,8 +2,8 @@ import pytest
 
 import manifests
 from datagen.common.errors import UserError
-from datagen.manifest import Manifest, input_manifest, load_manifest, root_of
-from datagen.terms import strictest_sharing
+from datagen.sources.manifest import Manifest, input_manifest, load_manifest, root_of
+from datagen.sources.terms import strictest_sharing
 
 
 @pytest.mark.parametrize("name", sorted(manifests.bundled()))

@@ -1,11 +1,11 @@
 from dataclasses import replace
 
-from datagen.manifest import input_manifest
 from datagen.output.paths import Output
 from datagen.output.tombstones import withdraw
-from datagen.plan import Found, extend_plan
+from datagen.plan.parts import Found, extend_plan
 from datagen.recipe import load_recipe
-from datagen.sources import Source, key_hash
+from datagen.sources.manifest import input_manifest
+from datagen.sources.source import Source, key_hash
 
 RECIPE = load_recipe(None, ["plan.sources_per_part=2"])
 

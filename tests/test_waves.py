@@ -7,7 +7,7 @@ import pytest
 
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
-from datagen.waves import cut_waves, read_waves, wave_of
+from datagen.plan.waves import cut_waves, read_waves, wave_of
 
 
 def plan(*sizes: int) -> pa.Table:
@@ -47,7 +47,7 @@ def test_a_limit_cuts_a_small_wave_and_the_rest_follows(out):
 
 
 def test_a_wave_that_another_driver_cut_stands(out, monkeypatch):
-    from datagen import waves
+    from datagen.plan.parts import waves
 
     written = waves.write_bytes
 

@@ -22,8 +22,8 @@ from datagen.media import KilledError, VideoReader, again_if_killed
 from datagen.operations.donor import check_portrait
 from datagen.output.publish import disk_errors
 from datagen.recipe import Recipe
-from datagen.source_files import SourceFiles
-from datagen.sources import key_hash
+from datagen.sources.files import SourceFiles
+from datagen.sources.source import key_hash
 
 Row = dict[str, Any]
 CARRIED = ("source", "source_key", "dataset", "subject", "group", "licence", "consent", "sharing", "credit")

@@ -13,7 +13,7 @@ from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import Crop
 from datagen.media import VideoReader
 from datagen.operations.donor import check_portrait
-from datagen.source_files import SourceFiles
+from datagen.sources.files import SourceFiles
 
 Row = dict[str, Any]
 

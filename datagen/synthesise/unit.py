@@ -19,7 +19,7 @@ from datagen.output.tombstones import read_withdrawn
 from datagen.record import software
 from datagen.shards.purge import obey, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
-from datagen.source_files import SourceFiles
+from datagen.sources.files import SourceFiles
 from datagen.synthesise.clip import MadeClip, make_clip
 from datagen.synthesise.tools import Tools
 

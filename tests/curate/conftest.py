@@ -16,7 +16,7 @@ from datagen.curate.part import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
 from datagen.media import encode
 from datagen.recipe import load_recipe
-from datagen.source_files import SourceFiles
+from datagen.sources.files import SourceFiles
 from tests.media.conftest import dying_ffmpeg as dying_ffmpeg
 
 SIDE, FRAMES = 192, 36

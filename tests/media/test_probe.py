@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.common.errors import Refusal
-from datagen.manifest import VIDEO_SUFFIXES
 from datagen.media import VideoReader, probe
 from datagen.media.ffmpeg import argv
 from datagen.media.probe import describe
+from datagen.sources.manifest import VIDEO_SUFFIXES
 from tests.media.conftest import FPS, FRAMES, HEIGHT, WIDTH
 
 Video = Callable[[str], Path]

@@ -21,7 +21,6 @@ import pytest
 from datagen.common.errors import Refusal, UserError
 from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
-from datagen.manifest import Manifest
 from datagen.operations.donor import Donor
 from datagen.operations.stylise import Style
 from datagen.output.paths import Output
@@ -31,7 +30,8 @@ from datagen.runners import Task
 from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
-from datagen.sources import key_hash
+from datagen.sources.manifest import Manifest
+from datagen.sources.source import key_hash
 from datagen.synthesise.clip import MadeClip, _choose_style
 from datagen.synthesise.tools import Tools
 

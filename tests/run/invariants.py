@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from datagen.common.errors import UserError
-from datagen.groups import CONFLICT
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
-from datagen.plan import read_plan
+from datagen.plan.groups import CONFLICT
+from datagen.plan.parts import read_plan
 from datagen.retry import read_retries
 from datagen.shards import Dataset
 from datagen.tasks import frozen_units

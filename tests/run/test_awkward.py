@@ -19,10 +19,10 @@ from datagen.faces import FaceAnalyser
 from datagen.inspecting import read_failures
 from datagen.media import encode, probe
 from datagen.output.paths import Output
-from datagen.plan import read_plan
+from datagen.plan.parts import read_plan
 from datagen.recipe import load_recipe
 from datagen.shards import Dataset
-from datagen.source_files import SourceFiles
+from datagen.sources.files import SourceFiles
 from datagen.verify import verify
 
 from .conftest import ROOT, command

@@ -11,9 +11,9 @@ import pytest
 
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output
-from datagen.plan import read_plan
-from datagen.roots import read_roots
+from datagen.plan.parts import read_plan
 from datagen.run import Engine, freeze, gather
+from datagen.sources.roots import read_roots
 from datagen.tasks import synthesise_tasks
 from datagen.worker import WorkerSettings
 

@@ -17,7 +17,7 @@ import webdataset
 
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output
-from datagen.plan import read_plan
+from datagen.plan.parts import read_plan
 from datagen.shards import Dataset
 from datagen.verify import verify
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
 from datagen.output.publish import replace
-from datagen.sources import Listing
+from datagen.sources.source import Listing
 
 INPUT = "input"
 """Dataset name of footage given by `--input`; its roots are named after their folders."""

@@ -16,9 +16,9 @@ import numpy as np
 
 from datagen.common.seeding import seed_of
 from datagen.curate.hashes import same_footage
-from datagen.links import Links, Node, alike, near
+from datagen.plan.links import Links, Node, alike, near
 from datagen.recipe import Split
-from datagen.sources import key_hash
+from datagen.sources.source import key_hash
 
 Row = dict[str, Any]
 CONFLICT = "conflict"

@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 
 from datagen.common.errors import UserError
 from datagen.common.text import shown
-from datagen.manifest import VIDEO_SUFFIXES, Manifest
-from datagen.source_files import require_root
-from datagen.sources import SEPARATOR, Listing, PassedOver, Source
+from datagen.sources.files import require_root
+from datagen.sources.manifest import VIDEO_SUFFIXES, Manifest
+from datagen.sources.source import SEPARATOR, Listing, PassedOver, Source
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
-from datagen.manifest import VIDEO_SUFFIXES
+from datagen.sources.manifest import VIDEO_SUFFIXES
 
 _CHUNK = 1 << 20
 _RESERVE = 0.05  # share of the scratch disk that no archive member may take,

@@ -15,7 +15,7 @@ import pyarrow as pa
 from datagen.common.errors import UserError
 from datagen.output.paths import Output, names
 from datagen.output.publish import write_bytes
-from datagen.plan import part_number
+from datagen.plan.parts import part_number
 
 
 @dataclass(frozen=True)

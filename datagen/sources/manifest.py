@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 import manifests
 from datagen.common.config import Frozen, parse, read_yaml
 from datagen.common.errors import UserError
-from datagen.terms import UNSTATED, Sharing, Terms
+from datagen.sources.terms import UNSTATED, Sharing, Terms
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".mk3d", ".webm", ".avi", ".divx", ".nut", ".ivf"),

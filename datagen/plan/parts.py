@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from datagen.manifest import Manifest
 from datagen.output.paths import Output
 from datagen.output.publish import read_tables, write_table
 from datagen.output.schema import PLAN, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
 from datagen.recipe import Recipe
-from datagen.sources import Source, key_hash, name_of, sources_key
+from datagen.sources.manifest import Manifest
+from datagen.sources.source import Source, key_hash, name_of, sources_key
 
 
 @dataclass(frozen=True)
