@@ -27,10 +27,10 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from datagen.common.errors import Refusal
+from datagen.donors.donor import Donor, check_portrait
 from datagen.faces import FaceAnalyser, Faces
 from datagen.imaging.crop import choose_crop
 from datagen.media import VideoReader
-from datagen.operations.donor import Donor, check_portrait
 from datagen.operations.stylise import FILTERS, ArbitraryStyle, ClassicFilter, Style
 from datagen.operations.swap import MeshSwap
 from datagen.quality.motion import flicker, identity, motion

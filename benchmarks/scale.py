@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen.donors import choose_donors
+from datagen.donors.choose import choose_donors
 from datagen.freeze import freeze_clips
 from datagen.output.paths import Output
 from datagen.output.publish import read_table, save_table

@@ -27,15 +27,15 @@ from unittest import mock
 import numpy as np
 import pyarrow.parquet as pq
 
+from datagen.donors.donor import Donor
+from datagen.donors.pool import Pool
 from datagen.driving.augment import Augmentation
 from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import Faces
 from datagen.media import decode_bytes, encode
-from datagen.operations.donor import Donor
 from datagen.operations.stylise import Style
 from datagen.output.paths import Output
 from datagen.plan.parts import read_plan
-from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.record import read_record, recorded_recipe
 from datagen.run import Engine, cut, freeze, resume

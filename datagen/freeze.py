@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.common.seeding import seed_of
-from datagen.donors import earlier_portraits
+from datagen.donors.choose import earlier_portraits
 from datagen.output.paths import Output, names
 from datagen.output.publish import packed_rows, read_table, write_table
 from datagen.output.schema import WAVE, schema_of

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from datagen.common.errors import UserError
-from datagen.donors import blank_withdrawn
+from datagen.donors.choose import blank_withdrawn
 from datagen.output.paths import SHARD_NAME, TOUCH_S, Output, names
 from datagen.output.publish import read_table, replace
 from datagen.output.schema import PLAN, schema_of

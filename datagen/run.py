@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from datagen.common.errors import UserError
 from datagen.contents import content_hashes
-from datagen.donors import choose_donors, measured_portraits, publish_pool
+from datagen.donors.choose import choose_donors, measured_portraits, publish_pool
 from datagen.faces import FaceAnalyser
 from datagen.footage import Footage, Say
 from datagen.freeze import freeze_clips

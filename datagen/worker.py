@@ -17,7 +17,7 @@ from datagen.common.config import parse
 from datagen.common.errors import Refusal
 from datagen.curate.part import curate_source
 from datagen.curate.portrait import cut_portrait
-from datagen.donors import blank_withdrawn
+from datagen.donors.choose import blank_withdrawn
 from datagen.output.failures import publish_failures
 from datagen.output.paths import Output, temporary
 from datagen.output.publish import Put, exchange, publish, write_table

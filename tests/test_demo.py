@@ -16,9 +16,9 @@ from datagen.bundled.demo_set import Take, carphone, portraits, styles, take, ta
 from datagen.bundled.portraits import INVENTED
 from datagen.bundled.talking_head import TalkingHead, motion, rotation
 from datagen.common.errors import Refusal
+from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser, Faces, geometry
 from datagen.media import VideoReader, probe
-from datagen.operations.donor import check_portrait
 
 
 @pytest.fixture(scope="module")

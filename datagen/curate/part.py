@@ -16,10 +16,10 @@ from datagen.curate.choose import Candidate, best_frame, candidates, check, fit,
 from datagen.curate.hashes import grid
 from datagen.curate.timeline import breaks, timeline
 from datagen.curate.track import FaceFollower
+from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import Crop
 from datagen.media import KilledError, VideoReader, again_if_killed
-from datagen.operations.donor import check_portrait
 from datagen.output.publish import disk_errors
 from datagen.recipe import Recipe
 from datagen.sources.files import SourceFiles

@@ -8,11 +8,11 @@ from typing import Any
 
 from datagen.common.errors import Refusal
 from datagen.curate.part import refuse_unexpected
-from datagen.donors import donor_columns, refusal_columns
+from datagen.donors.choose import donor_columns, refusal_columns
+from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import Crop
 from datagen.media import VideoReader
-from datagen.operations.donor import check_portrait
 from datagen.sources.files import SourceFiles
 
 Row = dict[str, Any]

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from datagen.common.errors import Refusal
+from datagen.donors.donor import Donor
 from datagen.faces.geometry import pose
 from datagen.faces.mediapipe.shipped import ModelInfo
 from datagen.faces.topology import CLOSING_TRIANGLES, TRIANGLES
@@ -22,7 +23,6 @@ from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
 from datagen.imaging import skin as colour
 from datagen.imaging.alignment import Similarity, identity_moves, mean_shape, size_of
-from datagen.operations.donor import Donor
 from datagen.operations.smooth import fill_gaps, without_jitter
 
 _ROOM = 0.22  # picture around the face that follows its change of build, as a share of the face's size

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from datagen.common.errors import Refusal
+from datagen.donors.donor import Donor
 from datagen.faces import geometry
 from datagen.faces.types import Faces
-from datagen.operations.donor import Donor
 
 # Standard deviation of the source from which a correlation means something; below it is mostly noise.
 _MOVES = {"pose": 2.0, "mouth": 0.03, "eyes": 0.03}  # degrees of yaw, eye distances, eye widths

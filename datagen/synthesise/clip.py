@@ -15,16 +15,16 @@ from safetensors.numpy import save
 from datagen.common.errors import Refusal, UserError
 from datagen.common.seeding import rng, seed_of
 from datagen.curate.track import overlap
+from datagen.donors.donor import Donor
+from datagen.donors.pool import Pool
 from datagen.driving.augment import Augmentation
 from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import FaceAnalyser, Faces
 from datagen.faces.geometry import pose
 from datagen.imaging.crop import Crop
 from datagen.media import FfmpegError, VideoReader, again_if_killed, encode
-from datagen.operations.donor import Donor
 from datagen.operations.smooth import fill_gaps
 from datagen.operations.stylise import Style
-from datagen.pool import Pool
 from datagen.recipe import Recipe
 from datagen.synthesise.measure import gate_style, gate_swap, identity_columns, motion_columns
 from datagen.synthesise.tools import Stylist, Swapper, Tools

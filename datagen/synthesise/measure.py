@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 
 from datagen.common.errors import Refusal
+from datagen.donors.donor import Donor
 from datagen.faces import FaceAnalyser, Faces
-from datagen.operations.donor import Donor
 from datagen.quality.motion import flicker, identity, motion
 from datagen.recipe import Gates
 

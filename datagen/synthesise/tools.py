@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from datagen.common.errors import UserError
+from datagen.donors.donor import Donor
+from datagen.donors.pool import Pool, load_pool
 from datagen.faces import FaceAnalyser, Faces, ModelInfo
-from datagen.operations.donor import Donor
 from datagen.operations.stylise import ArbitraryStyle, ClassicFilter, Style
 from datagen.operations.swap import MeshSwap
-from datagen.pool import Pool, load_pool
 from datagen.recipe import Recipe
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import skimage.data
 
+from datagen.donors.donor import Donor, check_portrait
 from datagen.faces import FaceAnalyser, Faces
-from datagen.operations.donor import Donor, check_portrait
 
 SIDE = 320
 

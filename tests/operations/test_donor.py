@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.operations.donor import check_portrait, frame_score
+from datagen.donors.donor import check_portrait, frame_score
 
 
 def refused(image, analyser, **options) -> str:

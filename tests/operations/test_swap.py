@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.operations.donor import check_portrait
+from datagen.donors.donor import check_portrait
 from datagen.operations.swap import MeshSwap
 from datagen.quality.motion import flicker, identity, motion
 

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal, UserError
+from datagen.donors.donor import Donor
+from datagen.donors.pool import Pool
 from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
-from datagen.operations.donor import Donor
 from datagen.operations.stylise import Style
 from datagen.output.paths import Output
 from datagen.output.schema import CLIP
-from datagen.pool import Pool
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
@@ -176,7 +176,7 @@ def _measured(film: Film, number: int) -> dict[str, Any]:
 
 def cut_portrait(cut: dict, analyser: Any, files: Any, scratch: Path, refused: dict) -> dict[str, Any]:
     """In place of `datagen.curate.portrait.cut_portrait`."""
-    from datagen.donors import refusal_columns
+    from datagen.donors.choose import refusal_columns
 
     pause("cut portrait")
     clip = cut["clip"]
@@ -207,7 +207,7 @@ def _portrait(image: bytes, person: int) -> dict[str, Any]:
 
 
 def measured_portraits(donors: Path | None, recipe: Any, analyser: Any) -> list[dict[str, Any]]:
-    """In place of `datagen.donors.measured_portraits`: pictures of `--donors` are named `<token>-<person>.png`."""
+    """In place of `measured_portraits`: pictures of `--donors` are named `<token>-<person>.png`."""
     if donors is None:
         return [
             {"name": item.name, "origin": "bundled", "licence": item.licence,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.operations.portrait import DEFAULT_LIMITS, Portrait, refuse_unfit
+from datagen.donors.suitability import DEFAULT_LIMITS, Portrait, refuse_unfit
 from datagen.recipe import Gates
 from datagen.synthesise.measure import gate_style, gate_swap
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.operations.donor import Donor
-from datagen.pool import Member, Pool
+from datagen.donors.donor import Donor
+from datagen.donors.pool import Member, Pool
 from datagen.recipe import Recipe, load_recipe
 from datagen.synthesise import clip as clips
 from datagen.synthesise.clip import _swapped

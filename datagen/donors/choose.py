@@ -20,9 +20,9 @@ import pyarrow as pa
 from datagen.bundled.demo_set import portraits as bundled_portraits
 from datagen.common.errors import Refusal
 from datagen.common.text import shown
+from datagen.donors.donor import Donor, check_portrait
 from datagen.faces import FaceAnalyser
 from datagen.imaging.files import folder_licences, image_files, image_sha256, read_image
-from datagen.operations.donor import Donor, check_portrait
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, packed_rows, read_table, write_table
 from datagen.output.schema import DONORS, WAVE, schema_of

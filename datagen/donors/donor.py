@@ -12,10 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from datagen.common.errors import Refusal
+from datagen.donors.suitability import DEFAULT_LIMITS, Limits, frame_score, measure, refuse_unfit
 from datagen.faces import geometry
 from datagen.faces.types import Detection
 from datagen.imaging import skin as colour
-from datagen.operations.portrait import DEFAULT_LIMITS, Limits, frame_score, measure, refuse_unfit
 
 __all__ = ["Donor", "check_portrait", "frame_score"]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from datagen.common.errors import Refusal
 from datagen.common.seeding import rng
+from datagen.donors.donor import Donor
 from datagen.imaging.files import decode_image
-from datagen.operations.donor import Donor
 from datagen.output.publish import read_table
 from datagen.output.schema import DONORS, schema_of
 from datagen.recipe import Recipe
