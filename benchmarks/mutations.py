@@ -140,7 +140,7 @@ def _serve(pipe: Connection) -> None:
 
     import yaml
 
-    from datagen.curate.part import CARRIED, curate_source
+    from datagen.curate.source import CARRIED, curate_source
     from datagen.faces import FaceAnalyser
     from datagen.recipe import Recipe
     from datagen.runners.tasks import single_threaded

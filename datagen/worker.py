@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from datagen.common.config import parse
 from datagen.common.errors import Refusal
-from datagen.curate.part import curate_source
 from datagen.curate.portrait import cut_portrait
+from datagen.curate.source import curate_source
 from datagen.donors.choose import blank_withdrawn
 from datagen.output.failures import publish_failures
 from datagen.output.paths import Output, temporary

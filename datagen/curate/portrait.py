@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import Refusal
-from datagen.curate.part import refuse_unexpected
+from datagen.curate.source import refuse_unexpected
 from datagen.donors.choose import donor_columns, refusal_columns
 from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser

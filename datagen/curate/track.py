@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from datagen.curate.hashes import frame_hash
+from datagen.curate.frame_hashes import frame_hash
 from datagen.curate.shots import FrameChange
 from datagen.faces import Detection, FaceAnalyser
 from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
@@ -91,7 +91,7 @@ class FaceFollower:
         """Track through RGB frames given one by one.
 
         Args:
-            hashed: positions of the frames to hash, see `datagen.curate.hashes.grid`.
+            hashed: positions of the frames to hash, see `datagen.curate.frame_hashes.grid`.
         """
         wanted = {int(index) for index in hashed}
         hashes = {}

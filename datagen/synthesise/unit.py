@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import Refusal
-from datagen.curate.part import failure, refuse_unexpected
+from datagen.curate.source import failure, refuse_unexpected
 from datagen.faces import ModelInfo
 from datagen.output.paths import Output, temporary
 from datagen.output.publish import exchange, read_table

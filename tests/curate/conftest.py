@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.setting import head
-from datagen.curate.part import CARRIED, curate_source
+from datagen.curate.source import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
 from datagen.media import encode
 from datagen.recipe import load_recipe

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from benchmarks.setting import convert
-from datagen.curate.hashes import frame_hash, grid, same_footage
+from datagen.curate.frame_hashes import frame_hash, grid, same_footage
 from datagen.media import VideoReader
 
 VIDEOS = Path(__file__).parents[3] / "shared" / "media" / "videos"

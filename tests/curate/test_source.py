@@ -11,7 +11,7 @@ import pytest
 
 import datagen.media.ffmpeg
 from benchmarks.setting import convert
-from datagen.curate.hashes import same_footage
+from datagen.curate.frame_hashes import same_footage
 from datagen.faces import FaceAnalyser
 from datagen.media import VideoReader, encode
 from datagen.output.schema import CLIPS, FAILURES

@@ -130,8 +130,8 @@ def png(value: int, token: str) -> bytes:
 def curate_source(
     row: dict, recipe: Any, analyser: Any, scratch: Path, refused: dict, files: Any
 ) -> tuple[list[dict], list[dict]]:
-    """In place of `datagen.curate.part.curate_source`."""
-    from datagen.curate.part import CARRIED, failure
+    """In place of `datagen.curate.source.curate_source`."""
+    from datagen.curate.source import CARRIED, failure
 
     pause("curate source")
     try:

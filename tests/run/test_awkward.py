@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.mutations import KINDS, Curator, containers, damaged_files
 from benchmarks.setting import convert, head
-from datagen.curate.part import CARRIED, curate_source
+from datagen.curate.source import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
 from datagen.inspecting import read_failures
 from datagen.media import encode, probe

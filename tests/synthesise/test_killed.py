@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal, UserError
-from datagen.curate.part import refuse_unexpected
+from datagen.curate.source import refuse_unexpected
 from datagen.media import encode
 from datagen.recipe import Recipe, load_recipe
 from datagen.synthesise.clip import _encode, read_crop
