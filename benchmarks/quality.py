@@ -31,9 +31,9 @@ from datagen.donors.donor import Donor, check_portrait
 from datagen.faces import FaceAnalyser, Faces
 from datagen.imaging.crop import choose_crop
 from datagen.media import VideoReader
-from datagen.operations.stylise import FILTERS, ArbitraryStyle, ClassicFilter, Style
-from datagen.operations.swap import MeshSwap
 from datagen.quality.motion import flicker, identity, motion
+from datagen.synthesise.stylise.arbitrary import FILTERS, ArbitraryStyle, ClassicFilter, Style
+from datagen.synthesise.swap.mesh import MeshSwap
 
 SIDE, CROP_SCALE = 512, 2.0
 FRONTAL_YAW = (

@@ -33,7 +33,6 @@ from datagen.driving.augment import Augmentation
 from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import Faces
 from datagen.media import decode_bytes, encode
-from datagen.operations.stylise import Style
 from datagen.output.paths import Output
 from datagen.plan.parts import read_plan
 from datagen.recipe import Recipe
@@ -43,10 +42,11 @@ from datagen.runners.progress import add_up
 from datagen.runners.tasks import Report, single_threaded
 from datagen.shards import Dataset
 from datagen.sources.roots import absolute, read_roots
-from datagen.styles import load_styles
+from datagen.synthesise.backends import Tools
 from datagen.synthesise.clip import read_crop, track_face
-from datagen.synthesise.measure import identity_columns, motion_columns
-from datagen.synthesise.tools import Tools
+from datagen.synthesise.gates import identity_columns, motion_columns
+from datagen.synthesise.stylise.arbitrary import Style
+from datagen.synthesise.stylise.styles import load_styles
 from datagen.tasks import curate_tasks, synthesise_tasks
 from datagen.worker import WorkerSettings
 

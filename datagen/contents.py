@@ -13,8 +13,8 @@ from datagen.faces import FaceAnalyser
 from datagen.imaging.files import image_files, image_sha256
 from datagen.recipe import Recipe
 from datagen.sources.files import file_sha256
-from datagen.styles import load_styles
-from datagen.synthesise.tools import stylist_for, swapper_for
+from datagen.synthesise.backends import stylist_for, swapper_for
+from datagen.synthesise.stylise.styles import load_styles
 
 
 def content_hashes(

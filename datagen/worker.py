@@ -28,8 +28,8 @@ from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.shards.purge import obey
 from datagen.sources.files import SourceFiles, require_root
 from datagen.sources.roots import Roots
-from datagen.styles import load_styles
-from datagen.synthesise.tools import Tools
+from datagen.synthesise.backends import Tools
+from datagen.synthesise.stylise.styles import load_styles
 from datagen.synthesise.unit import make_clips, synthesise_unit
 
 ITEMS = {"curate": "rows", "portrait": "cuts", "synthesise": "clips"}

@@ -14,7 +14,7 @@ from datagen.common.errors import Refusal, UserError
 from datagen.imaging import files as pictures
 from datagen.imaging.files import decode_image, folder_licences, image_files, image_sha256, read_image
 from datagen.recipe import load_recipe
-from datagen.styles import load_styles
+from datagen.synthesise.stylise.styles import load_styles
 
 
 def header_of_png(width, height):

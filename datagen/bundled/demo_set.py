@@ -23,7 +23,7 @@ from datagen.bundled.artworks import artworks
 from datagen.bundled.portraits import Portrait, portraits
 from datagen.bundled.talking_head import TalkingHead, talking_head
 from datagen.media import encode
-from datagen.operations.stylise import Style
+from datagen.synthesise.stylise.arbitrary import Style
 
 __all__ = [
     "Portrait",

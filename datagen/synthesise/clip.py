@@ -21,13 +21,13 @@ from datagen.driving.augment import Augmentation
 from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import FaceAnalyser, Faces
 from datagen.faces.geometry import pose
+from datagen.faces.smoothing_in_time import fill_gaps
 from datagen.imaging.crop import Crop
 from datagen.media import FfmpegError, VideoReader, again_if_killed, encode
-from datagen.operations.smooth import fill_gaps
-from datagen.operations.stylise import Style
 from datagen.recipe import Recipe
-from datagen.synthesise.measure import gate_style, gate_swap, identity_columns, motion_columns
-from datagen.synthesise.tools import Stylist, Swapper, Tools
+from datagen.synthesise.backends import Stylist, Swapper, Tools
+from datagen.synthesise.gates import gate_style, gate_swap, identity_columns, motion_columns
+from datagen.synthesise.stylise.arbitrary import Style
 
 Row = dict[str, Any]
 MARKS = {

@@ -20,8 +20,8 @@ from datagen.record import software
 from datagen.shards.purge import obey, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.sources.files import SourceFiles
+from datagen.synthesise.backends import Tools
 from datagen.synthesise.clip import MadeClip, make_clip
-from datagen.synthesise.tools import Tools
 
 Row = dict[str, Any]
 GROUPED = tuple(column.name for column in GROUPS)

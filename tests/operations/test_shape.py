@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from datagen.faces import geometry
+from datagen.faces.smoothing_in_time import fill_gaps, without_jitter
 from datagen.imaging.alignment import Similarity, identity_moves, mean_shape
-from datagen.operations.smooth import fill_gaps, without_jitter
 
 
 def test_similarity_is_recovered():

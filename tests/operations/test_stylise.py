@@ -3,8 +3,8 @@ import pytest
 import skimage.data
 
 from datagen.common.errors import UserError
-from datagen.operations.stylise import FILTERS, ArbitraryStyle, ClassicFilter, Style
 from datagen.quality.motion import flicker, motion
+from datagen.synthesise.stylise.arbitrary import FILTERS, ArbitraryStyle, ClassicFilter, Style
 
 
 @pytest.fixture(scope="module")

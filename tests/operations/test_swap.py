@@ -7,8 +7,8 @@ import pytest
 
 from datagen.common.errors import Refusal
 from datagen.donors.donor import check_portrait
-from datagen.operations.swap import MeshSwap
 from datagen.quality.motion import flicker, identity, motion
+from datagen.synthesise.swap.mesh import MeshSwap
 
 MEDIA = Path(__file__).parents[3] / "shared/media"
 

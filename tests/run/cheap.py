@@ -23,7 +23,6 @@ from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
-from datagen.operations.stylise import Style
 from datagen.output.paths import Output
 from datagen.output.schema import CLIP
 from datagen.runners import Task
@@ -32,8 +31,9 @@ from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
 from datagen.sources.manifest import Manifest
 from datagen.sources.source import key_hash
+from datagen.synthesise.backends import Tools
 from datagen.synthesise.clip import MadeClip, _choose_style
-from datagen.synthesise.tools import Tools
+from datagen.synthesise.stylise.arbitrary import Style
 
 from .actors import owner_id, pause
 

@@ -20,7 +20,7 @@ from .conftest import command, published
 
 BACKEND = """
 import os, signal
-from datagen.operations.swap import MeshSwap
+from datagen.synthesise.swap.mesh import MeshSwap
 
 class Killer(MeshSwap):
     name = "killer"

@@ -9,7 +9,7 @@ import pytest
 from datagen.common.errors import Refusal
 from datagen.donors.suitability import DEFAULT_LIMITS, Portrait, refuse_unfit
 from datagen.recipe import Gates
-from datagen.synthesise.measure import gate_style, gate_swap
+from datagen.synthesise.gates import gate_style, gate_swap
 
 FINE = {
     "swapped_pose_rms": 1.0, "swapped_mouth_rms": 0.01, "swapped_eyes_rms": 0.01, "swapped_flicker": 1.0,

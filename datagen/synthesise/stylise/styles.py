@@ -10,8 +10,8 @@ from datagen.bundled.demo_set import styles as bundled_styles
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
 from datagen.imaging.files import decode_image, folder_licences, image_files, read_bytes
-from datagen.operations.stylise import FILTERS, Style
 from datagen.recipe import Recipe
+from datagen.synthesise.stylise.arbitrary import FILTERS, Style
 
 
 def load_styles(

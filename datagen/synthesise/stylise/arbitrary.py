@@ -18,11 +18,11 @@ import onnxruntime
 
 from datagen.common.errors import UserError
 from datagen.faces.mediapipe.shipped import ModelInfo, checked, open_session
+from datagen.faces.smoothing_in_time import fill_gaps
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
-from datagen.operations.appearance import Palette
-from datagen.operations.filters import FILTERS
-from datagen.operations.smooth import fill_gaps
+from datagen.synthesise.stylise.appearance import Palette
+from datagen.synthesise.stylise.filters import FILTERS
 
 __all__ = ["FILTERS", "ArbitraryStyle", "ClassicFilter", "Style"]
 

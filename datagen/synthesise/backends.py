@@ -14,9 +14,9 @@ from datagen.common.errors import UserError
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool, load_pool
 from datagen.faces import FaceAnalyser, Faces, ModelInfo
-from datagen.operations.stylise import ArbitraryStyle, ClassicFilter, Style
-from datagen.operations.swap import MeshSwap
 from datagen.recipe import Recipe
+from datagen.synthesise.stylise.arbitrary import ArbitraryStyle, ClassicFilter, Style
+from datagen.synthesise.swap.mesh import MeshSwap
 
 
 class Swapper(Protocol):
