@@ -74,11 +74,11 @@ def run(
     ] = False,
 ) -> None:
     """Plan, curate and synthesise: from footage to a finished data set. Rerun to resume."""
-    from datagen import run as stages
-    from datagen.footage import find_footage
     from datagen.output.paths import Output
-    from datagen.preview import preview
-    from datagen.summary import finish
+    from datagen.pipeline import stages
+    from datagen.pipeline.dry_run import preview
+    from datagen.pipeline.footage import find_footage
+    from datagen.pipeline.summary import finish
 
     out = Output(output)
     if dry_run:
@@ -131,9 +131,9 @@ def curate(
     roots: RootsOption = None,
 ) -> None:
     """Find, measure and choose the clips of a planned output; look at OUT/clips before going on."""
-    from datagen import run as stages
     from datagen.output.paths import Output
-    from datagen.summary import describe_curation
+    from datagen.pipeline import stages
+    from datagen.pipeline.summary import describe_curation
 
     output = Output(out)
     given = stages.resume(output, recipe, assignments or [], donors, styles, roots or [], say)
@@ -157,9 +157,9 @@ def synthesise(
     max_failed: MaxFailedOption = 0.5,
 ) -> None:
     """Swap, stylise, augment, mask and pack the curated clips into shards."""
-    from datagen import run as stages
     from datagen.output.paths import Output
-    from datagen.summary import finish
+    from datagen.pipeline import stages
+    from datagen.pipeline.summary import finish
 
     output = Output(out)
     given = stages.resume(output, recipe, assignments or [], donors, styles, roots or [], say)
@@ -178,8 +178,8 @@ def _plan(
     donors: Path | None,
     styles: Path | None,
 ) -> tuple[Any, Any]:
-    from datagen import run as stages
-    from datagen.footage import find_footage
+    from datagen.pipeline import stages
+    from datagen.pipeline.footage import find_footage
 
     footage = find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
     given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)

@@ -17,15 +17,15 @@ from benchmarks.setting import ROOT, arguments, command, environment
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output, names
-from datagen.record import expected_fingerprint, fingerprint
-from datagen.run import cut, gather
+from datagen.pipeline.pending import curate_tasks
+from datagen.pipeline.run_record import expected_fingerprint, fingerprint
+from datagen.pipeline.stages import cut, gather
+from datagen.pipeline.worker import WorkerSettings
 from datagen.runners import Supervision
 from datagen.runners.ray import run_ray
 from datagen.shards import Dataset
 from datagen.sources.roots import read_roots
-from datagen.tasks import curate_tasks
 from datagen.verify import verify
-from datagen.worker import WorkerSettings
 
 HANGS = "head 3.mp4"
 SHIM = f"""

@@ -31,10 +31,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.donors.choose import choose_donors
-from datagen.freeze import freeze_clips
 from datagen.output.paths import Output
 from datagen.output.publish import read_table, save_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, WAVE, schema_of
+from datagen.pipeline.freeze import freeze_clips
+from datagen.pipeline.pending import synthesise_tasks
 from datagen.plan.parts import Found, extend_plan, part_number
 from datagen.plan.waves import Wave, cut_waves
 from datagen.recipe import Plan, Recipe
@@ -45,7 +46,6 @@ from datagen.shards.reader import PIECES, Dataset
 from datagen.shards.writer import canonical_json
 from datagen.sources.manifest import Manifest
 from datagen.sources.source import Source
-from datagen.tasks import synthesise_tasks
 
 CLIPS_PER_SOURCE, SOURCES_PER_PART, FRAMES = 5, 20, 75
 QUERIES = (

@@ -34,11 +34,13 @@ from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import Faces
 from datagen.media import decode_bytes, encode
 from datagen.output.paths import Output
+from datagen.pipeline.pending import curate_tasks, synthesise_tasks
+from datagen.pipeline.progress import add_up
+from datagen.pipeline.run_record import read_record, recorded_recipe
+from datagen.pipeline.stages import Engine, cut, freeze, resume
+from datagen.pipeline.worker import WorkerSettings
 from datagen.plan.parts import read_plan
 from datagen.recipe import Recipe
-from datagen.record import read_record, recorded_recipe
-from datagen.run import Engine, cut, freeze, resume
-from datagen.runners.progress import add_up
 from datagen.runners.tasks import Report, single_threaded
 from datagen.shards import Dataset
 from datagen.sources.roots import absolute, read_roots
@@ -47,8 +49,6 @@ from datagen.synthesise.clip import read_crop, track_face
 from datagen.synthesise.gates import identity_columns, motion_columns
 from datagen.synthesise.stylise.arbitrary import Style
 from datagen.synthesise.stylise.styles import load_styles
-from datagen.tasks import curate_tasks, synthesise_tasks
-from datagen.worker import WorkerSettings
 
 Sample = dict[str, bytes]
 Streams = dict[str, np.ndarray]

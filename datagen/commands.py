@@ -86,8 +86,8 @@ def verify(
 
     found = check(out, deep=deep)
     if repair and (found.damaged_units or found.damaged_pieces or found.damaged_merged):
-        from datagen import run as stages
         from datagen.output.paths import Output
+        from datagen.pipeline import stages
         from datagen.repair import repair as mend
 
         for line in found.faults:
@@ -114,7 +114,7 @@ def status(
 ) -> None:
     """How far a run is: parts, units, clips, failures, time left."""
     from datagen.output.paths import Output
-    from datagen.status import describe, watch_status
+    from datagen.pipeline.status import describe, watch_status
 
     if watch:
         watch_status(Output(out), answer)
@@ -131,7 +131,7 @@ def failures(
     from datagen import show
     from datagen.inspecting import read_failures
     from datagen.output.paths import Output
-    from datagen.run import require_plan
+    from datagen.pipeline.stages import require_plan
 
     require_plan(Output(out))
     rows = read_failures(out).to_pylist()
@@ -154,10 +154,10 @@ def retry(
 
     Failures that depend on the footage alone (too small, no face ...) are left out unless named.
     """
-    from datagen import run as stages
     from datagen.output.paths import Output
-    from datagen.retry import plan_retry, plan_worn
-    from datagen.summary import finish
+    from datagen.pipeline import stages
+    from datagen.pipeline.retries import plan_retry, plan_worn
+    from datagen.pipeline.summary import finish
 
     output = Output(out)
     given = stages.resume(output, None, [], None, None, roots or [], say)
@@ -184,8 +184,8 @@ def remove(
 ) -> None:
     """Withdraw a person (consent revoked): hidden from every reader at once, their face lent to nobody."""
     from datagen.output.paths import Output
-    from datagen.run import require_plan
-    from datagen.summary import refresh
+    from datagen.pipeline.stages import require_plan
+    from datagen.pipeline.summary import refresh
     from datagen.withdraw import remove as withdraw
 
     if sum(name is not None for name in (source, subject, donor)) != 1:
@@ -202,9 +202,9 @@ def compact(
 ) -> None:
     """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
     from datagen.output.paths import Output
+    from datagen.pipeline.stages import require_plan
+    from datagen.pipeline.summary import refresh
     from datagen.purge import compact as merge
-    from datagen.run import require_plan
-    from datagen.summary import refresh
 
     require_plan(Output(out))
     answer(merge(Output(out), purge=purge))

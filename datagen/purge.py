@@ -12,8 +12,8 @@ from datagen.output.publish import read_table, replace
 from datagen.output.schema import PLAN, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import BLANK, Withdrawn, read_withdrawn, source_hash
+from datagen.pipeline.retries import plan_worn, read_retries
 from datagen.plan.parts import read_plan
-from datagen.retry import plan_worn, read_retries
 from datagen.shards.compact import compact_index
 from datagen.shards.purge import SCRUBBED, purge_unit, rewrite, scrub
 

@@ -10,11 +10,11 @@ from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table
+from datagen.pipeline.pending import Pending, curate_tasks, synthesise_tasks
+from datagen.pipeline.run_record import Inputs
+from datagen.pipeline.stages import Engine, work
 from datagen.plan.waves import read_waves
-from datagen.record import Inputs
-from datagen.run import Engine, work
 from datagen.runners import Report, Task
-from datagen.tasks import Pending, curate_tasks, synthesise_tasks
 from datagen.verify import Findings
 
 

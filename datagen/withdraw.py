@@ -19,9 +19,9 @@ from datagen.imaging.files import image_files, image_sha256
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table
 from datagen.output.tombstones import withdraw
+from datagen.pipeline.retries import plan_worn, read_retries
+from datagen.pipeline.run_record import read_record
 from datagen.plan.parts import read_plan
-from datagen.record import read_record
-from datagen.retry import plan_worn, read_retries
 from datagen.shards.reader import Dataset
 
 

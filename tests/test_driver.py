@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from datagen import status
-from datagen.driver import driver_ended, driver_lines
 from datagen.output.paths import Output
+from datagen.pipeline import status
+from datagen.pipeline.driver import driver_ended, driver_lines
+from datagen.pipeline.progress import Progress
 from datagen.runners import Doing, Task
-from datagen.runners.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
 import os, pathlib, signal, sys
 from datagen.output.paths import Output
-from datagen.runners.progress import Progress
+from datagen.pipeline.progress import Progress
 out = Output(pathlib.Path(sys.argv[1]))
 with Progress(out, "synthesise", 3):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from datagen import record
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
+from datagen.pipeline import run_record as record
+from datagen.pipeline.run_record import Inputs, expected_fingerprint, fingerprint, start
 from datagen.recipe import load_recipe
-from datagen.record import Inputs, expected_fingerprint, fingerprint, start
 
 
 def inputs(*assignments: str) -> Inputs:

@@ -10,9 +10,9 @@ import pytest
 from datagen.output.paths import Output
 from datagen.output.publish import write_table
 from datagen.output.schema import INDEX, PLAN, WAVE, schema_of
+from datagen.pipeline.pending import synthesise_tasks
+from datagen.pipeline.retries import read_retries
 from datagen.recipe import Recipe
-from datagen.retry import read_retries
-from datagen.tasks import synthesise_tasks
 
 CLIPS = ("a", "b", "c")
 

@@ -16,7 +16,7 @@ from datagen.output.publish import exchange, read_table
 from datagen.output.schema import CLIP, GROUPS, SOURCE
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
-from datagen.record import software
+from datagen.pipeline.run_record import software
 from datagen.shards.purge import obey, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.sources.files import SourceFiles

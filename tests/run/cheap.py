@@ -223,7 +223,7 @@ def measured_portraits(donors: Path | None, recipe: Any, analyser: Any) -> list[
 
 
 def content_hashes(recipe: Any, donors: Path | None, styles: Path | None, say: Any = None) -> dict[str, str]:
-    """In place of `datagen.contents.content_hashes`."""
+    """In place of `datagen.pipeline.content_hashes.content_hashes`."""
     found = [row["sha256"] for row in measured_portraits(donors, recipe, None)]
     return {f"donor {sha256[:16]}": sha256 for sha256 in found}
 
@@ -274,7 +274,7 @@ def _worn(donor: Donor, distance: float | None, pool: Pool) -> dict[str, Any]:
 
 
 def run_in_process(engine: Any, settings: Any, tasks: Any, on_report: Any, supervision: Any) -> None:
-    """In place of `datagen.run._run`: a process that dies isolates its task, as the runners do after some losses."""
+    """In place of the stages' `_run`: a process that dies isolates its task, as the runners do after some losses."""
     worker = settings()
     for task in tasks:
         pause("task")
@@ -292,7 +292,7 @@ def run_in_process(engine: Any, settings: Any, tasks: Any, on_report: Any, super
 
 def call_isolated(function: str, data: dict[str, Any], limit_s: float | None) -> None:
     """In place of `datagen.runners.isolate.call_isolated`."""
-    from datagen.worker import try_alone
+    from datagen.pipeline.worker import try_alone
 
     try:
         try_alone(json.loads(json.dumps(data)))
@@ -312,22 +312,22 @@ def install(patch: pytest.MonkeyPatch) -> None:
     analyser, swapper = SimpleNamespace(models=(MODEL,)), SimpleNamespace(models=(MODEL,), name="mesh")
     load = SimpleNamespace(load=lambda recipe, styles: Tools(recipe, analyser, swapper, stylists, styles, {}))
     for name, stand_in in {
-        "datagen.worker.curate_source": curate_source,
-        "datagen.worker.cut_portrait": cut_portrait,
-        "datagen.worker.call_isolated": call_isolated,
-        "datagen.worker.load_styles": lambda folder, recipe: STYLES,
-        "datagen.worker.Tools": load,
+        "datagen.pipeline.worker.curate_source": curate_source,
+        "datagen.pipeline.worker.cut_portrait": cut_portrait,
+        "datagen.pipeline.worker.call_isolated": call_isolated,
+        "datagen.pipeline.worker.load_styles": lambda folder, recipe: STYLES,
+        "datagen.pipeline.worker.Tools": load,
         "datagen.synthesise.unit.make_clip": make_clip,
-        "datagen.run.FaceAnalyser": lambda: None,
-        "datagen.run.measured_portraits": measured_portraits,
-        "datagen.run.content_hashes": content_hashes,
-        "datagen.run._run": run_in_process,
+        "datagen.pipeline.stages.FaceAnalyser": lambda: None,
+        "datagen.pipeline.stages.measured_portraits": measured_portraits,
+        "datagen.pipeline.stages.content_hashes": content_hashes,
+        "datagen.pipeline.stages._run": run_in_process,
         "datagen.withdraw.bundled_portraits": lambda: BUNDLED,
-        "datagen.summary.save_sheet": save_sheet,
-        "datagen.record._versions": dict,
-        "datagen.record._codec": lambda ffmpeg: {},
-        "datagen.runners.progress.owner_id": owner_id,
-        "datagen.runners.progress.Progress._print": lambda progress: None,
+        "datagen.pipeline.summary.save_sheet": save_sheet,
+        "datagen.pipeline.run_record._versions": dict,
+        "datagen.pipeline.run_record._codec": lambda ffmpeg: {},
+        "datagen.pipeline.progress.owner_id": owner_id,
+        "datagen.pipeline.progress.Progress._print": lambda progress: None,
     }.items():
         patch.setattr(name, stand_in)
 

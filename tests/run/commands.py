@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datagen import run as stages
-from datagen.footage import Footage
 from datagen.imaging.files import image_files, image_sha256
 from datagen.output.paths import Output
+from datagen.pipeline import stages
+from datagen.pipeline.footage import Footage
+from datagen.pipeline.retries import plan_retry, plan_worn
+from datagen.pipeline.stages import Engine, require_plan
+from datagen.pipeline.summary import finish, refresh
 from datagen.purge import compact
 from datagen.repair import repair
-from datagen.retry import plan_retry, plan_worn
-from datagen.run import Engine, require_plan
-from datagen.summary import finish, refresh
 from datagen.verify import verify
 from datagen.withdraw import remove
 

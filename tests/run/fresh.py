@@ -6,11 +6,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from datagen import run as stages
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_tables
+from datagen.pipeline import stages
 
 from .cheap import streams
 from .commands import ENGINE, Place

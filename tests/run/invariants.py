@@ -14,11 +14,11 @@ from datagen.output.paths import Output, names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
+from datagen.pipeline.pending import frozen_units
+from datagen.pipeline.retries import read_retries
 from datagen.plan.groups import CONFLICT
 from datagen.plan.parts import read_plan
-from datagen.retry import read_retries
 from datagen.shards import Dataset
-from datagen.tasks import frozen_units
 from datagen.verify import verify
 
 from .cheap import SHOWN

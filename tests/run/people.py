@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 
 from benchmarks.setting import head_video
 from cli import app
-from datagen import run as stages
 from datagen.common.errors import UserError
+from datagen.pipeline import stages
+from datagen.pipeline.worker import Worker, WorkerSettings
 from datagen.runners import Report, Task
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
-from datagen.worker import Worker, WorkerSettings
 
 NAMES = ("adalovelace", "bertrandrussell", "carolinehass", "dorothyvaughan")
 BROKEN = "bertrandrussell/interview with bertrand.mp4"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datagen.summary import exit_code
+from datagen.pipeline.summary import exit_code
 
 
 @pytest.mark.parametrize(

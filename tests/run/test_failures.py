@@ -9,7 +9,7 @@ import pytest
 from datagen.common.errors import UserError
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output
-from datagen.retry import plan_retry, read_retries
+from datagen.pipeline.retries import plan_retry, read_retries
 from datagen.shards import Dataset
 
 from .people import BROKEN, NAMES, bytes_of, call, rows

@@ -11,11 +11,11 @@ import pytest
 
 from datagen.inspecting import read_failures
 from datagen.output.paths import Output
+from datagen.pipeline.pending import synthesise_tasks
+from datagen.pipeline.stages import Engine, freeze, gather
+from datagen.pipeline.worker import WorkerSettings
 from datagen.plan.parts import read_plan
-from datagen.run import Engine, freeze, gather
 from datagen.sources.roots import read_roots
-from datagen.tasks import synthesise_tasks
-from datagen.worker import WorkerSettings
 
 from .people import NAMES, bytes_of, call, curated, rows
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from datagen import worker
 from datagen.common.errors import Refusal, UserError
+from datagen.pipeline import worker
+from datagen.pipeline.worker import Worker, WorkerSettings, find_killers
 from datagen.recipe import load_recipe
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
-from datagen.worker import Worker, WorkerSettings, find_killers
 
 HERE = Path(__file__).parent
 

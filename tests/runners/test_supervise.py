@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from datagen.output.paths import Output, owner_id
+from datagen.pipeline.progress import RENEW_S, Progress
 from datagen.runners import Doing, Supervision, Task
-from datagen.runners.progress import RENEW_S, Progress
 from datagen.runners.supervise import Watch, keep_lines
 from datagen.runners.tasks import ISOLATED_LIMITS
 

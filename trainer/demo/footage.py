@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import yaml
 
-from datagen import run
 from datagen.bundled.portraits import portraits
 from datagen.bundled.talking_head import Head, motion
-from datagen.footage import find_footage
 from datagen.media import encode
 from datagen.output.paths import Output
-from datagen.runners.progress import Progress
+from datagen.pipeline import stages as run
+from datagen.pipeline.footage import find_footage
+from datagen.pipeline.progress import Progress
 
 SEEN = ("astronaut", "hopper", "bea", "bert")
 UNSEEN = "clara"

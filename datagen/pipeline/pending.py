@@ -15,11 +15,11 @@ from datagen.output.publish import read_table, write_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
+from datagen.pipeline.retries import Retry, read_retries
 from datagen.plan.groups import CONFLICT
 from datagen.plan.parts import part_of, read_plan
 from datagen.plan.waves import Wave, read_waves, wave_of
 from datagen.recipe import Recipe
-from datagen.retry import Retry, read_retries
 from datagen.runners import Report, Task
 from datagen.shards.purge import obey
 

@@ -161,7 +161,9 @@ class Worker:
             least_s, share = self.settings.recipe.limits.task_s, len(group) / len(keys)
             limit_s = None if task.limit_s is None else max(least_s, task.limit_s * share)
             try:
-                call_isolated("datagen.worker:try_alone", _plain(self.settings, task, group), limit_s)
+                call_isolated(
+                    "datagen.pipeline.worker:try_alone", _plain(self.settings, task, group), limit_s
+                )
             except Crashed as crash:
                 return "timeout" if isinstance(crash, TimedOut) else "crashed", str(crash)
             return None

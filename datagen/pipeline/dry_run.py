@@ -7,11 +7,11 @@ from typing import Any
 
 from datagen.common.errors import Refusal
 from datagen.common.seeding import rng
-from datagen.footage import Footage, Say
 from datagen.media import probe
 from datagen.output.paths import Output, names
+from datagen.pipeline.footage import Footage, Say
+from datagen.pipeline.run_record import Inputs
 from datagen.plan.parts import preview_plan
-from datagen.record import Inputs
 from datagen.sources.roots import Roots, absolute
 
 LOOKS = 40  # sources probed; the rest is judged by their size

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from datagen.driver import driver_ended, driver_lines
 from datagen.inspecting import failures_by_reason
 from datagen.output.paths import Output
 from datagen.output.store import Store
+from datagen.pipeline.driver import driver_ended, driver_lines
+from datagen.pipeline.pending import curate_tasks, synthesise_tasks
+from datagen.pipeline.run_record import read_record, recorded_recipe
+from datagen.pipeline.stages import require_plan
 from datagen.plan.parts import read_plan
 from datagen.plan.waves import read_waves
 from datagen.recipe import Recipe
-from datagen.record import read_record, recorded_recipe
-from datagen.run import require_plan
-from datagen.tasks import curate_tasks, synthesise_tasks
 
 WATCH_S = 2.0
 

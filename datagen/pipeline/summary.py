@@ -15,10 +15,10 @@ from datagen.output.paths import Output, names
 from datagen.output.publish import read_table, read_tables
 from datagen.output.store import Store
 from datagen.output.tombstones import Tombstones
+from datagen.pipeline.progress import Progress
+from datagen.pipeline.run_record import Inputs
 from datagen.plan.parts import read_plan
 from datagen.plan.waves import read_waves
-from datagen.record import Inputs
-from datagen.runners.progress import Progress
 from datagen.shards.reader import Dataset
 from datagen.sheet import save_sheet
 

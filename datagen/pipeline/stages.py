@@ -12,27 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datagen.common.errors import UserError
-from datagen.contents import content_hashes
 from datagen.donors.choose import choose_donors, measured_portraits, publish_pool
 from datagen.faces import FaceAnalyser
-from datagen.footage import Footage, Say
-from datagen.freeze import freeze_clips
 from datagen.output.paths import Output, Pulse, names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
-from datagen.plan.parts import Planned, extend_plan, read_plan
-from datagen.plan.waves import Wave, cut_waves, read_waves
-from datagen.recipe import load_recipe
-from datagen.record import Inputs, expected_fingerprint, fingerprint, read_record, recorded_recipe, start
-from datagen.retry import plan_worn, read_retries
-from datagen.runners import Report, Supervision, Task, run_local
-from datagen.runners.progress import Progress
-from datagen.shards.compact import merge
-from datagen.shards.purge import obey
-from datagen.sources.files import require_root
-from datagen.sources.roots import move, read_roots, write_roots
-from datagen.tasks import (
+from datagen.pipeline.content_hashes import content_hashes
+from datagen.pipeline.footage import Footage, Say
+from datagen.pipeline.freeze import freeze_clips
+from datagen.pipeline.pending import (
     Pending,
     curate_tasks,
     frozen_units,
@@ -40,7 +29,25 @@ from datagen.tasks import (
     record_lost_task,
     synthesise_tasks,
 )
-from datagen.worker import WorkerSettings
+from datagen.pipeline.progress import Progress
+from datagen.pipeline.retries import plan_worn, read_retries
+from datagen.pipeline.run_record import (
+    Inputs,
+    expected_fingerprint,
+    fingerprint,
+    read_record,
+    recorded_recipe,
+    start,
+)
+from datagen.pipeline.worker import WorkerSettings
+from datagen.plan.parts import Planned, extend_plan, read_plan
+from datagen.plan.waves import Wave, cut_waves, read_waves
+from datagen.recipe import load_recipe
+from datagen.runners import Report, Supervision, Task, run_local
+from datagen.shards.compact import merge
+from datagen.shards.purge import obey
+from datagen.sources.files import require_root
+from datagen.sources.roots import move, read_roots, write_roots
 
 MERGE_FROM = 100  # units of a wave; fewer index pieces open as fast as one file
 OnLost = Callable[[Task, Report], None]
