@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datagen.commands import commands
+from datagen.commands.inspect import commands
 from datagen.common.cli_options import (
     AddressOption,
     DonorsOption,

@@ -15,7 +15,8 @@ from pathlib import Path
 from benchmarks.reference import LIMIT_S, Reference, words
 from benchmarks.setting import ROOT, arguments, command, environment
 from datagen.common.errors import UserError
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
+from datagen.inspect.verify import verify
 from datagen.output.paths import Output, names
 from datagen.pipeline.pending import curate_tasks
 from datagen.pipeline.run_record import expected_fingerprint, fingerprint
@@ -25,7 +26,6 @@ from datagen.runners import Supervision
 from datagen.runners.ray import run_ray
 from datagen.shards import Dataset
 from datagen.sources.roots import read_roots
-from datagen.verify import verify
 
 HANGS = "head 3.mp4"
 SHIM = f"""

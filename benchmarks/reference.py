@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.setting import TINY_RECIPE, arguments, command, environment, published, tiny_set
+from datagen.inspect.verify import verify
 from datagen.shards import Dataset
-from datagen.verify import verify
 
 LIMIT_S = 600.0
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen import show
 from datagen.common import cli_options as options
 from datagen.common.errors import PERMANENT, REASONS, UserError
 from datagen.common.text import plain, plain_json, shortened, shown
+from datagen.inspect import terminal as show
 
 EVIL = "bad\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202egpj.mp4\udce4\r\n"
 UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

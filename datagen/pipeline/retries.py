@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from datagen.common.errors import PERMANENT, REASONS, UserError
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table, write_bytes
 from datagen.output.store import Store

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from datagen.cards import write_cards
 from datagen.common.errors import UserError
-from datagen.inspecting import read_failures
+from datagen.inspect.cards import write_cards
+from datagen.inspect.contact_sheet import save_sheet
+from datagen.inspect.query import read_failures
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table, read_tables
 from datagen.output.store import Store
@@ -20,7 +21,6 @@ from datagen.pipeline.run_record import Inputs
 from datagen.plan.parts import read_plan
 from datagen.plan.waves import read_waves
 from datagen.shards.reader import Dataset
-from datagen.sheet import save_sheet
 
 SHEET_CLIPS = 8
 

@@ -301,7 +301,7 @@ def call_isolated(function: str, data: dict[str, Any], limit_s: float | None) ->
 
 
 def save_sheet(dataset: Dataset, clip_ids: list[str], path: Path) -> None:
-    """In place of `datagen.sheet.save_sheet`: what the clips hold, one after another."""
+    """In place of `datagen.inspect.contact_sheet.save_sheet`: what the clips hold, one after another."""
     rows = [dataset.clip(clip_id) for clip_id in clip_ids]
     path.write_bytes(b"\n".join(data for row in rows for data in dataset.read_all(row).values()))
 
@@ -322,7 +322,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
         "datagen.pipeline.stages.measured_portraits": measured_portraits,
         "datagen.pipeline.stages.content_hashes": content_hashes,
         "datagen.pipeline.stages._run": run_in_process,
-        "datagen.withdraw.bundled_portraits": lambda: BUNDLED,
+        "datagen.maintain.withdraw.bundled_portraits": lambda: BUNDLED,
         "datagen.pipeline.summary.save_sheet": save_sheet,
         "datagen.pipeline.run_record._versions": dict,
         "datagen.pipeline.run_record._codec": lambda ffmpeg: {},

@@ -1,4 +1,4 @@
-"""The commands of the command line over the cheap pipeline, as `cli.py` and `datagen/commands.py` call them."""
+"""The commands of the command line over the cheap pipeline, as `cli.py` and `datagen/commands/inspect.py` call them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from datagen.imaging.files import image_files, image_sha256
+from datagen.inspect.verify import verify
+from datagen.maintain.purge import compact
+from datagen.maintain.repair import repair
+from datagen.maintain.withdraw import remove
 from datagen.output.paths import Output
 from datagen.pipeline import stages
 from datagen.pipeline.footage import Footage
 from datagen.pipeline.retries import plan_retry, plan_worn
 from datagen.pipeline.stages import Engine, require_plan
 from datagen.pipeline.summary import finish, refresh
-from datagen.purge import compact
-from datagen.repair import repair
-from datagen.verify import verify
-from datagen.withdraw import remove
 
 from .cheap import BUNDLED, MANIFEST, RECIPE
 

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from datagen.common.errors import UserError
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
+from datagen.inspect.verify import verify
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
@@ -19,7 +20,6 @@ from datagen.pipeline.retries import read_retries
 from datagen.plan.groups import CONFLICT
 from datagen.plan.parts import read_plan
 from datagen.shards import Dataset
-from datagen.verify import verify
 
 from .cheap import SHOWN
 

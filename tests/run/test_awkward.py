@@ -16,14 +16,14 @@ from benchmarks.mutations import KINDS, Curator, containers, damaged_files
 from benchmarks.setting import convert, head
 from datagen.curate.source import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
+from datagen.inspect.verify import verify
 from datagen.media import encode, probe
 from datagen.output.paths import Output
 from datagen.plan.parts import read_plan
 from datagen.recipe import load_recipe
 from datagen.shards import Dataset
 from datagen.sources.files import SourceFiles
-from datagen.verify import verify
 
 from .conftest import ROOT, command
 

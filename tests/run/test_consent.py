@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
+from datagen.maintain.purge import purge_all
+from datagen.maintain.withdraw import remove
 from datagen.output.paths import Output, owner_id
-from datagen.purge import purge_all
 from datagen.shards import Dataset
 from datagen.synthesise import unit as units
-from datagen.withdraw import remove
 
 from .people import BROKEN, NAMES, bytes_of, call, curated, rows, table
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.seeding import seed_of
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
+from datagen.inspect.verify import verify
 from datagen.shards import Dataset
-from datagen.verify import verify
 
 from .conftest import command, published
 

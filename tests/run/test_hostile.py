@@ -17,13 +17,13 @@ from datagen.bundled.demo_set import portraits
 from datagen.common.errors import UserError
 from datagen.donors.choose import measured_portraits
 from datagen.faces import FaceAnalyser
+from datagen.inspect.verify import verify
 from datagen.output.paths import Output
 from datagen.output.publish import save_table
 from datagen.output.schema import FAILURES, INDEX, schema_of
 from datagen.recipe import Recipe
 from datagen.shards import Dataset
 from datagen.shards.compact import compact_index
-from datagen.verify import verify
 
 from .people import NAMES, call
 

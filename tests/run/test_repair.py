@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
+from datagen.inspect.verify import verify
 from datagen.output.paths import Output
 from datagen.output.publish import read_table, read_tables
 from datagen.output.store import Store
 from datagen.shards import Dataset
 from datagen.shards.compact import compact_index
-from datagen.verify import verify
 
 from .people import NAMES, bytes_of, call, rows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
 from datagen.output.paths import Output
 from datagen.pipeline.pending import synthesise_tasks
 from datagen.pipeline.stages import Engine, freeze, gather

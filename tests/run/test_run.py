@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import webdataset
 
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
+from datagen.inspect.verify import verify
 from datagen.output.paths import Output
 from datagen.plan.parts import read_plan
 from datagen.shards import Dataset
-from datagen.verify import verify
 
 from .conftest import ROOT, command, published
 

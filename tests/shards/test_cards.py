@@ -14,7 +14,7 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard
 
-from datagen.cards import write_cards
+from datagen.inspect.cards import write_cards
 from datagen.output.paths import Output, temporary
 from datagen.output.schema import INDEX
 from datagen.output.tombstones import withdraw

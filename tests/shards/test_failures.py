@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
+from datagen.inspect.verify import verify
 from datagen.output.failures import files_of, publish_failures
 from datagen.output.publish import exchange
 from datagen.output.store import Store
-from datagen.verify import verify
 
 from .conftest import write_unit
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from datagen.common.errors import UserError
+from datagen.inspect.contact_sheet import save_sheet
+from datagen.inspect.verify import verify
 from datagen.media import encode
 from datagen.output.paths import Output, shard_name, temporary
 from datagen.output.publish import write_table
@@ -23,8 +25,6 @@ from datagen.output.schema import CLIPS, PLAN, WAVE, schema_of
 from datagen.shards import Dataset
 from datagen.shards.check import FACE_SHAPES
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
-from datagen.sheet import save_sheet
-from datagen.verify import verify
 
 from .conftest import clip_row
 

@@ -14,8 +14,8 @@ import webdataset
 
 from data.made import damage, make_dataset, read_code, withdraw_from
 from datagen.common.errors import UserError
+from datagen.inspect.verify import verify
 from datagen.output.paths import Output
-from datagen.verify import verify
 from trainer.config import TINY
 from trainer.data import (
     Batch,

@@ -1,6 +1,6 @@
 """Withdraw people whose consent was revoked: from then on nobody sees them.
 
-Readers, pools, workers and cards look at the tombstones. `datagen.purge` deletes the bytes later. Clips that wear a
+Readers, pools, workers and cards look at the tombstones; `maintain/purge.py` deletes the bytes later. Clips that wear a
 withdrawn face are asked for again.
 """
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from datagen import __version__
-from datagen.cards.facts import USE, Facts, one_line
-from datagen.cards.sharing import terms
+from datagen.inspect.cards.facts import USE, Facts, one_line
+from datagen.inspect.cards.sharing import terms
 
 # The specification's appendix 1, with the terms that mlcroissant 1.1 expects besides.
 CONTEXT: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datagen.cards.facts import Facts
+from datagen.inspect.cards.facts import Facts
 
 ALLOWED = "sharing = 'allowed'"
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.common.errors import UserError
+from datagen.inspect.contact_sheet import save_sheet
 from datagen.output.failures import owner_of
 from datagen.output.schema import FAILURES, INDEX, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
 from datagen.shards.reader import Dataset
-from datagen.sheet import save_sheet
 
 MEDIANS = tuple(
     column.name for column in INDEX if column.type == pa.float32() and column.name not in {"upscale"}
@@ -74,7 +74,7 @@ def clip_details(dataset: Dataset, clip_id: str) -> dict[str, Any]:
 
 
 def sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
-    """Write a contact sheet; see `datagen.sheet.save_sheet`."""
+    """Write a contact sheet; see `datagen.inspect.contact_sheet.save_sheet`."""
     save_sheet(dataset, clip_ids, path)
 
 

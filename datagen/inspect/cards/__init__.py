@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from datagen.cards.croissant import croissant
-from datagen.cards.facts import gather
-from datagen.cards.readme import MARK, readme
+from datagen.inspect.cards.croissant import croissant
+from datagen.inspect.cards.facts import gather
+from datagen.inspect.cards.readme import MARK, readme
 from datagen.output.paths import Output
 from datagen.output.publish import replace
 from datagen.shards.reader import Dataset

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from datagen.inspecting import summary
+from datagen.inspect.query import summary
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_tables
 from datagen.output.schema import INDEX, MODEL, Column
@@ -33,7 +33,7 @@ class Facts:
 
     Attributes:
         name: name of the output's folder, one line.
-        found: see `datagen.inspecting.summary`.
+        found: see `datagen.inspect.query.summary`.
         version: `1.0.0+<hash of the clips>`: equal clips, equal version.
         published: day on which the newest unit appeared.
         columns: columns of the index; one begun by an older version may lack some.

@@ -14,8 +14,8 @@ import pyarrow as pa
 import yaml
 
 from datagen import __version__
-from datagen.cards.facts import USE, Facts, one_line
-from datagen.cards.sharing import ALLOWED, terms
+from datagen.inspect.cards.facts import USE, Facts, one_line
+from datagen.inspect.cards.sharing import ALLOWED, terms
 from datagen.output.schema import INDEX
 from datagen.shards.writer import JSON_LEAVES_OUT
 

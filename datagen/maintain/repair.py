@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from datagen.common.errors import UserError
-from datagen.inspecting import read_failures
+from datagen.inspect.query import read_failures
+from datagen.inspect.verify import Findings
 from datagen.output.paths import Output, names
 from datagen.output.publish import read_table
 from datagen.pipeline.pending import Pending, curate_tasks, synthesise_tasks
@@ -15,7 +16,6 @@ from datagen.pipeline.run_record import Inputs
 from datagen.pipeline.stages import Engine, work
 from datagen.plan.waves import read_waves
 from datagen.runners import Report, Task
-from datagen.verify import Findings
 
 
 def repair(out: Output, inputs: Inputs, engine: Engine, found: Findings) -> list[str]:

@@ -44,7 +44,8 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look into a data set: summary, matching clips, one clip, a picture."""
-    from datagen import inspecting, show
+    from datagen.inspect import query as inspecting
+    from datagen.inspect import terminal as show
     from datagen.shards import Dataset
 
     data = Dataset(out, where)
@@ -82,13 +83,13 @@ def verify(
     workers: WorkersOption = None,
 ) -> None:
     """Check hashes, rows against members and frame counts; exit 1 and a list on any fault."""
-    from datagen.verify import verify as check
+    from datagen.inspect.verify import verify as check
 
     found = check(out, deep=deep)
     if repair and (found.damaged_units or found.damaged_pieces or found.damaged_merged):
+        from datagen.maintain.repair import repair as mend
         from datagen.output.paths import Output
         from datagen.pipeline import stages
-        from datagen.repair import repair as mend
 
         for line in found.faults:
             answer(f"fault: {line}")
@@ -128,8 +129,8 @@ def failures(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """What was left out and why; failures that a retry resolved are not listed."""
-    from datagen import show
-    from datagen.inspecting import read_failures
+    from datagen.inspect import terminal as show
+    from datagen.inspect.query import read_failures
     from datagen.output.paths import Output
     from datagen.pipeline.stages import require_plan
 
@@ -183,10 +184,10 @@ def remove(
     ] = None,
 ) -> None:
     """Withdraw a person (consent revoked): hidden from every reader at once, their face lent to nobody."""
+    from datagen.maintain.withdraw import remove as withdraw
     from datagen.output.paths import Output
     from datagen.pipeline.stages import require_plan
     from datagen.pipeline.summary import refresh
-    from datagen.withdraw import remove as withdraw
 
     if sum(name is not None for name in (source, subject, donor)) != 1:
         raise UserError("give one of --source, --subject and --donor", code=2)
@@ -201,10 +202,10 @@ def compact(
     purge: Annotated[bool, typer.Option("--purge", help="Delete the bytes of withdrawn footage.")] = False,
 ) -> None:
     """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
+    from datagen.maintain.purge import compact as merge
     from datagen.output.paths import Output
     from datagen.pipeline.stages import require_plan
     from datagen.pipeline.summary import refresh
-    from datagen.purge import compact as merge
 
     require_plan(Output(out))
     answer(merge(Output(out), purge=purge))

@@ -1,1 +1,0 @@
-"""The four operations on a whole clip, and the measures of what they did."""
