@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.common.errors import Refusal, UserError
+from datagen.sources import files as source_files
 from datagen.sources.files import SourceFiles, local_file, require_root
 from datagen.sources.listing import list_sources
 from datagen.sources.manifest import Manifest, input_manifest
 from datagen.sources.source import describe_passed_over, key_hash, name_of
-from datagen.sources.source import files as source_files
 
 GONE = "0" * 64
 HOSTILE = ["-rf.mp4", "a b.mp4", "quo\"te's.mp4", "new\nline.mp4", "ünï.mp4", "concat:x.mp4", "http:--x.mp4"]

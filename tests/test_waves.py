@@ -47,7 +47,7 @@ def test_a_limit_cuts_a_small_wave_and_the_rest_follows(out):
 
 
 def test_a_wave_that_another_driver_cut_stands(out, monkeypatch):
-    from datagen.plan.parts import waves
+    from datagen.plan import waves
 
     written = waves.write_bytes
 

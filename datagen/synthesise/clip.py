@@ -21,7 +21,7 @@ from datagen.driving.augment import Augmentation
 from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import FaceAnalyser, Faces
 from datagen.faces.geometry import pose
-from datagen.faces.smoothing_in_time import fill_gaps
+from datagen.faces.smoothing import fill_gaps
 from datagen.imaging.crop import Crop
 from datagen.media import FfmpegError, VideoReader, again_if_killed, encode
 from datagen.recipe import Recipe

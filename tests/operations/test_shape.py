@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from datagen.faces import geometry
-from datagen.faces.smoothing_in_time import fill_gaps, without_jitter
+from datagen.faces.smoothing import fill_gaps, without_jitter
 from datagen.imaging.alignment import Similarity, identity_moves, mean_shape
 
 

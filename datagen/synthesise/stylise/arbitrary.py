@@ -18,7 +18,7 @@ import onnxruntime
 
 from datagen.common.errors import UserError
 from datagen.faces.mediapipe.shipped import ModelInfo, checked, open_session
-from datagen.faces.smoothing_in_time import fill_gaps
+from datagen.faces.smoothing import fill_gaps
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
 from datagen.synthesise.stylise.appearance import Palette

@@ -18,7 +18,7 @@ from datagen.common.errors import Refusal
 from datagen.donors.donor import Donor
 from datagen.faces.geometry import pose
 from datagen.faces.mediapipe.shipped import ModelInfo
-from datagen.faces.smoothing_in_time import fill_gaps, without_jitter
+from datagen.faces.smoothing import fill_gaps, without_jitter
 from datagen.faces.topology import CLOSING_TRIANGLES, TRIANGLES
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
