@@ -26,10 +26,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from trainer.config import DEFAULT, TINY, MegActorConfig
 from trainer.diffusion.draws import draw
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.config import DEFAULT, TINY, MegActorConfig
 from trainer.model.flops import count
 from trainer.model.megactor import Conditions, MegActor, Stage
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.config import DiffusionConfig
 from trainer.diffusion.schedule import TRAIN_TIMESTEPS
+from trainer.model.config import DiffusionConfig
 
 
 @dataclass(frozen=True)

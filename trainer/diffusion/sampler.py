@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.config import DiffusionConfig
 from trainer.diffusion.schedule import build_scheduler
 from trainer.diffusion.windows import blend_weights, cover
+from trainer.model.config import DiffusionConfig
 from trainer.model.megactor import Conditions, MegActor
 from trainer.model.reference_net import ReferenceFeatures
 

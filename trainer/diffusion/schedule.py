@@ -6,7 +6,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
-from trainer.config import DiffusionConfig, ScheduleConfig
+from trainer.model.config import DiffusionConfig, ScheduleConfig
 
 TRAIN_TIMESTEPS = 1000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.config import WindowConfig
+from trainer.model.config import WindowConfig
 
 
 def cover(frames: int, config: WindowConfig) -> list[list[int]]:

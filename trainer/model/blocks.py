@@ -15,7 +15,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from trainer.config import ModelConfig
+from trainer.model.config import ModelConfig
 from trainer.model.layers import ResnetBlock, SpatialTransformer
 from trainer.model.temporal import MotionModule
 

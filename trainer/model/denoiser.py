@@ -10,8 +10,8 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.config import ModelConfig
 from trainer.model.blocks import Context, build_levels
+from trainer.model.config import ModelConfig
 from trainer.model.driven_encoder import DrivenEncoder
 from trainer.model.layers import norm_over_clip
 from trainer.model.reference_net import ReferenceFeatures

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.config import MegActorConfig, ModelConfig
+from trainer.model.config import MegActorConfig, ModelConfig
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.megactor import STAGE_GROUPS, Stage
 from trainer.model.vae import build_vae, decode, encode

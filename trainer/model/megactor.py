@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainer.config import ModelConfig
+from trainer.model.config import ModelConfig
 from trainer.model.denoiser import Denoiser
 from trainer.model.layers import ResnetBlock, SpatialTransformer
 from trainer.model.reference_net import ReferenceFeatures, ReferenceNet, half_rounded

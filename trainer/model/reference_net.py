@@ -12,8 +12,8 @@ import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 
-from trainer.config import ModelConfig
 from trainer.model.blocks import Context, UpBlock, build_levels
+from trainer.model.config import ModelConfig
 from trainer.model.layers import SpatialTransformer
 
 

@@ -6,7 +6,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
-from trainer.config import VAEConfig
+from trainer.model.config import VAEConfig
 
 LATENT = 8  # pixels of a latent pixel, in each direction
 

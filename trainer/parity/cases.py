@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.config import PUBLISHED_DIFFUSION, DiffusionConfig, WindowConfig
 from trainer.diffusion.draws import offset_noise
 from trainer.diffusion.sampler import Step, predict, sample
 from trainer.diffusion.schedule import TRAIN_TIMESTEPS, TrainingSchedule, build_scheduler
 from trainer.diffusion.windows import cover
+from trainer.model.config import PUBLISHED_DIFFUSION, DiffusionConfig, WindowConfig
 from trainer.model.image_encoder import clip_pixels
 from trainer.model.layers import SpatialTransformer
 from trainer.model.megactor import Conditions, MegActor

@@ -10,7 +10,7 @@ from typing import Any
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from transformers import CLIPVisionConfig
 
-from trainer.config import PUBLISHED, ModelConfig
+from trainer.model.config import PUBLISHED, ModelConfig
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.megactor import MegActor
 from trainer.parity.weights import fill

@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from trainer.config import PUBLISHED, PUBLISHED_DIFFUSION, WindowConfig
 from trainer.diffusion.schedule import TrainingSchedule, build_scheduler
 from trainer.diffusion.windows import cover
-from trainer.model.layout import component_layout
+from trainer.model.config import PUBLISHED, PUBLISHED_DIFFUSION, WindowConfig
+from trainer.model.state_dict import component_layout
 from trainer.parity import cases, pixel_cases
 from trainer.parity.case import TOLERANCE, Case, CaseError, load_case
 from trainer.parity.models import Models

@@ -1,7 +1,7 @@
 """Checkpoints of a run: everything it needs to go on as if it had never stopped.
 
     RUN/checkpoints/step-00001000/
-        model/                  a checkpoint folder (`trainer.weights.checkpoint`), the weights as they are trained
+        model/                  a checkpoint folder (`trainer.checkpoints.folder`), the weights as they are trained
         ema/                    the same with averaged weights, for use; absent without averaging
         optimiser.safetensors   AdamW's moments and step counts, by parameter
         rng.safetensors         random generators of every rank
@@ -25,10 +25,10 @@ from torch import Tensor
 
 from datagen.common.errors import UserError
 from datagen.common.staging import clear_stale, staged
-from trainer.config import MegActorConfig
-from trainer.weights.checkpoint import save_checkpoint
-from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
-from trainer.weights.vae import VAEWeights
+from trainer.checkpoints.folder import save_checkpoint
+from trainer.checkpoints.tensor_files import read_json, read_tensors, write_safetensors
+from trainer.checkpoints.vae import VAEWeights
+from trainer.model.config import MegActorConfig
 
 _NAME = re.compile(r"step-(\d{8,})")
 _OLD = re.compile(rf"\.{_NAME.pattern}\.old")

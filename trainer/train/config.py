@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from datagen.common.config import Frozen
-from trainer.config import PRESETS, MegActorConfig
 from trainer.data.config import DataConfig
+from trainer.model.config import PRESETS, MegActorConfig
 from trainer.model.megactor import Stage
 
 Preset = Literal["default", "published", "tiny"]
@@ -24,7 +24,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 class ModelChoice(Frozen):
-    """A preset of `trainer.config`, or a checkpoint's config, with single fields changed."""
+    """A preset of `trainer.model.config`, or a checkpoint's config, with single fields changed."""
 
     preset: Preset = Field("default", description="used where no checkpoint is given with --init")
     model: dict[str, Any] = Field({}, description="fields of ModelConfig to change")

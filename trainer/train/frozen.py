@@ -12,10 +12,10 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from datagen.common.errors import UserError
-from trainer.config import MegActorConfig
 from trainer.data.encoders import load_clip, load_vae, module_hash
 from trainer.data.latents import Encoders
 from trainer.data.precomputed import Settings
+from trainer.model.config import MegActorConfig
 from trainer.model.image_encoder import ImageEncoder, freeze
 from trainer.model.vae import LATENT, build_vae
 from trainer.train.codec import CosineCodec

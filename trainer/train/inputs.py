@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.config import DiffusionConfig
 from trainer.data import Batch, complete, mean_latents, sample_latents
 from trainer.diffusion.draws import Draws, draw
+from trainer.model.config import DiffusionConfig
 from trainer.model.megactor import Conditions
 from trainer.model.vae import LATENT
 from trainer.train.frozen import Frozen

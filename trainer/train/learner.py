@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from datagen.common.errors import UserError
-from trainer.config import MegActorConfig
+from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS, MegActor
 from trainer.train.config import TrainConfig
 from trainer.train.ema import Ema

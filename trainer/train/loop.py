@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from datagen.common.errors import UserError
-from trainer.config import MegActorConfig
+from trainer.checkpoints.tensor_files import write_safetensors
 from trainer.data import Batch
 from trainer.diffusion.draws import Draws
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.config import MegActorConfig
 from trainer.train import checkpoint, rng
 from trainer.train.ahead import Ahead
 from trainer.train.inputs import Inputs, draws_of, prepare
@@ -26,7 +27,6 @@ from trainer.train.stop import StopRequest
 from trainer.train.table import peak_flops
 from trainer.train.watch import Pulse
 from trainer.train.world import World
-from trainer.weights.tensor_files import write_safetensors
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from datagen.common.errors import UserError
 from datagen.common.staging import make_folder
-from trainer.config import MegActorConfig
+from trainer.checkpoints.folder import ensure_fits, layout_of, load_info, load_state
+from trainer.checkpoints.initial import initial_state
+from trainer.checkpoints.vae import VAEWeights, read_vae
 from trainer.data import Loader, TrainingData, open_training_data
 from trainer.data.clips import Clips, DamagedFileError
+from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS
 from trainer.model.vae import LATENT
 from trainer.train import checkpoint, rng
@@ -27,9 +30,6 @@ from trainer.train.report import Say
 from trainer.train.table import Cost, estimate, start_table
 from trainer.train.validate import Validator
 from trainer.train.world import World
-from trainer.weights.checkpoint import ensure_fits, layout_of, load_info, load_state
-from trainer.weights.initial import initial_state
-from trainer.weights.vae import VAEWeights, read_vae
 
 SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from trainer.config import MegActorConfig
 from trainer.diffusion.draws import Draws
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.config import MegActorConfig
 from trainer.model.flops import count
 from trainer.model.megactor import STAGE_GROUPS, Conditions, Group, MegActor
 from trainer.model.vae import LATENT

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from datagen.common.errors import UserError
 from datagen.media import encode
-from trainer.config import DiffusionConfig, MegActorConfig
 from trainer.data import Batch, Loader, Source, TrainingData, open_training_data
 from trainer.data.batch import collate
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.sampler import sample
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.config import DiffusionConfig, MegActorConfig
 from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
 from trainer.train.frozen import Frozen

@@ -13,7 +13,7 @@ from datagen.common.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from trainer.config import MegActorConfig
+    from trainer.model.config import MegActorConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -156,7 +156,7 @@ def import_command(
     cache: CacheOption = None,
 ) -> None:
     """Turn others' weights into a checkpoint folder (safetensors and JSON)."""
-    from trainer.weights.importers import KINDS, import_weights
+    from trainer.checkpoints.importers import KINDS, import_weights
 
     *kinds, source = kind_and_source
     if len(kinds) > 1 or any(kind not in KINDS for kind in kinds):
@@ -183,7 +183,7 @@ def export(
     dtype: DtypeOption = None,
 ) -> None:
     """Write a checkpoint as one file in the published layout (.ckpt or .safetensors)."""
-    from trainer.weights.exporter import export_megactor
+    from trainer.checkpoints.exporter import export_megactor
 
     if layout != "megactor":
         raise UserError(f"--layout {layout!r}: known is megactor", code=2)
@@ -211,8 +211,8 @@ def _dtype(name: str | None) -> torch.dtype | None:
 
 
 def _config(name: str | None) -> MegActorConfig | None:
-    from trainer.config import PRESETS, MegActorConfig
-    from trainer.weights.tensor_files import read_json
+    from trainer.checkpoints.tensor_files import read_json
+    from trainer.model.config import PRESETS, MegActorConfig
 
     if name is None or name in PRESETS:
         return None if name is None else PRESETS[name]

@@ -16,7 +16,6 @@ from data.made import damage, make_dataset, read_code, withdraw_from
 from datagen.common.errors import UserError
 from datagen.inspect.verify import verify
 from datagen.output.paths import Output
-from trainer.config import TINY
 from trainer.data import (
     Batch,
     DataConfig,
@@ -30,6 +29,7 @@ from trainer.data import (
 )
 from trainer.data.encoders import encoders_of, load_encoders
 from trainer.data.precompute import precompute
+from trainer.model.config import TINY
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.vae import build_vae, encode
 

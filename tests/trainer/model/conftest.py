@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.config import ModelConfig
+from trainer.model.config import ModelConfig
 from trainer.model.megactor import Conditions, MegActor
 
 SPEC = Path(__file__).parents[4] / "shared" / "spec" / "parity"

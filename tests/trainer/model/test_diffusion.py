@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.config import DEFAULT, PUBLISHED_DIFFUSION, DiffusionConfig, ScheduleConfig, WindowConfig
 from trainer.diffusion.draws import draw
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.sampler import guide, sample
 from trainer.diffusion.schedule import TrainingSchedule, build_scheduler
 from trainer.diffusion.windows import blend_weights, cover
+from trainer.model.config import DEFAULT, PUBLISHED_DIFFUSION, DiffusionConfig, ScheduleConfig, WindowConfig
 
 from .conftest import SMALL, build, make_inputs
 

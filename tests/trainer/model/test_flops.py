@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainer.config import PUBLISHED, ModelConfig
+from trainer.model.config import PUBLISHED, ModelConfig
 from trainer.model.flops import count, measure, measure_frozen
 from trainer.model.megactor import Conditions, MegActor
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.config import PUBLISHED
-from trainer.model import layout
+from trainer.model import state_dict as layout
+from trainer.model.config import PUBLISHED
 from trainer.model.megactor import MegActor
 
 from .conftest import SMALL, build

@@ -4,10 +4,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from trainer.config import PUBLISHED, TINY, MegActorConfig, ModelConfig, tiny
+from trainer.model.config import PUBLISHED, TINY, MegActorConfig, ModelConfig, tiny
 from trainer.model.driven_encoder import DrivenEncoder
-from trainer.model.layout import is_driven, is_motion
 from trainer.model.megactor import STAGE_GROUPS, MegActor
+from trainer.model.state_dict import is_driven, is_motion
 
 from .conftest import SMALL, build, make_inputs
 

@@ -13,13 +13,13 @@ import torch
 from datagen.common.errors import UserError
 from train.conftest import CPU, losses
 from train.runs import silent
+from trainer.checkpoints.folder import load_info, load_model
+from trainer.checkpoints.tensor_files import read_tensors
 from trainer.model.megactor import STAGE_GROUPS, Group, MegActor
 from trainer.train.checkpoint import usable_weights
 from trainer.train.job import Job
 from trainer.train.loop import train
 from trainer.train.table import estimate, start_table
-from trainer.weights.checkpoint import load_info, load_model
-from trainer.weights.tensor_files import read_tensors
 
 MakeJob = Callable[..., Job]
 

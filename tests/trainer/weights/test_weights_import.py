@@ -17,16 +17,16 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from datagen.common.errors import UserError
-from trainer.config import ImageEncoderConfig, MegActorConfig, ModelConfig, VAEConfig
-from trainer.model.layout import REFERENCE_TAIL, is_driven, is_motion, model_layout, strip_prefix
+from trainer.checkpoints.exporter import export_megactor
+from trainer.checkpoints.folder import load_info, load_model, load_state, save_checkpoint
+from trainer.checkpoints.importers import import_weights, open_source
+from trainer.checkpoints.initial import initial_state
+from trainer.checkpoints.tensor_files import read_tensors
+from trainer.checkpoints.vae import read_vae
+from trainer.model.config import ImageEncoderConfig, MegActorConfig, ModelConfig, VAEConfig
+from trainer.model.state_dict import REFERENCE_TAIL, is_driven, is_motion, model_layout, strip_prefix
 from trainer.model.vae import build_vae
-from trainer.weights.checkpoint import load_info, load_model, load_state, save_checkpoint
 from trainer.weights.cli import app
-from trainer.weights.exporter import export_megactor
-from trainer.weights.importers import import_weights, open_source
-from trainer.weights.initial import initial_state
-from trainer.weights.tensor_files import read_tensors
-from trainer.weights.vae import read_vae
 
 SIZES = ModelConfig(block_out_channels=(32, 32, 64, 64), cross_attention_dim=24)
 VAE = VAEConfig(block_out_channels=(32, 32), layers_per_block=1, sample_size=16)
@@ -368,7 +368,7 @@ def test_saving_is_atomic_and_never_overwrites(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.weights.tensor_files.save_file", full)
+        patch.setattr("trainer.checkpoints.tensor_files.save_file", full)
         with pytest.raises(UserError, match=r"cannot write .*No space left"):
             save_checkpoint(tmp_path / "ours", CONFIG, state, {})
     assert list(tmp_path.iterdir()) == []

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import UserError
-from trainer.config import TINY, MegActorConfig, ModelConfig, VAEConfig
-from trainer.model.layout import LayoutError
-from trainer.weights.tensor_files import read_json
+from trainer.checkpoints.tensor_files import read_json
+from trainer.model.config import TINY, MegActorConfig, ModelConfig, VAEConfig
+from trainer.model.state_dict import LayoutError
 
 Sizes = dict[str, Any]
 

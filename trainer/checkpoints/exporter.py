@@ -8,9 +8,9 @@ import torch
 
 from datagen.common.errors import UserError
 from datagen.common.staging import refuse_existing, staged
-from trainer.model.layout import to_published
-from trainer.weights.checkpoint import load_state
-from trainer.weights.tensor_files import write_safetensors
+from trainer.checkpoints.folder import load_state
+from trainer.checkpoints.tensor_files import write_safetensors
+from trainer.model.state_dict import to_published
 
 
 def export_megactor(checkpoint: Path, output: Path, *, dtype: torch.dtype | None = None) -> None:

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from datagen.common.errors import UserError
 from datagen.common.staging import staged
-from trainer.config import MegActorConfig, ModelConfig
-from trainer.model.layout import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
+from trainer.checkpoints.tensor_files import read_json, read_tensors, write_safetensors
+from trainer.checkpoints.vae import VAEWeights, write_vae
+from trainer.model.config import MegActorConfig, ModelConfig
 from trainer.model.megactor import MegActor
-from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
-from trainer.weights.vae import VAEWeights, write_vae
+from trainer.model.state_dict import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
 
 FORMAT = "megactor-datagen checkpoint"
 VERSION = 1
@@ -63,7 +63,7 @@ def save_checkpoint(
     Args:
         folder: must not exist yet.
         config: of the model.
-        state: the model's state dict, every name (see `trainer.model.layout`).
+        state: the model's state dict, every name (see `trainer.model.state_dict`).
         origins: where each parameter group's weights came from.
         vae: to be kept with it.
         dtype: what all weights of the model become; None keeps each as it is.

@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from datagen.common.errors import UserError
-from trainer.model.layout import LayoutError, check_layout
-from trainer.weights.tensor_files import read_json, read_tensors, write_safetensors
+from trainer.checkpoints.tensor_files import read_json, read_tensors, write_safetensors
+from trainer.model.state_dict import LayoutError, check_layout
 
 # What diffusers raises for configs it cannot build.
 _WRONG = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from datagen.common.seeding import seed_of
-from trainer.config import ModelConfig
+from trainer.model.config import ModelConfig
 from trainer.model.denoiser import Denoiser
 from trainer.model.driven_encoder import DrivenEncoder
 from trainer.model.megactor import MegActor

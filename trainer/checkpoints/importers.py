@@ -2,7 +2,7 @@
 
 A checkpoint is always whole. What a source does not bring comes from a base checkpoint or, without one, is
 initialised as for training from scratch; which is which is written into the checkpoint and said to the user.
-Names are those of `trainer.model.layout`; a source whose names or shapes differ is an error that lists them.
+Names are those of `trainer.model.state_dict`; a source whose names or shapes differ is an error that lists them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,18 @@ from torch import Tensor
 
 from datagen.common.errors import UserError
 from datagen.common.staging import refuse_existing
-from trainer.config import DEFAULT, PUBLISHED, MegActorConfig
-from trainer.model.layout import (
+from trainer.checkpoints.folder import (
+    layout_of,
+    load_info,
+    load_state,
+    save_checkpoint,
+)
+from trainer.checkpoints.initial import initial_state
+from trainer.checkpoints.sizes import Sizes, tensor_sizes, unet_sizes, vae_sizes, with_sizes
+from trainer.checkpoints.tensor_files import read_tensors
+from trainer.checkpoints.vae import VAEWeights, read_vae
+from trainer.model.config import DEFAULT, PUBLISHED, MegActorConfig
+from trainer.model.state_dict import (
     REFERENCE_TAIL,
     LayoutError,
     check_layout,
@@ -26,16 +36,6 @@ from trainer.model.layout import (
     is_motion,
     strip_prefix,
 )
-from trainer.weights.checkpoint import (
-    layout_of,
-    load_info,
-    load_state,
-    save_checkpoint,
-)
-from trainer.weights.initial import initial_state
-from trainer.weights.sizes import Sizes, tensor_sizes, unet_sizes, vae_sizes, with_sizes
-from trainer.weights.tensor_files import read_tensors
-from trainer.weights.vae import VAEWeights, read_vae
 
 Kind = Literal["sd15", "animatediff-v3", "appearance-encoder", "megactor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

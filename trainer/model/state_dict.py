@@ -22,7 +22,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from trainer.config import ModelConfig
+from trainer.model.config import ModelConfig
 from trainer.model.megactor import MegActor
 
 T = TypeVar("T")
