@@ -38,7 +38,7 @@ from datagen.output.paths import Output, temporary
 from datagen.shards.reader import Dataset as Index
 from datagen.shards.writer import ShardWriter, publish_unit
 from trainer.data import DataConfig, Drivers, Encoders, Loader, Source, TrainingData, open_training_data
-from trainer.data.precompute import precompute
+from trainer.latents.precompute import precompute
 
 SIZE, CLIP_FRAMES, CLIPS = 512, 150, 2
 BOX = (176.0, 60.0, 336.0, 260.0)

@@ -58,9 +58,9 @@ def _precompute(stage: str, options: argparse.Namespace) -> None:
     """Latents and tokens of untrained networks of the model's size: they take the same time as real ones."""
     import torch
 
-    from trainer.data.encoders import encoders_of
-    from trainer.data.precompute import precompute
-    from trainer.train.frozen import random_image_encoder, random_vae
+    from trainer.latents.frozen import random_image_encoder, random_vae
+    from trainer.latents.load import encoders_of
+    from trainer.latents.precompute import precompute
     from trainer.train.job import load_config
 
     model = load_config(stage, options.set).model.resolve(None)

@@ -106,9 +106,9 @@ def precompute(
     from tqdm import tqdm
 
     from datagen.common.errors import UserError
-    from trainer.data.encoders import load_encoders
-    from trainer.data.precompute import Done
-    from trainer.data.precompute import precompute as encode_units
+    from trainer.latents.load import load_encoders
+    from trainer.latents.precompute import Done
+    from trainer.latents.precompute import precompute as encode_units
 
     if part >= parts:
         raise UserError(f"--part {part} must lie below --parts {parts}", code=2)

@@ -8,11 +8,11 @@
 
 from trainer.data.batch import Batch
 from trainer.data.config import KINDS, DataConfig, Drivers, Source
-from trainer.data.latents import Encoders, complete, mean_latents, sample_latents
 from trainer.data.loader import Loader
 from trainer.data.opening import open_training_data
 from trainer.data.sample import Sample
 from trainer.data.training_data import TrainingData
+from trainer.latents.encoders import Encoders, complete, mean_latents, sample_latents
 
 __all__ = [
     "KINDS",

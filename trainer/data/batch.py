@@ -21,7 +21,7 @@ from trainer.data.sample import Sample, Skipped
 class Batch:
     """Tensors of B samples; see `Sample` for the meanings. Pictures have their channels before height and width.
 
-    Either target and CLIP image are there or moments and tokens; `trainer.data.latents.complete` makes the latter
+    Either target and CLIP image are there or moments and tokens; `trainer.latents.encoders.complete` makes the latter
     from the former. `skipped` are the bad clips met on the way, `replaced` the samples another clip stands in for.
     """
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from datagen.output.store import Store
 
 if TYPE_CHECKING:
-    from trainer.data.precomputed import Latents
+    from trainer.data.stored_latents import Latents
 
 # Files closer than this are fetched by one range read: a request costs more than the bytes between.
 _GAP = 1 << 20

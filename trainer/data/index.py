@@ -17,7 +17,7 @@ from datagen.output.store import Store
 from datagen.shards.reader import Dataset
 from trainer.data.clips import Clips
 from trainer.data.config import KINDS, STREAM_OF, DataConfig, Source
-from trainer.data.precomputed import Found, find_latents
+from trainer.data.stored_latents import Found, find_latents
 from trainer.data.withdrawn import COLUMNS, keys_of, tombstones
 
 _COLUMNS = ("frames", "fps", "size", "recipe_hash", "augmentations", *COLUMNS)

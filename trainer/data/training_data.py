@@ -10,8 +10,8 @@ from functools import cached_property
 from trainer.data.clips import Clips
 from trainer.data.config import DataConfig
 from trainer.data.order import Order
-from trainer.data.precomputed import Settings
 from trainer.data.sample import BadClipError, Sample, Skipped, make_sample
+from trainer.data.stored_latents import Settings
 from trainer.data.withdrawn import REASON, Withdrawals
 
 MAX_BAD_IN_A_ROW = 64

@@ -19,11 +19,11 @@ from trainer.checkpoints.folder import load_info, load_model
 from trainer.data import KINDS, Batch, Drivers, Source, TrainingData, open_training_data
 from trainer.data.batch import collate
 from trainer.data.config import Kind
+from trainer.latents.frozen import Frozen, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import MegActor
 from trainer.train.checkpoint import usable_weights
 from trainer.train.config import TrainConfig
-from trainer.train.frozen import Frozen, load_frozen
 from trainer.train.inputs import Inputs, draws_of, prepare
 from trainer.train.validate import generate
 

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from trainer.data import Batch, complete, mean_latents, sample_latents
 from trainer.diffusion.draws import Draws, draw
+from trainer.latents.frozen import Frozen
 from trainer.model.config import DiffusionConfig
 from trainer.model.megactor import Conditions
 from trainer.model.vae import LATENT
-from trainer.train.frozen import Frozen
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from trainer.checkpoints.initial import initial_state
 from trainer.checkpoints.vae import VAEWeights, read_vae
 from trainer.data import Loader, TrainingData, open_training_data
 from trainer.data.clips import Clips, DamagedFileError
+from trainer.latents.frozen import Frozen, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS
 from trainer.model.vae import LATENT
 from trainer.train import checkpoint, rng
 from trainer.train.config import TrainConfig
-from trainer.train.frozen import Frozen, load_frozen
 from trainer.train.job import Job
 from trainer.train.learner import Learner
 from trainer.train.report import Say

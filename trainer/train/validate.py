@@ -19,10 +19,10 @@ from trainer.data.batch import collate
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.sampler import sample
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.latents.frozen import Frozen
 from trainer.model.config import DiffusionConfig, MegActorConfig
 from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
-from trainer.train.frozen import Frozen
 from trainer.train.inputs import Inputs, draws_of, prepare
 from trainer.train.learner import Learner
 from trainer.train.report import LossTable

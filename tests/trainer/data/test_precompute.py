@@ -27,8 +27,8 @@ from trainer.data import (
     open_training_data,
     sample_latents,
 )
-from trainer.data.encoders import encoders_of, load_encoders
-from trainer.data.precompute import precompute
+from trainer.latents.load import encoders_of, load_encoders
+from trainer.latents.precompute import precompute
 from trainer.model.config import TINY
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.vae import build_vae, encode

@@ -19,8 +19,8 @@ from datagen.output.store import Store
 from trainer.data import Batch, DataConfig, Encoders, Loader, Source, TrainingData, open_training_data
 from trainer.data import withdrawn as module
 from trainer.data.clips import Clips
-from trainer.data.precompute import Done, precompute
-from trainer.data.precomputed import Latents
+from trainer.data.stored_latents import Latents
+from trainer.latents.precompute import Done, precompute
 
 SIDE = 32  # of the image that CLIP would see
 
@@ -189,7 +189,7 @@ def test_latents_are_not_made_of_who_is_withdrawn_meanwhile(
     dataset: Output, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before its unit, while its unit is encoded, and in the moment the unit is published."""
-    from trainer.data import precompute as making
+    from trainer.latents import precompute as making
 
     def before_second_unit(done: Done, left: int) -> None:
         if left == 1:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from datagen.common.errors import UserError
+from trainer.latents.cosine_codec import CosineCodec
 from trainer.train.ahead import Ahead
-from trainer.train.codec import CosineCodec
 from trainer.train.config import Optimiser
 from trainer.train.ema import Ema
 from trainer.train.job import bundled, load_config, sources_of

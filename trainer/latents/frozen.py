@@ -12,13 +12,13 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from datagen.common.errors import UserError
-from trainer.data.encoders import load_clip, load_vae, module_hash
-from trainer.data.latents import Encoders
-from trainer.data.precomputed import Settings
+from trainer.data.stored_latents import Settings
+from trainer.latents.cosine_codec import CosineCodec
+from trainer.latents.encoders import Encoders
+from trainer.latents.load import load_clip, load_vae, module_hash
 from trainer.model.config import MegActorConfig
 from trainer.model.image_encoder import ImageEncoder, freeze
 from trainer.model.vae import LATENT, build_vae
-from trainer.train.codec import CosineCodec
 from trainer.train.config import TrainConfig
 
 CHUNK = 8  # images decoded at a time

@@ -13,7 +13,7 @@ from transformers import CLIPVisionConfig
 from datagen.common.errors import UserError
 from trainer.checkpoints.tensor_files import read_tensors
 from trainer.checkpoints.vae import read_vae
-from trainer.data.latents import Encoders
+from trainer.latents.encoders import Encoders
 from trainer.model.image_encoder import ImageEncoder, freeze
 from trainer.model.state_dict import LayoutError, check_layout
 
