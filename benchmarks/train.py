@@ -45,7 +45,7 @@ def _train(stage: str, folder: Path, options: argparse.Namespace) -> None:
 
     from trainer.train.job import Job, load_config, sources_of
     from trainer.train.loop import train
-    from trainer.train.world import World
+    from trainer.train.ranks import World
 
     never = ["validation.every=0", f"checkpoints.every={10 * options.steps}", "log_every=1"]
     config = load_config(stage, [f"steps={options.steps}", *never, *options.set])

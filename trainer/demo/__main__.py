@@ -16,8 +16,8 @@ from trainer.demo.summary import summarise
 from trainer.train.config import TrainConfig
 from trainer.train.job import Job, load_config, sources_of
 from trainer.train.loop import train
+from trainer.train.ranks import World
 from trainer.train.validate import write_side_by_side
-from trainer.train.world import World
 
 
 def main() -> int:

@@ -22,9 +22,9 @@ from trainer.data.config import Kind
 from trainer.latents.frozen import Frozen, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import MegActor
-from trainer.train.checkpoint import usable_weights
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import Inputs, draws_of, prepare
+from trainer.train.state.checkpoint import usable_weights
 from trainer.train.validate import generate
 
 FRAMES = 8  # of a clip, spread over it

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from datagen.common.errors import UserError
-from trainer.train.checkpoint import checkpoints, refuse_unless_resumed
+from trainer.train.build import shared_or_complain
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
-from trainer.train.setup import shared_or_complain
+from trainer.train.ranks import World
+from trainer.train.state.checkpoint import checkpoints, refuse_unless_resumed
 from trainer.train.stop import StopRequest
 from trainer.train.watch import Watch
-from trainer.train.world import World
 
 RESTARTS = 3  # of all workers, after one of them or its node was lost
 

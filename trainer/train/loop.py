@@ -16,17 +16,17 @@ from trainer.data import Batch
 from trainer.diffusion.draws import Draws
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.model.config import MegActorConfig
-from trainer.train import checkpoint, rng
-from trainer.train.ahead import Ahead
+from trainer.train.build import Parts, build
+from trainer.train.cost import peak_flops
 from trainer.train.inputs import Inputs, draws_of, prepare
 from trainer.train.job import Job
-from trainer.train.report import LossTable, Reporter, Say, Speed, memory
-from trainer.train.setup import Parts, build
+from trainer.train.metrics import LossTable, Reporter, Say, Speed, memory
+from trainer.train.prefetch import Ahead
+from trainer.train.ranks import World
+from trainer.train.state import checkpoint, rng
 from trainer.train.step import accumulate_gradients
 from trainer.train.stop import StopRequest
-from trainer.train.table import peak_flops
 from trainer.train.watch import Pulse
-from trainer.train.world import World
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from trainer.train.watch import Heard, Pulse, Sign
 
 if TYPE_CHECKING:  # the actor needs no torch
-    from trainer.train.world import World
+    from trainer.train.ranks import World
 
 EVERY_S = 1.0  # between two signs of a worker, and two looks at them
 SUSPECT_S = 5.0  # older signs make one ask whether Ray knows the worker to be dead

@@ -13,7 +13,7 @@ from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import Inputs
-from trainer.train.report import LossTable
+from trainer.train.metrics import LossTable
 
 
 def accumulate_gradients(

@@ -24,11 +24,11 @@ from trainer.model.config import DiffusionConfig, MegActorConfig
 from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import Inputs, draws_of, prepare
-from trainer.train.learner import Learner
-from trainer.train.report import LossTable
-from trainer.train.rng import untouched
+from trainer.train.metrics import LossTable
+from trainer.train.ranks import World
+from trainer.train.state.learner import Learner
+from trainer.train.state.rng import untouched
 from trainer.train.step import autocast
-from trainer.train.world import World
 
 _STEP = 2**31  # the key of validation's random numbers: no training step has it
 

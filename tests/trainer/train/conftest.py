@@ -11,7 +11,7 @@ from data import made
 
 from trainer.data import Source
 from trainer.train.job import Job, load_config
-from trainer.train.world import World
+from trainer.train.ranks import World
 
 CPU = World(0, 1, torch.device("cpu"))
 SMALL = [

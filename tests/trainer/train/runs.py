@@ -9,12 +9,12 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.train.build import build
 from trainer.train.inputs import draws_of, prepare
 from trainer.train.job import Job
 from trainer.train.loop import train
-from trainer.train.setup import build
+from trainer.train.ranks import World
 from trainer.train.step import accumulate_gradients
-from trainer.train.world import World
 
 
 def silent(text: str) -> None:

@@ -8,11 +8,11 @@ from torch import nn
 
 from datagen.common.errors import UserError
 from trainer.latents.cosine_codec import CosineCodec
-from trainer.train.ahead import Ahead
 from trainer.train.config import Optimiser
-from trainer.train.ema import Ema
 from trainer.train.job import bundled, load_config, sources_of
-from trainer.train.optimise import build_adamw, learning_rate, optimiser_tensors, restore_optimiser
+from trainer.train.prefetch import Ahead
+from trainer.train.state.ema import Ema
+from trainer.train.state.optimizer import build_adamw, learning_rate, optimiser_tensors, restore_optimiser
 
 
 def test_bundled_configs_are_valid_and_their_stages_named() -> None:

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from train.conftest import CPU, losses
 from train.runs import gradients, on_rank, silent
-from trainer.train.checkpoint import checkpoints
 from trainer.train.job import Job
 from trainer.train.loop import train
+from trainer.train.state.checkpoint import checkpoints
 
 MakeJob = Callable[..., Job]
 

@@ -20,9 +20,9 @@ from datagen.output.paths import owner_id
 from train.conftest import CPU, losses
 from train.runs import silent, train_alone
 from trainer.checkpoints.tensor_files import read_tensors
-from trainer.train.checkpoint import checkpoints, clear_leftovers
 from trainer.train.job import Job
 from trainer.train.loop import train
+from trainer.train.state.checkpoint import checkpoints, clear_leftovers
 
 MakeJob = Callable[..., Job]
 

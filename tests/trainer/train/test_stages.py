@@ -16,10 +16,10 @@ from train.runs import silent
 from trainer.checkpoints.folder import load_info, load_model
 from trainer.checkpoints.tensor_files import read_tensors
 from trainer.model.megactor import STAGE_GROUPS, Group, MegActor
-from trainer.train.checkpoint import usable_weights
+from trainer.train.cost import estimate, start_table
 from trainer.train.job import Job
 from trainer.train.loop import train
-from trainer.train.table import estimate, start_table
+from trainer.train.state.checkpoint import usable_weights
 
 MakeJob = Callable[..., Job]
 

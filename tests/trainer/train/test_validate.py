@@ -12,10 +12,10 @@ import torch
 from datagen.media import probe
 from train.conftest import CPU, losses
 from train.runs import silent
-from trainer.train import rng
+from trainer.train.build import build
 from trainer.train.job import Job
 from trainer.train.loop import train
-from trainer.train.setup import build
+from trainer.train.state import rng
 
 MakeJob = Callable[..., Job]
 SEE = ("validation.every=1", "validation.samples=2", "validation.videos=1")

@@ -12,9 +12,9 @@ from datagen.common.errors import UserError
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS, MegActor
 from trainer.train.config import TrainConfig
-from trainer.train.ema import Ema
-from trainer.train.optimise import build_adamw, learning_rate, optimiser_tensors, restore_optimiser
-from trainer.train.world import World
+from trainer.train.ranks import World
+from trainer.train.state.ema import Ema
+from trainer.train.state.optimizer import build_adamw, learning_rate, optimiser_tensors, restore_optimiser
 
 
 class Learner:

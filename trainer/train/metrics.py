@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from trainer.data import KINDS
 from trainer.diffusion.schedule import TRAIN_TIMESTEPS
-from trainer.train.world import World
+from trainer.train.ranks import World
 
 BUCKETS = 10  # of timesteps
 Say = Callable[[str], None]

@@ -22,14 +22,14 @@ from trainer.latents.frozen import Frozen, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS
 from trainer.model.vae import LATENT
-from trainer.train import checkpoint, rng
 from trainer.train.config import TrainConfig
+from trainer.train.cost import Cost, estimate, start_table
 from trainer.train.job import Job
-from trainer.train.learner import Learner
-from trainer.train.report import Say
-from trainer.train.table import Cost, estimate, start_table
+from trainer.train.metrics import Say
+from trainer.train.ranks import World
+from trainer.train.state import checkpoint, rng
+from trainer.train.state.learner import Learner
 from trainer.train.validate import Validator
-from trainer.train.world import World
 
 SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at
 
