@@ -34,8 +34,8 @@ from datagen.common.cli_options import (
     say,
 )
 from datagen.common.errors import UserError
-from trainer.cli import register
-from trainer.weights.cli import app as weights
+from trainer.commands.train import register
+from trainer.commands.weights import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
 app = typer.Typer(

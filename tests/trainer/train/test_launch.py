@@ -60,7 +60,7 @@ def test_two_ray_workers_train_as_one_process_does(job: MakeJob, shared: Job) ->
 
 
 def test_training_in_this_process_imports_no_ray() -> None:
-    program = "import sys, trainer.cli, trainer.train.launch; sys.exit('ray' in sys.modules)"
+    program = "import sys, trainer.commands.train, trainer.train.launch; sys.exit('ray' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=True)
 
 

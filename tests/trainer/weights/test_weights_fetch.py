@@ -22,7 +22,7 @@ from datagen.weights import download, registry
 from datagen.weights.cache import local_path, read_receipt, verify
 from datagen.weights.fetch import fetch
 from datagen.weights.registry import Weight, WeightFile
-from trainer.weights.cli import app
+from trainer.commands.weights import app
 
 BODY = bytes(range(256)) * 2000
 DIGEST = hashlib.sha256(BODY).hexdigest()

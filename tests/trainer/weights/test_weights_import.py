@@ -23,10 +23,10 @@ from trainer.checkpoints.importers import import_weights, open_source
 from trainer.checkpoints.initial import initial_state
 from trainer.checkpoints.tensor_files import read_tensors
 from trainer.checkpoints.vae import read_vae
+from trainer.commands.weights import app
 from trainer.model.config import ImageEncoderConfig, MegActorConfig, ModelConfig, VAEConfig
 from trainer.model.state_dict import REFERENCE_TAIL, is_driven, is_motion, model_layout, strip_prefix
 from trainer.model.vae import build_vae
-from trainer.weights.cli import app
 
 SIZES = ModelConfig(block_out_channels=(32, 32, 64, 64), cross_attention_dim=24)
 VAE = VAEConfig(block_out_channels=(32, 32), layers_per_block=1, sample_size=16)
