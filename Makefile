@@ -30,8 +30,8 @@ types: setup
 	$(BIN)/mypy
 
 docs: setup
-	$(BIN)/python -m datagen.docs
-	$(BIN)/python -m datagen.recipe_page
+	$(BIN)/python -m docs.generate.format_page
+	$(BIN)/python -m docs.generate.recipe_page
 
 check: lint types test
 

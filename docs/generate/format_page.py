@@ -1,4 +1,4 @@
-"""Write the reference page of the format, `docs/format.md`, from the schema: `python -m datagen.docs`."""
+"""Write the reference page of the format, `docs/format.md`, from the schema: `python -m docs.generate.format_page`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from datagen.common.errors import REASONS
 from datagen.output.schema import TABLES, Column
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "format.md"
+PAGE = Path(__file__).resolve().parents[1] / "format.md"
 
 FOLDERS = {
     "plan": ("plan/sources-*.parquet", "Source videos, in parts. Append-only: new sources make new parts."),
@@ -30,7 +30,7 @@ FOLDERS = {
 INTRODUCTION = """\
 # The format
 
-*Made from `datagen/output/schema.py` by `python -m datagen.docs`; edit there.*
+*Made from `datagen/output/schema.py` by `python -m docs.generate.format_page`; edit there.*
 
 ```
 OUT/run.json                  recipe, hashes, software versions, codec and CPU fingerprint

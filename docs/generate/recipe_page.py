@@ -1,4 +1,4 @@
-"""Write the reference page of the recipe, `docs/recipe.md`, from its models: `python -m datagen.recipe_page`."""
+"""Write the reference page of the recipe, `docs/recipe.md`, from its models: `python -m docs.generate.recipe_page`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from datagen.recipe import Recipe
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipe.md"
+PAGE = Path(__file__).resolve().parents[1] / "recipe.md"
 
 INTRODUCTION = """\
 # The recipe
 
-*Made from `datagen/recipe.py` by `python -m datagen.recipe_page`; edit there.*
+*Made from `datagen/recipe.py` by `python -m docs.generate.recipe_page`; edit there.*
 
 Everything a run decides. A recipe file holds only what differs from the defaults; `--set` changes one value on top:
 
