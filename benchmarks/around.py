@@ -17,7 +17,7 @@ from benchmarks.setting import ROOT, arguments, command, environment
 from datagen.common.errors import UserError
 from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.pipeline.pending import curate_tasks
 from datagen.pipeline.run_record import expected_fingerprint, fingerprint
 from datagen.pipeline.stages import cut, gather
@@ -77,7 +77,7 @@ def moved_root(reference: Reference, folder: Path) -> list[str]:
     lost = []
     if done.returncode != 1 or len(errors) != 1 or str(before) not in errors[0]:
         lost.append(f"not one error that names the folder: {done.returncode}, {errors}")
-    if names(out / "index"):
+    if published_names(out / "index"):
         lost.append("units were published although their footage was gone")
     command(*words(after, reference.recipe, out), timeout=LIMIT_S)
     return lost + reference.losses(out)
@@ -100,7 +100,7 @@ def other_libraries(reference: Reference, folder: Path) -> list[str]:
         run_ray(settings, tasks, lambda task, report: None, workers=1, supervision=supervision)
     except UserError as error:
         lost = [] if "numpy" in str(error) else [f"the error does not name numpy: {error}"]
-    if names(out.clips):
+    if published_names(out.clips):
         lost.append("that node has published something")
     command(*reference.words(out.root, "ray", "--workers", 1), timeout=LIMIT_S)
     return lost + reference.losses(out.root)

@@ -150,7 +150,7 @@ AROUND: tuple[tuple[str, str, Callable[[Reference, Path], list[str]]], ...] = (
 def main() -> None:
     """Try everything and print the table."""
     options = _options()
-    dice = random.Random(options.seed)
+    rng = random.Random(options.seed)
     rows: list[list[object]] = []
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
 
@@ -165,7 +165,7 @@ def main() -> None:
         hits, lost = 0, []
         for number in range(options.kills):
             killed, found = kill_and_resume(
-                reference, folder / f"kill-{number}", dice.uniform(0.5, reference.seconds)
+                reference, folder / f"kill-{number}", rng.uniform(0.5, reference.seconds)
             )
             hits, lost = hits + killed, lost + found
             shutil.rmtree(folder / f"kill-{number}")
@@ -177,7 +177,7 @@ def main() -> None:
             )  # fmt: skip
         hits, lost = 0, []
         for number in range(options.actors):
-            killed, found = kill_actor(reference, folder / f"actor-{number}", dice.uniform(0.1, 1.0))
+            killed, found = kill_actor(reference, folder / f"actor-{number}", rng.uniform(0.1, 1.0))
             hits, lost = hits + killed, lost + found
         if options.actors:
             tell(
@@ -195,7 +195,7 @@ def main() -> None:
             )
         full, lost, skipped = 0, [], False
         for number in range(options.disks):
-            answer = fill_disk(reference, folder / f"disk-{number}", dice.randint(100, 1500))
+            answer = fill_disk(reference, folder / f"disk-{number}", rng.randint(100, 1500))
             if answer is None:
                 skipped = True
                 break

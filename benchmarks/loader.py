@@ -37,7 +37,7 @@ from datagen.media import encode
 from datagen.output.paths import Output, temporary
 from datagen.shards.reader import Dataset as Index
 from datagen.shards.writer import ShardWriter, publish_unit
-from trainer.data import DataConfig, Drivers, Encoders, Loader, Source, TrainingData, open_training_data
+from trainer.data import DataConfig, DataSource, Drivers, Encoders, Loader, TrainingData, open_training_data
 from trainer.latents.precompute import precompute
 
 SIZE, CLIP_FRAMES, CLIPS = 512, 150, 2
@@ -131,7 +131,7 @@ def measure(case: str, made: Made, frames: int, driving: str, args: argparse.Nam
         drivers=SYNTHETIC,
         precomputed="always" if case == "precomputed" else "never",
     )
-    data = open_training_data([Source(path=str(made.output.root))], config, 0)
+    data = open_training_data([DataSource(path=str(made.output.root))], config, 0)
     slots = iter(range(10**9))
     cpu = rounds(lambda: data.sample(next(slots)), args, time.process_time)
     wall, memory = two_processes(data, args)
@@ -144,11 +144,11 @@ def measure(case: str, made: Made, frames: int, driving: str, args: argparse.Nam
 def measure_bare(made: Made, args: argparse.Namespace, frames: int = 12) -> Result:
     """Two windows by decord, without reference, mask, warp or batch: the trials' ideal script."""
     data = Index(made.output.root)
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def read() -> None:
-        row = data.row(int(dice.integers(len(data))))
-        indices = int(dice.integers(CLIP_FRAMES - 2 * frames)) + 2 * np.arange(frames)
+        row = data.row(int(rng.integers(len(data))))
+        indices = int(rng.integers(CLIP_FRAMES - 2 * frames)) + 2 * np.arange(frames)
         for stream in ("video", "swapped"):
             data.frames(row, stream, indices)
 
@@ -160,16 +160,16 @@ def measure_bare(made: Made, args: argparse.Namespace, frames: int = 12) -> Resu
 
 def measure_latents(made: Made, frames: int, args: argparse.Namespace) -> Result:
     """Moments of the target and moments and tokens of the reference, without any decoding."""
-    data = open_training_data([Source(path=str(made.output.root))], DataConfig(frames=frames), 0)
+    data = open_training_data([DataSource(path=str(made.output.root))], DataConfig(frames=frames), 0)
     latents = data.clips[0].latents
     assert latents is not None
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def read() -> None:
-        number = int(dice.integers(len(data.clips[0])))
-        start = int(dice.integers(CLIP_FRAMES - 2 * frames))
+        number = int(rng.integers(len(data.clips[0])))
+        start = int(rng.integers(CLIP_FRAMES - 2 * frames))
         latents.moments(number, start + 2 * np.arange(frames))
-        latents.reference(number, int(dice.integers(4)))
+        latents.reference(number, int(rng.integers(4)))
 
     per_core = rounds(read, args, time.process_time)
     shown = per_core * (frames + 1)
@@ -283,12 +283,12 @@ def make_dataset(folder: Path, gop: int, grain: float) -> Output:
 
 def moving(portrait: np.ndarray, clip: int, grain: float) -> Iterator[np.ndarray]:
     """Frames of a portrait that sways, with film grain of `grain` grey levels."""
-    dice = np.random.default_rng(clip)
+    rng = np.random.default_rng(clip)
     for i in range(CLIP_FRAMES):
         t = i + 40 * clip
         matrix = np.float32([[1, 0.02 * np.sin(t / 10), 8 * np.sin(t / 7)], [0, 1, 5 * np.cos(t / 9)]])
         frame = cv2.warpAffine(portrait, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
-        yield np.clip(frame + dice.normal(0, grain, (SIZE, SIZE, 1)), 0, 255).astype(np.uint8)
+        yield np.clip(frame + rng.normal(0, grain, (SIZE, SIZE, 1)), 0, 255).astype(np.uint8)
 
 
 def pooling_encoders() -> Encoders:

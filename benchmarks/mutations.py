@@ -36,29 +36,29 @@ def containers(folder: Path, frames: int = 30) -> list[Path]:
     return [convert(plain, folder / name, *options) for name, options in CONTAINERS.items()]
 
 
-def mutate(data: bytes, kind: str, dice: np.random.Generator) -> bytes:
+def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
     """Damage a file.
 
     Args:
         data: the whole file.
         kind: `bit flips` anywhere, 1 to 200 of them; `truncation` to 0..99 %; `header damage`, up to 64 bytes of
             the first or last 2 kB replaced by noise, zeros or 0xff (where containers keep their structure).
-        dice: decides everything else.
+        rng: decides everything else.
     """
     damaged = np.frombuffer(data, np.uint8).copy()
     if kind == "bit flips":
-        count = int(np.exp(dice.uniform(0, np.log(200))))
-        places = dice.integers(0, len(damaged), count)
-        damaged[places] ^= np.uint8(1) << dice.integers(0, 8, count).astype(np.uint8)
+        count = int(np.exp(rng.uniform(0, np.log(200))))
+        places = rng.integers(0, len(damaged), count)
+        damaged[places] ^= np.uint8(1) << rng.integers(0, 8, count).astype(np.uint8)
     elif kind == "truncation":
-        damaged = damaged[: int(len(damaged) * dice.uniform(0, 0.99))]
+        damaged = damaged[: int(len(damaged) * rng.uniform(0, 0.99))]
     elif kind == "header damage":
-        start = 0 if dice.random() < 0.75 else max(len(damaged) - 2048, 0)
+        start = 0 if rng.random() < 0.75 else max(len(damaged) - 2048, 0)
         window = damaged[start : start + 2048]
-        count = int(dice.integers(1, 65))
-        places = dice.integers(0, len(window), count)
-        fill = dice.integers(0, 256, count).astype(np.uint8), np.uint8(0), np.uint8(255)
-        window[places] = fill[int(dice.integers(3))]
+        count = int(rng.integers(1, 65))
+        places = rng.integers(0, len(window), count)
+        fill = rng.integers(0, 256, count).astype(np.uint8), np.uint8(0), np.uint8(255)
+        window[places] = fill[int(rng.integers(3))]
     else:
         raise ValueError(f"no such damage: {kind}")
     return damaged.tobytes()
@@ -68,10 +68,10 @@ def damaged_files(sources: list[Path], folder: Path, count: int, seed: int) -> I
     """`count` damaged files and the kind of damage of each, made one by one; the seed of each is in its name."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(seed, seed + count):
-        dice = np.random.default_rng(number)
+        rng = np.random.default_rng(number)
         source, kind = sources[number % len(sources)], KINDS[number // len(sources) % len(KINDS)]
         path = folder / f"{number:05d} {kind} {source.name}"
-        path.write_bytes(mutate(source.read_bytes(), kind, dice))
+        path.write_bytes(mutate(source.read_bytes(), kind, rng))
         yield path, kind
 
 

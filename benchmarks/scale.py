@@ -45,7 +45,7 @@ from datagen.runners.tasks import OnReport
 from datagen.shards.reader import PIECES, Dataset
 from datagen.shards.writer import canonical_json
 from datagen.sources.manifest import Manifest
-from datagen.sources.source import Source
+from datagen.sources.source import SourceVideo
 
 CLIPS_PER_SOURCE, SOURCES_PER_PART, FRAMES = 5, 20, 75
 QUERIES = (
@@ -167,11 +167,11 @@ def dispatch(figures: Figures, name: str, run: Callable[[OnReport], None]) -> No
     figures.add("  first report after", f"{times[0] - started:.2f} s")
 
 
-def sources(count: int) -> Iterator[Source]:
+def sources(count: int) -> Iterator[SourceVideo]:
     """Sources as a listing would give them."""
     for number in range(count):
         name, subject = source_name(number), f"{number % 5000:05d}"
-        yield Source(name, b"/data/" + name.encode(), "", 1_000_000 + number, str(number), subject)
+        yield SourceVideo(name, b"/data/" + name.encode(), "", 1_000_000 + number, str(number), subject)
 
 
 def source_name(number: int) -> str:
@@ -183,8 +183,8 @@ def make_up(out: Output, plan: pa.Table, waves: list[Wave], options: argparse.Na
     """Clip tables of all parts, frozen waves, index names of nine units of ten, one merged index."""
     size = options.clips // options.units
     keys = plan["source_key"].to_pylist()
-    dice = np.random.default_rng(0)
-    faces = dice.normal(size=(5000, 128)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    faces = rng.normal(size=(5000, 128)).astype(np.float32)
     faces /= np.linalg.norm(faces, axis=1, keepdims=True)
     units = []
     for wave in waves:
@@ -206,10 +206,10 @@ def make_up(out: Output, plan: pa.Table, waves: list[Wave], options: argparse.Na
             table.append(filled(schema_of(WAVE), {**columns, **frozen_columns}))
             if wave is waves[0]:
                 people = [int(key[7:12]) for key in sources_]
-                noise = dice.normal(size=(len(people), 128)).astype(np.float32) * 0.015
+                noise = rng.normal(size=(len(people), 128)).astype(np.float32) * 0.015
                 columns["embedding"] = list(faces[people] + noise)
-                columns["donor_score"] = dice.random(len(people)).astype(np.float32)
-                columns["frame_hashes"] = list(dice.integers(0, 2**63, (len(people), 6)).astype(np.uint64))
+                columns["donor_score"] = rng.random(len(people)).astype(np.float32)
+                columns["frame_hashes"] = list(rng.integers(0, 2**63, (len(people), 6)).astype(np.uint64))
             save_table(filled(schema_of(CLIPS), columns), out.clips / f"{part}.parquet")
         save_table(pa.concat_tables(table), out.waves / f"{wave.name}.parquet")
         save_table(schema_of(DONORS).empty_table(), out.donors / f"{wave.name}.parquet")
@@ -225,7 +225,7 @@ def make_up(out: Output, plan: pa.Table, waves: list[Wave], options: argparse.Na
 
 def index_rows(schema: pa.Schema, start: int, count: int) -> pa.Table:
     """Index rows with numbers that queries can tell apart."""
-    dice = np.random.default_rng(start)
+    rng = np.random.default_rng(start)
     clips = range(start, start + count)
     kept = [column.name for column in INDEX if pa.types.is_float32(column.type)]
     member = {"name": "clip.video.mp4", "offset": 512, "size": 300_000, "sha256": "0" * 64}
@@ -234,10 +234,10 @@ def index_rows(schema: pa.Schema, start: int, count: int) -> pa.Table:
         "unit": [f"p{clip // 100:05d}-u{clip // 10 % 10:02d}" for clip in clips],
         "members": [[member] * 9] * count,
         "source": [source_name(clip // CLIPS_PER_SOURCE) for clip in clips],
-        "split": dice.choice(["train", "val", "test"], count, p=[0.9, 0.05, 0.05]).tolist(),
+        "split": rng.choice(["train", "val", "test"], count, p=[0.9, 0.05, 0.05]).tolist(),
         "frames": [FRAMES] * count,
         "face_boxes": [[[100, 100, 300, 300]] * FRAMES] * count,
-        **{name: dice.random(count).astype(np.float32) for name in kept},
+        **{name: rng.random(count).astype(np.float32) for name in kept},
     }
     columns["yaw_range"] = columns["yaw_range"] * 60
     columns["swapped_flicker"] = columns["swapped_flicker"] + 1

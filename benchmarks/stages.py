@@ -44,7 +44,7 @@ from datagen.recipe import Recipe
 from datagen.runners.tasks import Report, single_threaded
 from datagen.shards import Dataset
 from datagen.sources.roots import absolute, read_roots
-from datagen.synthesise.backends import Tools
+from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import read_crop, track_face
 from datagen.synthesise.gates import identity_columns, motion_columns
 from datagen.synthesise.stylise.arbitrary import Style
@@ -57,12 +57,12 @@ COLOUR = ("video", "swapped", "styled")
 
 @dataclass
 class Chain:
-    """What the stages share: the clips, the tools, and the time spent so far."""
+    """What the stages share: the clips, the backends, and the time spent so far."""
 
     rows: dict[str, dict[str, Any]]
     paths: dict[str, Path]
     recipe: Recipe
-    tools: Tools
+    backends: Backends
     pool: Pool
     seconds: Counter[str]
 
@@ -80,27 +80,27 @@ class Chain:
 
     def track(self, clip: str, streams: Streams, faces: Faces | None) -> Faces:
         with self.timed("track"):
-            return track_face(streams["video"], self.rows[clip], self.tools.analyser)
+            return track_face(streams["video"], self.rows[clip], self.backends.analyser)
 
     def swap(self, clip: str, streams: Streams, faces: Faces) -> Streams:
-        assert self.tools.swapper is not None
+        assert self.backends.swapper is not None
         with self.timed("swap"):
-            return {"swapped": self.tools.swapper(streams["video"], faces, self.donor(clip), 0)}
+            return {"swapped": self.backends.swapper(streams["video"], faces, self.donor(clip), 0)}
 
     def stylise(self, clip: str, streams: Streams, faces: Faces) -> Streams:
         row = self.rows[clip]
         portraits = (
             Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256) for donor in self.donors
         )
-        style = next(style for style in (*self.tools.styles, *portraits) if style.name == row["style"])
+        style = next(style for style in (*self.backends.styles, *portraits) if style.name == row["style"])
         with self.timed("stylise"):
-            return {"styled": self.tools.stylists[row["stylist"]](streams["video"], faces, style, 0)}
+            return {"styled": self.backends.stylists[row["stylist"]](streams["video"], faces, style, 0)}
 
     def measure(self, clip: str, streams: Streams, faces: Faces) -> Streams:
         source = streams.pop("video")
         ((name, result),) = streams.items()
         streams["video"] = source
-        analyser = self.tools.analyser
+        analyser = self.backends.analyser
         with self.timed("measure"):
             again = analyser.track(result, irises=False)
             motion_columns(name, source, faces, result, again)
@@ -128,7 +128,7 @@ class Chain:
 
     def foreground(self, clip: str, streams: Streams, faces: Faces) -> Streams:
         with self.timed("mask"):
-            return {"mask": foreground(streams["video"], self.tools.analyser)}
+            return {"mask": foreground(streams["video"], self.backends.analyser)}
 
     def augmentation(self, clip: str, stream: str) -> Augmentation:
         """The one the pipeline drew."""
@@ -228,9 +228,9 @@ def chain(out: Path) -> dict[str, Any]:
         row["source"]: Path(os.fsdecode(absolute(roots, row["root"], row["path"])))
         for row in read_plan(output).to_pylist()
     }
-    tools = Tools.load(recipe, load_styles(None, recipe))
-    pool = tools.pool(next(output.donors.glob("*.parquet")), frozenset())
-    work = Chain(rows, paths, recipe, tools, pool, Counter())
+    backends = Backends.load(recipe, load_styles(None, recipe))
+    pool = backends.pool(next(output.donors.glob("*.parquet")), frozenset())
+    work = Chain(rows, paths, recipe, backends, pool, Counter())
     driving = [f"driving_{name}" for name in COLOUR]
     stages = (
         ((), work.crop),

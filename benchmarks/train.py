@@ -45,13 +45,13 @@ def _train(stage: str, folder: Path, options: argparse.Namespace) -> None:
 
     from trainer.train.job import Job, load_config, sources_of
     from trainer.train.loop import train
-    from trainer.train.ranks import World
+    from trainer.train.ranks import Ranks
 
     never = ["validation.every=0", f"checkpoints.every={10 * options.steps}", "log_every=1"]
     config = load_config(stage, [f"steps={options.steps}", *never, *options.set])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     job = Job(config, sources_of(config, options.data, options.where), folder, options.init, resume=False)
-    train(job, World.current(device))
+    train(job, Ranks.current(device))
 
 
 def _precompute(stage: str, options: argparse.Namespace) -> None:

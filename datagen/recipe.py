@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from datagen.common.config import Frozen, override, parse, read_yaml
+from datagen.common.config import FrozenConfig, override, parse, read_yaml
 
 Stream = Literal["video", "swapped", "styled"]
 STREAMS: tuple[Stream, ...] = ("video", "swapped", "styled")
 
 
-class Plan(Frozen):
+class Plan(FrozenConfig):
     """How the work is cut; part of the recipe because shard contents depend on it."""
 
     sources_per_part: int = Field(4, ge=1, le=100_000, description="source videos curated as one task")
@@ -28,7 +28,7 @@ class Plan(Frozen):
     )
 
 
-class Curate(Frozen):
+class Curate(FrozenConfig):
     """From a source video to clips: one shot, one face, one fixed square."""
 
     size: int = Field(512, ge=64, le=2048, multiple_of=16, description="side of a clip in pixels")
@@ -54,7 +54,7 @@ class Curate(Frozen):
     )
 
 
-class Gates(Frozen):
+class Gates(FrozenConfig):
     """Measured quality a clip must reach; what misses is a failure row with the number. Empty switches off."""
 
     min_luma: float | None = Field(5.0, ge=0, le=255, description="mean luma of the clip")
@@ -92,7 +92,7 @@ class Gates(Frozen):
     style_flicker: float | None = Field(4.0, gt=0, description="flicker of styled over flicker of source")
 
 
-class Swap(Frozen):
+class Swap(FrozenConfig):
     """Another identity on the same motion."""
 
     backend: str = Field("mesh", description="mesh, off, or a backend another installed package offers")
@@ -108,7 +108,7 @@ class Swap(Frozen):
         return "off" if value is False else value  # YAML reads a bare `off` as false
 
 
-class Donors(Frozen):
+class Donors(FrozenConfig):
     """Where identities come from and which are good enough."""
 
     from_set: bool = Field(True, description="use the other people of the set when no --donors are given")
@@ -128,7 +128,7 @@ class Donors(Frozen):
     )
 
 
-class Stylise(Frozen):
+class Stylise(FrozenConfig):
     """Another look on the same motion."""
 
     backends: tuple[str, ...] = Field(
@@ -144,7 +144,7 @@ class Stylise(Frozen):
     )
 
 
-class Augment(Frozen):
+class Augment(FrozenConfig):
     """One scale and one aspect ratio per clip and stream, as the driving branch of the paper does."""
 
     rate: float = Field(1.0, ge=0, le=1, description="share of driving streams that are augmented")
@@ -152,14 +152,14 @@ class Augment(Frozen):
     high: float = Field(1.2, ge=1, le=2, description="largest factor")
 
 
-class Mask(Frozen):
+class Mask(FrozenConfig):
     """What of a driving frame is left visible."""
 
     mode: Literal["box", "hull"] = Field("box", description="squared face box with margins, or the mesh hull")
     foreground: bool = Field(True, description="store the person's foreground mask of the target video")
 
 
-class Encode(Frozen):
+class Encode(FrozenConfig):
     """How streams are stored."""
 
     streams: tuple[Stream, ...] = Field(STREAMS, description="video streams kept beside the target")
@@ -181,7 +181,7 @@ class Encode(Frozen):
         return value
 
 
-class Split(Frozen):
+class Split(FrozenConfig):
     """Share of people and footage in each split; what belongs together is never divided."""
 
     val: float = Field(0.05, ge=0, lt=1, description="share of validation clips")
@@ -194,7 +194,7 @@ class Split(Frozen):
     )
 
 
-class Limits(Frozen):
+class Limits(FrozenConfig):
     """How long a task may take before its process is ended and the task counts as hanging.
 
     Not part of the recipe hash: it changes no byte, so a run may be continued with other limits.
@@ -204,7 +204,7 @@ class Limits(Frozen):
     frame_s: float = Field(5.0, ge=0, description="further seconds for each frame of the task")
 
 
-class Recipe(Frozen):
+class Recipe(FrozenConfig):
     """All of it. Its hash names the data set: same hash, same bytes."""
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of every random choice")

@@ -14,7 +14,7 @@ import pytest
 from datagen.output.paths import Output
 from datagen.pipeline import status
 from datagen.pipeline.driver import driver_ended, driver_lines
-from datagen.pipeline.progress import Progress
+from datagen.pipeline.progress import RunProgress
 from datagen.runners import Doing, Task
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def test_no_driver_yet(out: Output, quick: None) -> None:
 
 
 def test_a_living_driver_with_a_silent_worker(out: Output) -> None:
-    with Progress(out, "curate", 3, unit="part") as progress:
+    with RunProgress(out, "curate", 3, unit="part") as progress:
         progress(Task("curate", "p00000"), {"frames": 1})
         progress.waiting([Doing("worker 2 on node far", "p00001", 400.0, 90.0)])
         lines = driver_lines(out)
@@ -67,7 +67,7 @@ def test_a_living_driver_with_a_silent_worker(out: Output) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_driver_that_stopped(out: Output, quick: None, error: type[BaseException]) -> None:
-    with pytest.raises(error), Progress(out, "curate", 3):
+    with pytest.raises(error), RunProgress(out, "curate", 3):
         raise error
     status.watch_status(out, lambda text: None)
 
@@ -81,7 +81,7 @@ def test_a_killed_driver(out: Output, quick: None) -> None:
 
 
 def test_a_driver_elsewhere_is_dead_when_it_renews_nothing(out: Output) -> None:
-    with Progress(out, "curate", 3) as progress:
+    with RunProgress(out, "curate", 3) as progress:
         progress._owner = "elsewhere~1~1"
         progress._save("running")
         assert not driver_ended(out)

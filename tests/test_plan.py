@@ -5,13 +5,13 @@ from datagen.output.tombstones import withdraw
 from datagen.plan.parts import Found, extend_plan
 from datagen.recipe import load_recipe
 from datagen.sources.manifest import input_manifest
-from datagen.sources.source import Source, key_hash
+from datagen.sources.source import SourceVideo, key_hash
 
 RECIPE = load_recipe(None, ["plan.sources_per_part=2"])
 
 
 def source(name, subject=None, size=10):
-    return Source(name, name.encode(), "", size, "1", subject)
+    return SourceVideo(name, name.encode(), "", size, "1", subject)
 
 
 def plan(out, *sources):

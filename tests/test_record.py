@@ -9,12 +9,12 @@ import pytest
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
 from datagen.pipeline import run_record as record
-from datagen.pipeline.run_record import Inputs, expected_fingerprint, fingerprint, start
+from datagen.pipeline.run_record import RunInputs, expected_fingerprint, fingerprint, start
 from datagen.recipe import load_recipe
 
 
-def inputs(*assignments: str) -> Inputs:
-    return Inputs(load_recipe(None, list(assignments)), {"model": "1"}, None, None)
+def inputs(*assignments: str) -> RunInputs:
+    return RunInputs(load_recipe(None, list(assignments)), {"model": "1"}, None, None)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 
 SIDE = 384
 CC0 = "CC0-1.0"
@@ -43,11 +43,11 @@ def artworks() -> dict[str, tuple[np.ndarray, str, str]]:
         photograph, origin = photographs[subject]
         picture = cv2.resize(np.ascontiguousarray(photograph), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         works[name] = (
-            paint(picture, rng(0, "artwork", name)),
+            paint(picture, keyed_rng(0, "artwork", name)),
             f"painted by code over scikit-image's {origin}",
             CC0,
         )
-    works["blocks"] = (blocks(rng(0, "artwork", "blocks")), "painted by code", CC0)
+    works["blocks"] = (blocks(keyed_rng(0, "artwork", "blocks")), "painted by code", CC0)
     return works
 
 

@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 
 from datagen.bundled.artworks import artworks
-from datagen.bundled.portraits import Portrait, portraits
+from datagen.bundled.portraits import BundledPortrait, portraits
 from datagen.bundled.talking_head import TalkingHead, talking_head
 from datagen.media import encode
 from datagen.synthesise.stylise.arbitrary import Style
 
 __all__ = [
-    "Portrait",
+    "BundledPortrait",
     "Take",
     "TalkingHead",
     "carphone",

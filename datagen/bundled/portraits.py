@@ -26,7 +26,7 @@ SIDE = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
+class BundledPortrait:
     """A portrait that may be shown and lent as a donor.
 
     Attributes:
@@ -94,7 +94,7 @@ astronaut and hopper: bea 0.61 and 0.76, bert 0.63 and 0.66, clara 0.69 and 0.61
 
 
 @cache
-def photographs() -> tuple[Portrait, ...]:
+def photographs() -> tuple[BundledPortrait, ...]:
     """The two people whose photographs come with scikit-image and matplotlib."""
     hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     data = cv2.imread(str(hopper))
@@ -118,13 +118,13 @@ def photographs() -> tuple[Portrait, ...]:
 
 
 @cache
-def portraits() -> tuple[Portrait, ...]:
+def portraits() -> tuple[BundledPortrait, ...]:
     """The photographs, and the invented people."""
     known = {portrait.name: portrait for portrait in photographs()}
     return (*known.values(), *(invent(name, how, known) for name, how in INVENTED.items()))
 
 
-def invent(name: str, how: Invention, known: dict[str, Portrait]) -> Portrait:
+def invent(name: str, how: Invention, known: dict[str, BundledPortrait]) -> BundledPortrait:
     """The portrait of somebody who does not exist."""
     base, other = known[how.base], known[how.other]
     head = Head(base.image, base.landmarks)
@@ -149,12 +149,12 @@ def invent(name: str, how: Invention, known: dict[str, Portrait]) -> Portrait:
     )
 
 
-def _portrait(name: str, image: np.ndarray, origin: str, licence: str) -> Portrait:
+def _portrait(name: str, image: np.ndarray, origin: str, licence: str) -> BundledPortrait:
     analyser = FaceAnalyser()
     landmarks, _ = analyser.landmarks(image, analyser.detect(image)[0])
     for array in (image, landmarks):
         array.setflags(write=False)
-    return Portrait(name, image, origin, licence, landmarks)
+    return BundledPortrait(name, image, origin, licence, landmarks)
 
 
 def _shape(base_NC: np.ndarray, other_NC: np.ndarray, how: Invention) -> np.ndarray:
@@ -194,7 +194,7 @@ def _axes(landmarks_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return offset[:, 0], offset[:, 1]
 
 
-def _with_skin(image: np.ndarray, shape_NC: np.ndarray, other: Portrait, share: float) -> np.ndarray:
+def _with_skin(image: np.ndarray, shape_NC: np.ndarray, other: BundledPortrait, share: float) -> np.ndarray:
     """Blend the other's face, in the image's colours, into the skin of the face."""
     height, width = image.shape[:2]
     nearest = draw_triangles(shape_NC, TRIANGLES, grid_size(height, width))

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.spatial import Delaunay
 
 from datagen.bundled.mouth import Mouth, by_x
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 from datagen.faces import geometry
 from datagen.faces.topology import (
     CLOSING_TRIANGLES,
@@ -99,7 +99,7 @@ def talking_head(
 
 def motion(frames: int, fps: float, seed: int, *, yaw: float = 13.0) -> TalkingHead:
     """Smooth head motion, syllables in bursts, and a blink every two seconds or so."""
-    random = rng(seed, "talking head", "motion")
+    random = keyed_rng(seed, "talking head", "motion")
     time_F = np.arange(frames) / fps
 
     def sway(size: float, slow: float, quick: float) -> np.ndarray:

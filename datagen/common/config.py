@@ -19,13 +19,13 @@ MAX_PROBLEMS = 8
 """Mistakes named in one message."""
 
 
-class Frozen(BaseModel):
+class FrozenConfig(BaseModel):
     """Base of every configuration model: immutable, no unknown keys, defaults checked too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
-Model = TypeVar("Model", bound=Frozen)
+Model = TypeVar("Model", bound=FrozenConfig)
 
 
 class _Loader(yaml.SafeLoader):

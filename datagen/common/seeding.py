@@ -13,6 +13,6 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def rng(*parts: int | str) -> np.random.Generator:
+def keyed_rng(*parts: int | str) -> np.random.Generator:
     """Generator for one random choice, keyed by (recipe seed, clip id, step)."""
     return np.random.Generator(np.random.PCG64(seed_of(*parts)))

@@ -11,7 +11,7 @@ import numpy as np
 from datagen.common.errors import Refusal
 from datagen.curate.shots import find_cuts
 from datagen.curate.track import COLUMN, Tracking, overlap
-from datagen.imaging.crop import Crop, choose_crop, square_side
+from datagen.imaging.crop import ClipCrop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import Curate, Gates
 
@@ -101,7 +101,7 @@ def candidates(
     return sorted(chosen, key=lambda piece: (piece.start, piece.number))
 
 
-def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[Crop, float]:
+def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[ClipCrop, float]:
     """The clip's crop and its enlargement.
 
     Raises:
@@ -131,7 +131,7 @@ def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[Crop, 
     return crop, upscale
 
 
-def measure(candidate: Candidate, crop: Crop) -> dict[str, float]:
+def measure(candidate: Candidate, crop: ClipCrop) -> dict[str, float]:
     """Quality columns of the clip table that tracking tells; `luma` is measured on the pixels."""
     area = (square_side(candidate.boxes) / crop.size) ** 2
     yaw = candidate.column("yaw")

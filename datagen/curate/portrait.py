@@ -11,7 +11,7 @@ from datagen.curate.source import refuse_unexpected
 from datagen.donors.choose import donor_columns, refusal_columns
 from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
-from datagen.imaging.crop import Crop
+from datagen.imaging.crop import ClipCrop
 from datagen.media import VideoReader
 from datagen.sources.files import SourceFiles
 
@@ -47,7 +47,7 @@ def cut_portrait(
             if clip["donor_frame"] >= len(reader):
                 raise Refusal("damaged", "the source is shorter than when it was curated")
             frame = reader.read([clip["donor_frame"]])[0]
-            donor = check_portrait(Crop(**clip["crop"]).cut(frame, clip["size"]), analyser)
+            donor = check_portrait(ClipCrop(**clip["crop"]).cut(frame, clip["size"]), analyser)
     except Refusal as refusal:
         return name | refusal_columns(refusal)
     columns = donor_columns(donor)

@@ -18,7 +18,7 @@ from datagen.curate.timeline import breaks, timeline
 from datagen.curate.track import FaceFollower
 from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
-from datagen.imaging.crop import Crop
+from datagen.imaging.crop import ClipCrop
 from datagen.media import KilledError, VideoReader, again_if_killed
 from datagen.output.publish import disk_errors
 from datagen.recipe import Recipe
@@ -188,7 +188,7 @@ def _clip(
 
 
 def _look(
-    reader: VideoReader, frames: np.ndarray, crop: Crop, best: int, size: int
+    reader: VideoReader, frames: np.ndarray, crop: ClipCrop, best: int, size: int
 ) -> tuple[float, np.ndarray]:
     """Mean luma of a clip inside the picture, and the crop of its frame number `best`.
 

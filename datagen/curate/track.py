@@ -12,7 +12,7 @@ from datagen.curate.frame_hashes import frame_hash
 from datagen.curate.shots import FrameChange
 from datagen.faces import Detection, FaceAnalyser
 from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
-from datagen.imaging.crop import Crop, square_side
+from datagen.imaging.crop import ClipCrop, square_side
 
 # Columns of one frame's record: all that is kept of a face, so that an hour of video stays small.
 FIELDS = (
@@ -183,10 +183,10 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return shared / (areas - shared) if areas > shared else 0.0
 
 
-def _square(centre: np.ndarray, side: float) -> Crop:
+def _square(centre: np.ndarray, side: float) -> ClipCrop:
     size = max(round(side), 2)
     corner = np.round(centre - size / 2).astype(int)
-    return Crop(int(corner[0]), int(corner[1]), size)
+    return ClipCrop(int(corner[0]), int(corner[1]), size)
 
 
 def _plausible(last: np.ndarray, box: np.ndarray) -> bool:

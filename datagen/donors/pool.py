@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datagen.common.errors import Refusal
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 from datagen.donors.donor import Donor
 from datagen.imaging.files import decode_image
 from datagen.output.publish import read_table
@@ -90,7 +90,7 @@ class Pool:
                 "set donors.unknown_identity to give it one all the same",
             )
         mine = [member for member in self.members if member.split == split]
-        order = rng(recipe.seed, self.name, split, "donor order").permutation(len(mine))
+        order = keyed_rng(recipe.seed, self.name, split, "donor order").permutation(len(mine))
         nearest = float("inf")
         offered = False
         for turn in range(len(order)):

@@ -55,7 +55,7 @@ DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
-class Portrait:
+class PortraitMeasures:
     """What is measured of a portrait.
 
     Attributes:
@@ -91,7 +91,7 @@ class Portrait:
     hue: float
 
 
-def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray) -> Portrait:
+def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray) -> PortraitMeasures:
     """Measure a portrait; `irises` (2, 5, 2) as the analyser gives them."""
     box = geometry.face_box(landmarks_NC)
     yaw, pitch, _ = (float(angle) for angle in geometry.pose(landmarks_NC))
@@ -103,7 +103,7 @@ def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray)
     lens_colour, lens_darkness = colour.under_the_eyes(image_HWC, landmarks_NC)
     across = np.linalg.norm(irises[:, 1:3] - irises[:, 3:5], axis=-1)
     tone = colour.Tone.of(image_HWC, landmarks_NC).median
-    return Portrait(
+    return PortraitMeasures(
         side=float(max(box[2:] - box[:2])),
         yaw=yaw,
         pitch=pitch,
@@ -121,7 +121,7 @@ def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray)
     )
 
 
-def refuse_unfit(found: Portrait, limits: Limits) -> None:
+def refuse_unfit(found: PortraitMeasures, limits: Limits) -> None:
     """Check the measures of a portrait against the limits.
 
     Raises:
@@ -132,7 +132,7 @@ def refuse_unfit(found: Portrait, limits: Limits) -> None:
             raise refusal
 
 
-def _complaints(found: Portrait, limits: Limits) -> Iterator[Refusal | None]:
+def _complaints(found: PortraitMeasures, limits: Limits) -> Iterator[Refusal | None]:
     """One check after another, in the order they are told: the refusal with the number, None where all is well."""
 
     def low(reason: str, what: str, measure: str, least: float) -> Refusal | None:
@@ -165,7 +165,7 @@ def _complaints(found: Portrait, limits: Limits) -> Iterator[Refusal | None]:
     yield high("covered", "darkness of the skin under the eyes", "lens_darkness", limits.max_lens_darkness)
 
 
-def _drawn(found: Portrait, limits: Limits) -> Refusal:
+def _drawn(found: PortraitMeasures, limits: Limits) -> Refusal:
     """The refusal of a drawing, with the first of its numbers that is not a person's."""
     message = (
         f"iris {found.iris:.3f} and face length {found.face_length:.2f} eye distances, skin chroma "
@@ -180,7 +180,7 @@ def _drawn(found: Portrait, limits: Limits) -> Refusal:
     return Refusal("drawn_face", message, _HINT, "hue", found.hue, limit)
 
 
-def looks_drawn(found: Portrait, limits: Limits) -> bool:
+def looks_drawn(found: PortraitMeasures, limits: Limits) -> bool:
     """Whether irises or colour of a face are those of a drawing; realistic paintings pass."""
     coloured = found.chroma >= limits.min_chroma
     odd_colour = coloured and (found.chroma > limits.max_chroma or not _HUES[0] < found.hue < _HUES[1])

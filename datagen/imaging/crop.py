@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Crop:
+class ClipCrop:
     """Square in displayed source pixels; `x`, `y` may be negative and the square may reach beyond the picture."""
 
     x: int
@@ -66,7 +66,7 @@ def square_side(boxes_N4: np.ndarray) -> np.ndarray:
     return np.maximum(boxes_N4[:, 2] - boxes_N4[:, 0], boxes_N4[:, 3] - boxes_N4[:, 1])
 
 
-def choose_crop(boxes_N4: np.ndarray, width: int, height: int, scale: float) -> Crop:
+def choose_crop(boxes_N4: np.ndarray, width: int, height: int, scale: float) -> ClipCrop:
     """Square of `scale` times the median face box side around the track's centre.
 
     Enlarged only as far as needed to hold every frame's face; moved into the picture where it fits.
@@ -84,4 +84,4 @@ def choose_crop(boxes_N4: np.ndarray, width: int, height: int, scale: float) -> 
             corner[axis] = min(max(corner[axis], 0), limit - size)
         else:
             corner[axis] = -((size - limit) // 2)
-    return Crop(int(corner[0]), int(corner[1]), size)
+    return ClipCrop(int(corner[0]), int(corner[1]), size)

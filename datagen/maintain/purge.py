@@ -7,7 +7,7 @@ from typing import Any
 
 from datagen.common.errors import UserError
 from datagen.donors.choose import blank_withdrawn
-from datagen.output.paths import SHARD_NAME, TOUCH_S, Output, names
+from datagen.output.paths import SHARD_NAME, TOUCH_S, Output, published_names
 from datagen.output.publish import read_table, replace
 from datagen.output.schema import PLAN, schema_of
 from datagen.output.store import Store
@@ -29,7 +29,7 @@ def compact(out: Output, *, purge: bool = False) -> str:
     A purge that is interrupted can be repeated.
     """
     deleted, damaged = purge_all(out) if purge else (0, 0)
-    pieces = names(out.index)
+    pieces = published_names(out.index)
     if pieces:
         rows = compact_index(out)
         text = f"{rows} rows of {len(pieces)} units merged into {out.compacted / 'index.parquet'}"
@@ -60,18 +60,18 @@ def purge_all(out: Output) -> tuple[int, int]:
     for path in out.compacted.glob("*.parquet"):
         path.unlink(missing_ok=True)
     deleted = damaged = 0
-    for unit in sorted(names(out.index)):
+    for unit in sorted(published_names(out.index)):
         gone, hurt = purge_unit(out, unit, withdrawn)
         deleted, damaged = deleted + gone, damaged + hurt
     _drop_precomputed(out)
     _scrub_retries(out, withdrawn)
     for folder in SCRUBBED:
-        for name in sorted(names(out.root / folder)):
+        for name in sorted(published_names(out.root / folder)):
             scrub(out, folder, name, withdrawn)
     for pools in (out.donors, out.portraits):
-        for name in sorted(names(pools)):
+        for name in sorted(published_names(pools)):
             blank_withdrawn(out, pools, name, withdrawn)
-    for name in sorted(names(out.plan)):
+    for name in sorted(published_names(out.plan)):
         _blank_plan(out, name, withdrawn)
     for path in out.logs.glob("**/*.log"):  # what processes printed may name files
         path.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def _clips_named(out: Output, withdrawn: Withdrawn) -> set[str]:
     """Ids of withdrawn clips, wherever a table still names them."""
     found: set[str] = set()
     for folder in (out.clips, out.waves):
-        for name in names(folder):
+        for name in published_names(folder):
             for row in read_table(folder / f"{name}.parquet", ["clip_id", "source", "subject"]).to_pylist():
                 if withdrawn.covers(row["source"], row["subject"]):
                     found.add(row["clip_id"])

@@ -9,16 +9,16 @@ from typing import Any
 from datagen.common.errors import UserError
 from datagen.inspect.query import read_failures
 from datagen.inspect.verify import Findings
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.pipeline.pending import Pending, curate_tasks, synthesise_tasks
-from datagen.pipeline.run_record import Inputs
+from datagen.pipeline.run_record import RunInputs
 from datagen.pipeline.stages import Engine, work
 from datagen.plan.waves import read_waves
 from datagen.runners import Report, Task
 
 
-def repair(out: Output, inputs: Inputs, engine: Engine, found: Findings) -> list[str]:
+def repair(out: Output, inputs: RunInputs, engine: Engine, found: Findings) -> list[str]:
     """Make again what `verify` found damaged. What cannot be made again whole stays as it is.
 
     Returns:
@@ -40,7 +40,7 @@ def repair(out: Output, inputs: Inputs, engine: Engine, found: Findings) -> list
     return problems
 
 
-def _pieces(out: Output, inputs: Inputs, damaged: set[str]) -> Iterator[Task]:
+def _pieces(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[Task]:
     """Tasks that curate damaged pieces of the clip table again."""
     frozen = _frozen_clips(out)
     pending = curate_tasks(out, inputs.recipe, read_waves(out), only=damaged)
@@ -48,11 +48,11 @@ def _pieces(out: Output, inputs: Inputs, damaged: set[str]) -> Iterator[Task]:
         yield replace(task, payload={**task.payload, "replaces": sorted(frozen.get(task.name, ()))})
 
 
-def _units(out: Output, inputs: Inputs, damaged: set[str]) -> Iterator[Task]:
+def _units(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[Task]:
     """Tasks that make damaged units again, without the clips that another unit holds by now."""
     homes: dict[str, set[str]] = {}
     unreadable: set[str] = set()
-    for unit in names(out.index):
+    for unit in published_names(out.index):
         try:
             for clip in read_table(out.index / f"{unit}.parquet", ["clip_id"])["clip_id"].to_pylist():
                 homes.setdefault(clip, set()).add(unit)
@@ -74,7 +74,7 @@ def _units(out: Output, inputs: Inputs, damaged: set[str]) -> Iterator[Task]:
 def _frozen_clips(out: Output) -> dict[str, set[str]]:
     """Piece of the clip table -> clips that its wave froze."""
     found: dict[str, set[str]] = {}
-    for name in names(out.waves):
+    for name in published_names(out.waves):
         for row in read_table(out.waves / f"{name}.parquet", ["piece", "clip_id"]).to_pylist():
             found.setdefault(row["piece"], set()).add(row["clip_id"])
     return found

@@ -16,7 +16,7 @@ from datagen.bundled.demo_set import portraits as bundled_portraits
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
 from datagen.imaging.files import image_files, image_sha256
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.output.tombstones import withdraw
 from datagen.pipeline.retries import plan_worn, read_retries
@@ -79,7 +79,7 @@ def _require_known(out: Output, kind: str, name: str, known: set[str | None]) ->
 def _portraits_of(out: Output, sources: set[str], subject: str | None) -> Iterable[str]:
     """Hashes of the portraits cut from these sources, or from footage of this subject."""
     for folder in (out.donors, out.portraits):
-        for name in names(folder):
+        for name in published_names(folder):
             for row in read_table(
                 folder / f"{name}.parquet", ["sha256", "source", "subject", "name"]
             ).to_pylist():
@@ -91,7 +91,7 @@ def _portraits_of(out: Output, sources: set[str], subject: str | None) -> Iterab
 def _portraits_named(out: Output, donor: str) -> set[str]:
     """Hashes of the portraits of this name in the frozen pools, the folders of donors and styles, and the bundled."""
     found: dict[str, set[str]] = {}
-    for name in names(out.donors):
+    for name in published_names(out.donors):
         for row in read_table(out.donors / f"{name}.parquet", ["name", "sha256"]).to_pylist():
             if row["sha256"] is not None:
                 found.setdefault(row["name"], set()).add(row["sha256"])

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import Put, exchange, publish, read_table, write_table
 from datagen.output.schema import FAILURES, schema_of
 
@@ -29,7 +29,7 @@ def owner_of(name: str) -> str:
 
 def files_of(out: Output, owner: str) -> list[str]:
     """Names of the failure files of a part or unit."""
-    return sorted(name for name in names(out.failures) if owner_of(name) == owner)
+    return sorted(name for name in published_names(out.failures) if owner_of(name) == owner)
 
 
 def publish_failures(out: Output, owner: str, rows: list[dict[str, Any]], put: Put = publish) -> None:

@@ -167,7 +167,7 @@ class Output:
         return removed
 
 
-def names(folder: Path, suffix: str = ".parquet") -> set[str]:
+def published_names(folder: Path, suffix: str = ".parquet") -> set[str]:
     """Names, without `suffix`, of the files of a folder: the units or parts that are published.
 
     One directory listing, no `stat`: 100,000 names take a fraction of a second.

@@ -13,7 +13,7 @@ from datagen.faces import FaceAnalyser
 from datagen.imaging.files import image_files, image_sha256
 from datagen.recipe import Recipe
 from datagen.sources.files import file_sha256
-from datagen.synthesise.backends import stylist_for, swapper_for
+from datagen.synthesise.backends import build_stylist, build_swapper
 from datagen.synthesise.stylise.styles import load_styles
 
 
@@ -29,11 +29,11 @@ def content_hashes(
         UserError: a folder does not exist or holds no picture, or a backend is unknown.
     """
     found = {}
-    swapper = swapper_for(recipe)
+    swapper = build_swapper(recipe)
     models = [*FaceAnalyser().models]
     models += swapper.models if swapper else ()
     for name in recipe.stylise.backends:
-        models += stylist_for(name, recipe).models
+        models += build_stylist(name, recipe).models
     for model in models:
         found[f"model {model.name}"] = model.sha256
     if donors is not None:

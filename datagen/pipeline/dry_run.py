@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from datagen.common.errors import Refusal
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 from datagen.media import probe
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.pipeline.footage import Footage, Say
-from datagen.pipeline.run_record import Inputs
+from datagen.pipeline.run_record import RunInputs
 from datagen.plan.parts import preview_plan
 from datagen.sources.roots import Roots, absolute
 
@@ -21,11 +21,11 @@ BYTES_PER_FRAME = 16_000  # all streams of a clip
 KEPT = 0.8  # share of frames that end in clips, on talking-head footage
 
 
-def preview(out: Output, footage: Footage, inputs: Inputs, limit: int | None, say: Say) -> str:
+def preview(out: Output, footage: Footage, inputs: RunInputs, limit: int | None, say: Say) -> str:
     """Text: sources, frames, hours and bytes a run would need."""
     found, roots = footage.sources(out, say)
     planned = preview_plan(out, found, inputs.recipe)
-    done = names(out.clips)
+    done = published_names(out.clips)
     rows = [row for row in planned.table.to_pylist() if row["part"] not in done]
     if limit is not None:
         rows = rows[:limit]
@@ -52,7 +52,8 @@ def _frames(rows: list[dict[str, Any]], roots: Roots) -> tuple[float, int, int]:
     picked = [row for row in rows if not row["member"]]
     if len(picked) > LOOKS:
         picked = [
-            picked[i] for i in sorted(rng("preview", len(rows)).choice(len(picked), LOOKS, replace=False))
+            picked[i]
+            for i in sorted(keyed_rng("preview", len(rows)).choice(len(picked), LOOKS, replace=False))
         ]
     frames = size = unreadable = 0
     for row in picked:

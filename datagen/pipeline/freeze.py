@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from datagen.common.seeding import seed_of
 from datagen.donors.choose import earlier_portraits
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import packed_rows, read_table, write_table
 from datagen.output.schema import WAVE, schema_of
 from datagen.plan.groups import group_clips
@@ -58,7 +58,7 @@ def freeze_clips(out: Output, name: str, pieces: list[str], recipe: Recipe) -> N
 def _settled(out: Output) -> list[Row]:
     """What earlier waves and retries settled: their clips, and the portraits of their pools."""
     rows: list[Row] = []
-    for name in sorted(names(out.waves), key=lambda name: (name[0] == "r", name)):
+    for name in sorted(published_names(out.waves), key=lambda name: (name[0] == "r", name)):
         rows += packed_rows(read_table(out.waves / f"{name}.parquet", schema=schema_of(WAVE)))
     for row in earlier_portraits(out):
         name = f"portrait-{row['sha256'][:16]}"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.output.failures import publish_failures
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, write_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
 from datagen.output.store import Store
@@ -75,7 +75,7 @@ def curate_tasks(
         only: pieces to make whether they are published or not; None takes all that are not.
     """
     plan = read_plan(out)
-    done = names(out.clips)
+    done = published_names(out.clips)
 
     def wanted(piece: str) -> bool:
         return piece in only if only is not None else piece not in done
@@ -111,7 +111,7 @@ def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) ->
         and not withdrawn.covers(row["source"], row["subject"])
     ]
     groups = [wanted[at : at + PORTRAITS_PER_TASK] for at in range(0, len(wanted), PORTRAITS_PER_TASK)]
-    done = names(out.portraits)
+    done = published_names(out.portraits)
     plan = rows_by_part(read_plan(out), {part_of(row["piece"]) for row in wanted})
     sources = {row["source_key"]: row for rows in plan.values() for row in rows}
     tasks = []
@@ -140,8 +140,8 @@ def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) 
         recipe: for time limits.
         only: units to make whether they are published or not; None takes all that are not.
     """
-    done = names(out.index)
-    frozen = sorted(names(out.waves), key=lambda name: (name[0] == "r", name))
+    done = published_names(out.index)
+    frozen = sorted(published_names(out.waves), key=lambda name: (name[0] == "r", name))
     listed = {name: list(frozen_units(out, name, ["unit"])) for name in frozen}
     retries = [retry for retry in read_retries(out) if retry.units]
     again = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}

@@ -22,7 +22,7 @@ STATUS_S = 1.0
 RENEW_S = 10.0  # where no task ends, so that others see that the driver lives
 
 
-class Progress:
+class RunProgress:
     """Sums reports and shows them; a context manager, and what the runners report to.
 
     Attributes:
@@ -58,7 +58,7 @@ class Progress:
         if sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, file=sys.stderr, smoothing=0.1)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> RunProgress:
         self._save("running")
         return self
 

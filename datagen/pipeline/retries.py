@@ -10,7 +10,7 @@ from typing import Any
 
 from datagen.common.errors import PERMANENT, REASONS, UserError
 from datagen.inspect.query import read_failures
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, write_bytes
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
@@ -111,7 +111,7 @@ def plan_worn(out: Output) -> None:
         columns = ["clip_id", "source", "subject", "donor_sha256", "style_sha256"]
         worn: dict[str, set[str]] = defaultdict(set)
         shown: set[str] = set()
-        for unit in names(out.index):
+        for unit in published_names(out.index):
             for row in read_table(out.index / f"{unit}.parquet", columns).to_pylist():
                 if withdrawn.covers(row["source"], row["subject"]):
                     continue
@@ -144,8 +144,8 @@ def _record(
 
 def _unfinished(out: Output, retries: list[Retry]) -> list[Retry]:
     """Retries with a piece or unit that is not published."""
-    pieces, units = names(out.clips), names(out.index)
-    frozen = names(out.waves)
+    pieces, units = published_names(out.clips), published_names(out.index)
+    frozen = published_names(out.waves)
     found = []
     for retry in retries:
         done = pieces.issuperset(retry.pieces) and units.issuperset(map(retry.unit, retry.units))

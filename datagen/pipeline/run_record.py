@@ -48,7 +48,7 @@ _FITS: dict[str, Callable[[object], bool]] = {
 
 
 @dataclass(frozen=True)
-class Inputs:
+class RunInputs:
     """What a run is made with, beside the footage.
 
     Attributes:
@@ -72,7 +72,7 @@ def software() -> str:
     return f"megactor-datagen {__version__}"
 
 
-def describe(inputs: Inputs) -> dict[str, Any]:
+def describe(inputs: RunInputs) -> dict[str, Any]:
     """Contents of `run.json`."""
     return {
         "recipe": inputs.recipe.model_dump(mode="json"),
@@ -110,7 +110,7 @@ def recorded_recipe(record: dict[str, Any]) -> Recipe:
     return parse(Recipe, record["recipe"], "run.json")
 
 
-def start(out: Output, inputs: Inputs) -> list[str]:
+def start(out: Output, inputs: RunInputs) -> list[str]:
     """Write `run.json`, or check that the output was made with the same inputs.
 
     Returns:
@@ -151,7 +151,7 @@ def fingerprint(ffmpeg: str | None) -> Fingerprint:
     return Fingerprint(must=_versions() | _codec(ffmpeg), may=_processor())
 
 
-def expected_fingerprint(out: Output, inputs: Inputs) -> Fingerprint:
+def expected_fingerprint(out: Output, inputs: RunInputs) -> Fingerprint:
     """What every node that works on an output must tell.
 
     Software and codec must be the driver's own: where those differ from `run.json`, `start` has said so. The processor

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from datagen.common.errors import UserError
 from datagen.donors.choose import choose_donors, measured_portraits, publish_pool
 from datagen.faces import FaceAnalyser
-from datagen.output.paths import Output, Pulse, names
+from datagen.output.paths import Output, Pulse, published_names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
@@ -29,10 +29,10 @@ from datagen.pipeline.pending import (
     record_lost_task,
     synthesise_tasks,
 )
-from datagen.pipeline.progress import Progress
+from datagen.pipeline.progress import RunProgress
 from datagen.pipeline.retries import plan_worn, read_retries
 from datagen.pipeline.run_record import (
-    Inputs,
+    RunInputs,
     expected_fingerprint,
     fingerprint,
     read_record,
@@ -70,7 +70,7 @@ def gather(
     donors: Path | None,
     styles: Path | None,
     say: Say | None = None,
-) -> Inputs:
+) -> RunInputs:
     """Recipe, donors and styles of a command, hashed. Options left out are those the output was started with.
 
     Args:
@@ -94,10 +94,10 @@ def gather(
     ):  # a withdrawn portrait may be deleted from its folder, and the recipe stays the same
         portraits = read_withdrawn(Store.open(out.root)).portraits
         contents |= {key: sha256 for key, sha256 in record["contents"].items() if sha256 in portraits}
-    return Inputs(recipe, contents, donors, styles)
+    return RunInputs(recipe, contents, donors, styles)
 
 
-def plan(out: Output, footage: Footage, inputs: Inputs, say: Say) -> Planned:
+def plan(out: Output, footage: Footage, inputs: RunInputs, say: Say) -> Planned:
     """Record the run and its roots, and append new sources to the plan."""
     found, roots = footage.sources(out, say)
     out.create()
@@ -115,22 +115,22 @@ def plan(out: Output, footage: Footage, inputs: Inputs, say: Say) -> Planned:
     return planned
 
 
-def cut(out: Output, inputs: Inputs, limit: int | None) -> list[Wave]:
+def cut(out: Output, inputs: RunInputs, limit: int | None) -> list[Wave]:
     """All waves, after cutting the planned parts that none holds yet, as far as a limit allows.
 
     A limit counts sources that are not curated yet: those of open waves come first.
     """
     waves = read_waves(out)
     if limit is not None:
-        done = names(out.clips)
+        done = published_names(out.clips)
         left = {part for wave in waves for part in wave.parts if part not in done}
         limit = max(0, limit - sum(part in left for part in read_plan(out, ["part"])["part"].to_pylist()))
     return cut_waves(out, read_plan(out, ["part"]), inputs.recipe.plan.sources_per_wave, limit)
 
 
 def run(
-    out: Output, inputs: Inputs, engine: Engine, limit: int | None
-) -> tuple[list[Progress], list[Progress]]:
+    out: Output, inputs: RunInputs, engine: Engine, limit: int | None
+) -> tuple[list[RunProgress], list[RunProgress]]:
     """Do wave after wave: curate, freeze, synthesise.
 
     Returns:
@@ -140,44 +140,46 @@ def run(
     curated, made = [], []
     for wave in waves:
         curated.append(curate(out, inputs, engine, [wave], limit))
-        if not wave.is_curated(names(out.clips)):
+        if not wave.is_curated(published_names(out.clips)):
             break
         made.append(synthesise(out, inputs, engine))
     return curated, made or [synthesise(out, inputs, engine)]
 
 
 def curate(
-    out: Output, inputs: Inputs, engine: Engine, waves: list[Wave], limit: int | None = None
-) -> Progress:
+    out: Output, inputs: RunInputs, engine: Engine, waves: list[Wave], limit: int | None = None
+) -> RunProgress:
     """Curate the parts of some waves that are not curated yet, and those `retry` asked for."""
     pending = curate_tasks(out, inputs.recipe, waves, limit)
     return _work(out, inputs, engine, "curate", "part", pending)
 
 
-def freeze(out: Output, inputs: Inputs, engine: Engine) -> list[Wave]:
+def freeze(out: Output, inputs: RunInputs, engine: Engine) -> list[Wave]:
     """Freeze the waves that are curated, in order, and then the parts that were curated again.
 
     Returns:
         Waves that wait for parts to be curated.
     """
     waves = read_waves(out)
-    curated = names(out.clips)
+    curated = published_names(out.clips)
     waiting = list(waves)
     for wave in waves:
         if not wave.is_curated(curated):
             break
         waiting.remove(wave)
-        if wave.name not in names(out.waves) or wave.name not in names(out.donors):
+        if wave.name not in published_names(out.waves) or wave.name not in published_names(out.donors):
             _freeze_wave(out, inputs, engine, wave)
     for retry in read_retries(out):
-        ready = retry.parts and curated.issuperset(retry.pieces) and retry.name not in names(out.waves)
+        ready = (
+            retry.parts and curated.issuperset(retry.pieces) and retry.name not in published_names(out.waves)
+        )
         if ready and not any(wave.holds(piece) for wave in waiting for piece in retry.pieces):
             freeze_clips(out, retry.name, retry.pieces, inputs.recipe)
             obey(out, ("plan/waves", retry.name))
     return waiting
 
 
-def synthesise(out: Output, inputs: Inputs, engine: Engine) -> Progress:
+def synthesise(out: Output, inputs: RunInputs, engine: Engine) -> RunProgress:
     """Make the units that are not published yet, as far as waves are curated."""
     freeze(out, inputs, engine)
     plan_worn(out)
@@ -188,8 +190,8 @@ def synthesise(out: Output, inputs: Inputs, engine: Engine) -> Progress:
 
 def close_waves(out: Output) -> None:
     """Merge the index pieces of every large wave whose units are all published, so that readers open one file."""
-    done, merged = names(out.index), names(out.compacted)
-    for name in sorted(names(out.waves) - merged):
+    done, merged = published_names(out.index), published_names(out.compacted)
+    for name in sorted(published_names(out.waves) - merged):
         units = list(frozen_units(out, name, ["unit"]))
         if len(units) >= MERGE_FROM and "index" not in merged and done.issuperset(units):
             merge(out, name, units)
@@ -203,7 +205,7 @@ def resume(
     styles: Path | None,
     roots: list[str],
     say: Say,
-) -> Inputs:
+) -> RunInputs:
     """Inputs of a planned output; options that are given must agree with those it was started with.
 
     Raises:
@@ -228,13 +230,13 @@ def require_plan(out: Output) -> None:
 
 def work(
     out: Output,
-    inputs: Inputs,
+    inputs: RunInputs,
     engine: Engine,
     stage: str,
     unit: str,
     pending: Pending,
     on_lost: OnLost,
-) -> Progress:
+) -> RunProgress:
     """Run tasks with progress.
 
     Args:
@@ -250,7 +252,7 @@ def work(
         UserError: a root of the sources is not there.
     """
     done = pending.total - pending.count
-    with Progress(out, stage, pending.total, unit=unit, done=done) as progress:
+    with RunProgress(out, stage, pending.total, unit=unit, done=done) as progress:
 
         def on_report(task: Task, report: Report) -> None:
             if "reason" in report:
@@ -275,9 +277,9 @@ def work(
     return progress
 
 
-def _freeze_wave(out: Output, inputs: Inputs, engine: Engine, wave: Wave) -> None:
+def _freeze_wave(out: Output, inputs: RunInputs, engine: Engine, wave: Wave) -> None:
     recipe = inputs.recipe
-    if wave.name not in names(out.waves):
+    if wave.name not in published_names(out.waves):
         freeze_clips(out, wave.name, wave.parts, recipe)
     chosen: list[dict[str, Any]] = []
     if recipe.needs_portraits:
@@ -296,7 +298,9 @@ def _freeze_wave(out: Output, inputs: Inputs, engine: Engine, wave: Wave) -> Non
     obey(out, ("plan/waves", wave.name))
 
 
-def _work(out: Output, inputs: Inputs, engine: Engine, stage: str, unit: str, pending: Pending) -> Progress:
+def _work(
+    out: Output, inputs: RunInputs, engine: Engine, stage: str, unit: str, pending: Pending
+) -> RunProgress:
     """Run tasks; those that could not be done become failure rows."""
 
     def on_lost(task: Task, report: Report) -> None:

@@ -12,12 +12,12 @@ from datagen.common.errors import UserError
 from datagen.inspect.cards import write_cards
 from datagen.inspect.contact_sheet import save_sheet
 from datagen.inspect.query import read_failures
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, read_tables
 from datagen.output.store import Store
 from datagen.output.tombstones import Tombstones
-from datagen.pipeline.progress import Progress
-from datagen.pipeline.run_record import Inputs
+from datagen.pipeline.progress import RunProgress
+from datagen.pipeline.run_record import RunInputs
 from datagen.plan.parts import read_plan
 from datagen.plan.waves import read_waves
 from datagen.shards.reader import Dataset
@@ -26,7 +26,11 @@ SHEET_CLIPS = 8
 
 
 def finish(
-    out: Output, inputs: Inputs, curated: Sequence[Progress], made: Sequence[Progress], max_failed: float
+    out: Output,
+    inputs: RunInputs,
+    curated: Sequence[RunProgress],
+    made: Sequence[RunProgress],
+    max_failed: float,
 ) -> tuple[str, int]:
     """Write the contact sheet and the data set's cards.
 
@@ -38,7 +42,7 @@ def finish(
     """
     failures = read_failures(out.root)
     waiting = _waiting(out)
-    dataset = Dataset(out.root) if names(out.index) else None
+    dataset = Dataset(out.root) if published_names(out.index) else None
     if dataset is None or not len(dataset):
         why = waiting or _reasons(failures) or "there was no source"
         raise UserError(f"nothing usable came out of {out.root}: {why}")
@@ -58,7 +62,7 @@ def finish(
 def refresh(out: Output) -> None:
     """Make contact sheet and cards again from what readers may see, and once more where that changes meanwhile."""
     tombstones = Tombstones(Store.open(out.root))
-    while names(out.index):
+    while published_names(out.index):
         tombstones.read()
         try:
             dataset = Dataset(out.root)
@@ -76,7 +80,7 @@ def refresh(out: Output) -> None:
 
 def _waiting(out: Output) -> str:
     """Which waves wait for their parts, since a wave is made when all of it is curated."""
-    pieces = names(out.clips)
+    pieces = published_names(out.clips)
     lines = [
         f"wave {wave.name} waits for {sum(part not in pieces for part in wave.parts)} of {len(wave.parts)} parts"
         for wave in read_waves(out)
@@ -90,7 +94,7 @@ def _waiting(out: Output) -> str:
 
 def _failed_sources(out: Output, failures: pa.Table) -> tuple[int, int]:
     """Sources that were curated, and those of them that gave no clip."""
-    pieces = names(out.clips)
+    pieces = published_names(out.clips)
     plan = read_plan(out, ["part", "source"])
     tried = {
         source
@@ -136,11 +140,11 @@ def describe_curation(out: Output) -> str:
 
 def _lines(
     out: Output,
-    inputs: Inputs,
+    inputs: RunInputs,
     dataset: Dataset,
     failures: pa.Table,
-    curated: Sequence[Progress],
-    made: Sequence[Progress],
+    curated: Sequence[RunProgress],
+    made: Sequence[RunProgress],
 ) -> Iterable[str]:
     table = dataset.table
     frames = sum(table["frames"].to_pylist())

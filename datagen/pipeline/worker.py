@@ -28,7 +28,7 @@ from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.shards.purge import obey
 from datagen.sources.files import SourceFiles, require_root
 from datagen.sources.roots import Roots
-from datagen.synthesise.backends import Tools
+from datagen.synthesise.backends import Backends
 from datagen.synthesise.stylise.styles import load_styles
 from datagen.synthesise.unit import make_clips, synthesise_unit
 
@@ -73,9 +73,9 @@ class Worker:
         self.files = SourceFiles(settings.roots)
 
     @cached_property
-    def tools(self) -> Tools:
+    def backends(self) -> Backends:
         """Models and styles."""
-        return Tools.load(self.settings.recipe, load_styles(self.settings.styles, self.settings.recipe))
+        return Backends.load(self.settings.recipe, load_styles(self.settings.styles, self.settings.recipe))
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Do a task and publish what came out; doing it again is harmless.
@@ -85,14 +85,16 @@ class Worker:
         """
         payload = dict(task.payload)
         if task.isolate:
-            payload["refused"] = {**payload.get("refused", {}), **self._killers(task)}
+            payload["refused"] = {**payload.get("refused", {}), **self._crashing_items(task)}
         match task.kind:
             case "curate":
                 return self._curate(payload)
             case "portrait":
                 return self._portraits(task.name, payload)
             case _:
-                return synthesise_unit(self.out, payload, self.settings.recipe_hash, self.tools, self.files)
+                return synthesise_unit(
+                    self.out, payload, self.settings.recipe_hash, self.backends, self.files
+                )
 
     def _curate(self, payload: dict[str, Any]) -> dict[str, Any]:
         clips: list[dict[str, Any]] = []
@@ -103,7 +105,7 @@ class Worker:
         try:
             for row in payload["rows"]:
                 made, failed = curate_source(
-                    row, self.settings.recipe, self.tools.analyser, scratch, payload["refused"], self.files
+                    row, self.settings.recipe, self.backends.analyser, scratch, payload["refused"], self.files
                 )
                 clips.extend(made)
                 failures.extend(failed)
@@ -140,7 +142,7 @@ class Worker:
         scratch.mkdir()
         try:
             rows = [
-                cut_portrait(cut, self.tools.analyser, self.files, scratch, refused)
+                cut_portrait(cut, self.backends.analyser, self.files, scratch, refused)
                 for cut in payload["cuts"]
             ]
         finally:
@@ -150,7 +152,7 @@ class Worker:
         blank_withdrawn(self.out, self.out.portraits, name)
         return {"portraits": len(rows)}
 
-    def _killers(self, task: Task) -> dict[str, Why]:
+    def _crashing_items(self, task: Task) -> dict[str, Why]:
         """Items of a task that kill or stall their process, each found by halving in throw-away processes.
 
         A group of items may take its share of the task's limit, but never less than `limits.task_s`.
@@ -168,10 +170,10 @@ class Worker:
                 return "timeout" if isinstance(crash, TimedOut) else "crashed", str(crash)
             return None
 
-        return find_killers(keys, dies)
+        return find_crashing_items(keys, dies)
 
 
-def find_killers(keys: list[str], dies: Callable[[list[str]], Why | None]) -> dict[str, Why]:
+def find_crashing_items(keys: list[str], dies: Callable[[list[str]], Why | None]) -> dict[str, Why]:
     """Keys whose work kills or stalls a process, with why; `dies` says it of a group."""
     why = dies(keys) if keys else None
     if why is None:
@@ -179,7 +181,7 @@ def find_killers(keys: list[str], dies: Callable[[list[str]], Why | None]) -> di
     if len(keys) == 1:
         return {keys[0]: why}
     half = len(keys) // 2
-    return find_killers(keys[:half], dies) | find_killers(keys[half:], dies)
+    return find_crashing_items(keys[:half], dies) | find_crashing_items(keys[half:], dies)
 
 
 def try_alone(data: dict[str, Any]) -> dict[str, Any]:
@@ -200,12 +202,12 @@ def try_alone(data: dict[str, Any]) -> dict[str, Any]:
     try:
         if data["kind"] == "curate":
             for row in payload["rows"]:
-                curate_source(row, settings.recipe, worker.tools.analyser, scratch, {}, worker.files)
+                curate_source(row, settings.recipe, worker.backends.analyser, scratch, {}, worker.files)
         elif data["kind"] == "portrait":
             for cut in payload["cuts"]:
-                cut_portrait(cut, worker.tools.analyser, worker.files, scratch, {})
+                cut_portrait(cut, worker.backends.analyser, worker.files, scratch, {})
         else:
-            for _ in make_clips(worker.out, payload, worker.tools, worker.files, scratch):
+            for _ in make_clips(worker.out, payload, worker.backends, worker.files, scratch):
                 pass
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -15,14 +15,14 @@ from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
 from datagen.recipe import Recipe
 from datagen.sources.manifest import Manifest
-from datagen.sources.source import Source, key_hash, name_of, sources_key
+from datagen.sources.source import SourceVideo, key_hash, name_of, sources_key
 
 
 @dataclass(frozen=True)
 class Found:
     """A source that was listed, with the name of its root and what stands before its path in `source`."""
 
-    source: Source
+    source: SourceVideo
     manifest: Manifest
     root: str
     prefix: str

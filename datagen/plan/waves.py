@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import write_bytes
 from datagen.plan.parts import part_number
 
@@ -47,7 +47,7 @@ def read_waves(out: Output) -> list[Wave]:
         UserError: one cannot be read.
     """
     waves = []
-    for number in range(len(names(out.waves, ".json"))):
+    for number in range(len(published_names(out.waves, ".json"))):
         path = out.waves / f"w{number:03d}.json"
         try:
             held = json.loads(path.read_text(encoding="utf-8"))

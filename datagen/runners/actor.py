@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 
 from datagen.runners.nodes import host_of
 from datagen.runners.supervise import Fingerprint, Watch
-from datagen.runners.tasks import Factory, Outcome, Task, Worker, attempt, single_threaded
+from datagen.runners.tasks import Factory, Task, TaskOutcome, Worker, attempt, single_threaded
 
 ANSWERS = {"answers": 1}  # one thread that takes questions while another one works
 
@@ -51,7 +51,7 @@ class _Actor:
         """What this node makes bytes with."""
         return fingerprint()
 
-    def load(self, factory: Factory, pulse: Callable[[], None] | None) -> Outcome:
+    def load(self, factory: Factory, pulse: Callable[[], None] | None) -> TaskOutcome:
         """Make the worker: models are loaded here, once."""
         faulthandler.enable()
         single_threaded()
@@ -63,7 +63,7 @@ class _Actor:
 
         return attempt(make, Task("load", ""))
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task) -> TaskOutcome:
         """Do one task."""
         assert self._worker is not None, "load comes first"
         return attempt(self._worker, task)
@@ -77,7 +77,7 @@ class _Actor:
 
 
 @dataclass(eq=False)
-class Hand:
+class ActorHandle:
     """The driver's view of one actor.
 
     Attributes:
@@ -101,18 +101,18 @@ class Hand:
         self.name = f"worker {self.number} on node {host_of(place.node)}"
 
 
-def hear(busy: list[tuple[Hand, Watch]], ask_s: float) -> None:
+def hear(busy: list[tuple[ActorHandle, Watch]], ask_s: float) -> None:
     """Ask busy actors every `ask_s` seconds whether they are well, and note the answers that have come."""
     now = time.monotonic()
-    for hand, _ in busy:
-        if hand.question is None and now - hand.asked >= ask_s:
-            hand.question, hand.asked = hand.actor.ping.remote(), now
-    asked = {hand.question: (hand, watch) for hand, watch in busy if hand.question is not None}
+    for handle, _ in busy:
+        if handle.question is None and now - handle.asked >= ask_s:
+            handle.question, handle.asked = handle.actor.ping.remote(), now
+    asked = {handle.question: (handle, watch) for handle, watch in busy if handle.question is not None}
     if not asked:
         return
     for question in ray.wait(list(asked), num_returns=len(asked), timeout=0)[0]:
-        hand, watch = asked[question]
-        hand.question = None
+        handle, watch = asked[question]
+        handle.question = None
         with suppress(RayError):  # a dead actor's task tells it
             ray.get(question)
             watch.answered()

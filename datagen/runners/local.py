@@ -22,9 +22,9 @@ from datagen.runners.tasks import (
     Factory,
     Loss,
     OnReport,
-    Outcome,
     Report,
     Task,
+    TaskOutcome,
     interruptible,
     lost_for_good,
 )
@@ -54,7 +54,7 @@ def run_local(
     Raises:
         UserError: the worker says that the user must act, for example that the disk is full, or cannot start.
     """
-    desk = _Desk(factory, supervision)
+    desk = _TaskRunner(factory, supervision)
     with interruptible():
         try:
             for task in tasks:
@@ -63,7 +63,7 @@ def run_local(
             desk.clear()
 
 
-class _Desk:
+class _TaskRunner:
     """The place of the child; empty before the first task and after a loss."""
 
     def __init__(self, factory: Factory, supervision: Supervision) -> None:
@@ -76,7 +76,7 @@ class _Desk:
         losses = errors = 0
         while True:
             if self._child is None:
-                self._child = self._hire()
+                self._child = self._start_child()
             isolate = task.isolate or losses >= LOSSES_BEFORE_ISOLATION
             outcome = self._child.run(replace(task, isolate=isolate))
             if isinstance(outcome, Loss):
@@ -97,7 +97,7 @@ class _Desk:
             self._child.end()
             self._child = None
 
-    def _hire(self) -> _Child:
+    def _start_child(self) -> _Child:
         losses: list[str] = []
         while len(losses) < FAILED_STARTS:
             child = self._child = _Child(self._supervision)
@@ -131,16 +131,16 @@ class _Child:
         )
         theirs.close()
 
-    def load(self, factory: Factory) -> Outcome | Loss:
+    def load(self, factory: Factory) -> TaskOutcome | Loss:
         """Make the worker."""
         pulse, every_s = self._supervision.pulse, self._supervision.ask_s
         return self._ask([(pulse, every_s), factory], Task("load", "of models", limit_s=LOAD_S))
 
-    def run(self, task: Task) -> Outcome | Loss:
+    def run(self, task: Task) -> TaskOutcome | Loss:
         """Do one task."""
         os.truncate(self._printed.fileno(), 0)
         outcome = self._ask([task], task)
-        if isinstance(outcome, Outcome) and (outcome.kind == "error" or task.isolate):
+        if isinstance(outcome, TaskOutcome) and (outcome.kind == "error" or task.isolate):
             self._keep(task, outcome.report.get("message", "isolated"))
         return outcome
 
@@ -150,14 +150,14 @@ class _Child:
         self._line.close()
         self._printed.close()
 
-    def _ask(self, messages: list[object], task: Task) -> Outcome | Loss:
+    def _ask(self, messages: list[object], task: Task) -> TaskOutcome | Loss:
         watch = Watch("the worker process", task, self._supervision)
         try:
             for message in messages:
                 self._line.send_bytes(pickle.dumps(message))
             while True:
                 if self._line.poll(WAIT_S):
-                    answer: Outcome | None = self._line.recv()
+                    answer: TaskOutcome | None = self._line.recv()
                     if answer is not None:
                         return answer
                     watch.answered()

@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from datagen.common.errors import UserError
-from datagen.runners.actor import ANSWERS, Hand, Place, _Actor, hear
+from datagen.runners.actor import ANSWERS, ActorHandle, Place, _Actor, hear
 from datagen.runners.cluster import brief, connected
 from datagen.runners.nodes import Nodes, living
 from datagen.runners.supervise import LOAD_S, Fingerprint, Supervision, Watch, keep_lines, last_lines
@@ -30,8 +30,8 @@ from datagen.runners.tasks import (
     Factory,
     Loss,
     OnReport,
-    Outcome,
     Task,
+    TaskOutcome,
     interruptible,
     lost_for_good,
 )
@@ -78,14 +78,14 @@ def run_ray(
         connected(address, workers),
         interruptible(),
     ):  # ray.init sets its own SIGTERM handler
-        _Pool(factory, iter(tasks), on_report, workers, supervision, patience_s).work()
+        _Scheduler(factory, iter(tasks), on_report, workers, supervision, patience_s).work()
 
 
 @dataclass(frozen=True)
 class _Call:
     """What an actor is busy with: being placed on a node, checked, loading its worker, or running a task."""
 
-    hand: Hand
+    handle: ActorHandle
     step: Literal["place", "check", "load", "run"]
     watch: Watch | None = None
 
@@ -95,7 +95,7 @@ class _Call:
         return self.watch.task if self.watch and self.step == "run" else None
 
 
-class _Pool:
+class _Scheduler:
     """The driver's loop: who is idle, who is busy with what, which tasks came back."""
 
     def __init__(
@@ -115,12 +115,12 @@ class _Pool:
         self._patience_s = patience_s
         self._nodes = Nodes(supervision)
         self._queue: deque[Task] = deque()  # next tasks, those that came back first
-        self._idle: list[Hand] = []
+        self._idle: list[ActorHandle] = []
         self._calls: dict[Any, _Call] = {}
         self._lost_on: defaultdict[str, list[tuple[str, Loss]]] = defaultdict(list)  # task -> nodes
         self._errors: Counter[str] = Counter()
         self._hired = self._failed_starts = 0
-        self._stop: Outcome | None = None
+        self._stop: TaskOutcome | None = None
         self._wanted = 1
         self._poll_at = self._look_at = 0.0
 
@@ -130,7 +130,7 @@ class _Pool:
         try:
             while self._running() or (not self._stop and self._fill()):
                 if not self._stop and time.monotonic() >= self._poll_at:
-                    self._hire()
+                    self._start_actor()
                 while self._idle and not self._stop and self._fill():
                     self._send(self._idle.pop(), self._queue.popleft())
                 self._collect()
@@ -143,7 +143,7 @@ class _Pool:
         except RayError as error:
             raise UserError(f"lost the Ray cluster: {brief(error)}; run the same command again") from error
         finally:
-            self._dismiss()
+            self._kill_actors()
         if self._stop:
             raise UserError(self._stop.report["message"], code=self._stop.code)
 
@@ -156,7 +156,7 @@ class _Pool:
             self._queue.append(task)
         return bool(self._queue)
 
-    def _hire(self) -> None:
+    def _start_actor(self) -> None:
         """Start actors where the cluster has room, also on nodes that came late."""
         self._poll_at = time.monotonic() + POLL_S
         self._wanted, gpus = self._nodes.room(self._workers)
@@ -174,17 +174,17 @@ class _Pool:
         remote = ray.remote(**options)(_Actor)
         for _ in range(min(self._wanted, useful) - have):
             self._hired += 1
-            hand = Hand(remote.remote(), self._hired)
-            self._calls[hand.actor.place.remote()] = _Call(hand, "place")
+            handle = ActorHandle(remote.remote(), self._hired)
+            self._calls[handle.actor.place.remote()] = _Call(handle, "place")
 
-    def _send(self, hand: Hand, task: Task) -> None:
+    def _send(self, handle: ActorHandle, task: Task) -> None:
         if task.key in self._lost_on:
             task = replace(task, isolate=task.isolate or self._losses(task) >= LOSSES_BEFORE_ISOLATION)
-        self._begin(hand, "run", task, hand.actor.run.remote(task))
+        self._begin(handle, "run", task, handle.actor.run.remote(task))
 
-    def _begin(self, hand: Hand, step: Literal["load", "run"], task: Task, reference: Any) -> None:
-        hand.asked = time.monotonic()
-        self._calls[reference] = _Call(hand, step, Watch(hand.name, task, self._supervision))
+    def _begin(self, handle: ActorHandle, step: Literal["load", "run"], task: Task, reference: Any) -> None:
+        handle.asked = time.monotonic()
+        self._calls[reference] = _Call(handle, step, Watch(handle.name, task, self._supervision))
 
     def _collect(self) -> None:
         """Wait for one call to end, or for the next look at the workers."""
@@ -203,39 +203,39 @@ class _Pool:
                 self._does_not_work(call, error)
                 continue
             if call.step == "place":
-                self._placed(call.hand, result)
+                self._placed(call.handle, result)
             elif call.step == "check":
-                self._checked(call.hand, result)
+                self._checked(call.handle, result)
             elif call.step == "load":
-                self._loaded(call.hand, result)
+                self._loaded(call.handle, result)
             elif call.task:
-                self._idle.append(call.hand)
+                self._idle.append(call.handle)
                 self._finished(call, call.task, result)
 
-    def _placed(self, hand: Hand, place: Place) -> None:
-        hand.be_at(place)
+    def _placed(self, handle: ActorHandle, place: Place) -> None:
+        handle.be_at(place)
         if self._supervision.fingerprint is None:
-            self._checked(hand, self._supervision.expected)
+            self._checked(handle, self._supervision.expected)
         else:
-            self._calls[hand.actor.check.remote(self._supervision.fingerprint)] = _Call(hand, "check")
+            self._calls[handle.actor.check.remote(self._supervision.fingerprint)] = _Call(handle, "check")
 
-    def _checked(self, hand: Hand, found: Fingerprint) -> None:
-        if self._nodes.check(hand.place.node, found):
-            loading = hand.actor.load.remote(self._factory, self._supervision.pulse)
-            self._begin(hand, "load", Task("load", "of models", limit_s=LOAD_S), loading)
+    def _checked(self, handle: ActorHandle, found: Fingerprint) -> None:
+        if self._nodes.check(handle.place.node, found):
+            loading = handle.actor.load.remote(self._factory, self._supervision.pulse)
+            self._begin(handle, "load", Task("load", "of models", limit_s=LOAD_S), loading)
         else:
-            self._refused(hand)
+            self._refused(handle)
 
     def _does_not_work(self, call: _Call, error: RayTaskError) -> None:
         cause = f"{PACKAGE} does not work there: {brief(error.cause)}"
         if call.step == "check":
-            self._nodes.refuse(call.hand.place.node, cause)
-            self._refused(call.hand)
+            self._nodes.refuse(call.handle.place.node, cause)
+            self._refused(call.handle)
         else:
             self._stop = _must_act(f"on a node of the cluster {cause}")
 
-    def _refused(self, hand: Hand) -> None:
-        ray.kill(hand.actor)
+    def _refused(self, handle: ActorHandle) -> None:
+        ray.kill(handle.actor)
         self._poll_at = 0.0
         if self._nodes.none_fits():
             why = next(iter(self._nodes.refused.values()))
@@ -243,14 +243,14 @@ class _Pool:
                 f"no node of the cluster makes the same bytes as this run: {why}; install the same everywhere"
             )
 
-    def _loaded(self, hand: Hand, outcome: Outcome) -> None:
+    def _loaded(self, handle: ActorHandle, outcome: TaskOutcome) -> None:
         if outcome.kind != "done" or "reason" in outcome.report:
             self._stop = _must_act(f"a worker cannot start: {outcome.report['message']}")
             return
         self._failed_starts = 0
-        self._idle.append(hand)
+        self._idle.append(handle)
 
-    def _finished(self, call: _Call, task: Task, outcome: Outcome) -> None:
+    def _finished(self, call: _Call, task: Task, outcome: TaskOutcome) -> None:
         if outcome.kind == "stop":
             self._stop = outcome
             return
@@ -273,7 +273,7 @@ class _Pool:
                 self._stop = _must_act(f"workers are lost while they start: {loss.how}")
             return
         self._keep(call, task, loss.how)
-        self._lost_on[task.key].append((call.hand.place.node, loss))
+        self._lost_on[task.key].append((call.handle.place.node, loss))
         if self._losses(task) >= LOSSES_BEFORE_GIVING_UP:
             self._on_report(task, lost_for_good(task, loss))
         else:
@@ -288,28 +288,28 @@ class _Pool:
         """Ask busy workers whether they are well, and give up those that are late or silent."""
         self._look_at = time.monotonic() + LOOK_S
         busy = [(reference, call, call.watch) for reference, call in self._calls.items() if call.watch]
-        hear([(call.hand, watch) for _, call, watch in busy], self._supervision.ask_s)
+        hear([(call.handle, watch) for _, call, watch in busy], self._supervision.ask_s)
         for reference, call, watch in busy:
             if loss := watch.look():
                 del self._calls[reference]
-                ray.kill(call.hand.actor)  # also one that is stopped: its node ends it after a few seconds
+                ray.kill(call.handle.actor)  # also one that is stopped: its node ends it after a few seconds
                 self._lost(call, loss)
         self._supervision.on_wait([watch.doing() for _, _, watch in busy])
 
     def _keep(self, call: _Call, task: Task, what: str) -> None:
         """Keep what the process printed last, where its log can be read from here."""
-        log, printed = call.hand.place.log, ""
+        log, printed = call.handle.place.log, ""
         with suppress(OSError), open(log, "rb") as file:
             printed = last_lines(file.fileno())
         keep_lines(
-            self._supervision.logs, task, f"{what} ({call.hand.name}, its log: {log or 'unknown'})", printed
+            self._supervision.logs, task, f"{what} ({call.handle.name}, its log: {log or 'unknown'})", printed
         )
 
-    def _dismiss(self) -> None:
+    def _kill_actors(self) -> None:
         if ray.is_initialized():
-            for hand in (*self._idle, *(call.hand for call in self._calls.values())):
-                ray.kill(hand.actor)
+            for handle in (*self._idle, *(call.handle for call in self._calls.values())):
+                ray.kill(handle.actor)
 
 
-def _must_act(message: str) -> Outcome:
-    return Outcome("stop", {"message": message})
+def _must_act(message: str) -> TaskOutcome:
+    return TaskOutcome("stop", {"message": message})

@@ -70,7 +70,7 @@ OnReport = Callable[[Task, Report], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """How one attempt ended: `done`, `stop` (the user must act) or `error` (unexpected)."""
 
     kind: Literal["done", "stop", "error"]
@@ -91,7 +91,7 @@ class Loss:
     how: str
 
 
-def attempt(worker: Worker, task: Task) -> Outcome:
+def attempt(worker: Worker, task: Task) -> TaskOutcome:
     """Run one task; nothing but interrupts escapes.
 
     The traceback of an unexpected error goes to stderr, and where the task hangs shortly before its limit is over.
@@ -99,19 +99,19 @@ def attempt(worker: Worker, task: Task) -> Outcome:
     if task.allowed_s:
         faulthandler.dump_traceback_later(STACKS_AT * task.allowed_s, file=2)
     try:
-        return Outcome("done", worker(task))
+        return TaskOutcome("done", worker(task))
     except UserError as error:
-        return Outcome("stop", {"message": str(error)}, error.code)
+        return TaskOutcome("stop", {"message": str(error)}, error.code)
     except Refusal as error:
-        return Outcome("done", given_up(error.reason, error.message))
+        return TaskOutcome("done", given_up(error.reason, error.message))
     except MemoryError:
-        return Outcome("error", given_up("out_of_memory", "the task does not fit into memory"))
+        return TaskOutcome("error", given_up("out_of_memory", "the task does not fit into memory"))
     except Exception as error:  # whatever stage code raises must cost its task only, not the run
         traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(where.filename)}:{where.lineno}"
         message = " ".join(f"{type(error).__name__}: {error} ({place})".split())
-        return Outcome("error", given_up("internal", message))
+        return TaskOutcome("error", given_up("internal", message))
     finally:
         faulthandler.cancel_dump_traceback_later()
 

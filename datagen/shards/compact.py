@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import scratch
 from datagen.output.schema import INDEX, schema_of
 from datagen.output.store import Store
@@ -27,7 +27,7 @@ def compact_index(output: Output) -> int:
     Raises:
         UserError: a piece is damaged, or the disk is full.
     """
-    clips = merge(output, "index", sorted(names(output.index)))
+    clips = merge(output, "index", sorted(published_names(output.index)))
     for path in output.compacted.glob("*.parquet"):
         if path.name != "index.parquet":
             path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from datagen.common.errors import UserError
 from datagen.common.text import shown
 from datagen.sources.files import require_root
 from datagen.sources.manifest import VIDEO_SUFFIXES, Manifest
-from datagen.sources.source import SEPARATOR, Listing, PassedOver, Source
+from datagen.sources.source import SEPARATOR, Listing, PassedOver, SourceVideo
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 
@@ -86,12 +86,12 @@ class _Lister:
     def __init__(self, base: Path, manifest: Manifest) -> None:
         self._base = base
         self._manifest = manifest
-        self._sources: list[Source] = []
+        self._sources: list[SourceVideo] = []
         self._passed: list[PassedOver] = []
         self._others: Counter[str] = Counter()
 
     def listing(self) -> Listing:
-        unique: dict[str, Source] = {}
+        unique: dict[str, SourceVideo] = {}
         for source in self._sources:
             if unique.setdefault(source.source, source) is not source:
                 self._pass(source.source, SAME_NAME)
@@ -228,7 +228,7 @@ class _Lister:
     def _add(self, relative: str, member: str, size: int, etag: str) -> None:
         name = shown(f"{relative}{SEPARATOR}{member}" if member else relative)
         self._sources.append(
-            Source(
+            SourceVideo(
                 name,
                 os.fsencode(relative),
                 shown(member),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 import manifests
-from datagen.common.config import Frozen, parse, read_yaml
+from datagen.common.config import FrozenConfig, parse, read_yaml
 from datagen.common.errors import UserError
 from datagen.sources.terms import UNSTATED, Sharing, Terms
 
@@ -26,7 +26,7 @@ VIDEO_SUFFIXES = (
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
-class Manifest(Frozen):
+class Manifest(FrozenConfig):
     """One data set.
 
     Relative `root`s are taken from the manifest's folder; `$NAME` is replaced from the environment.

@@ -14,7 +14,7 @@ SEPARATOR = "::"
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceVideo:
     """One source video as listed: nothing of it has been read yet.
 
     Attributes:
@@ -49,7 +49,7 @@ class Listing:
         others: ordinary files beside the videos (texts, pictures), counted by ending.
     """
 
-    sources: list[Source]
+    sources: list[SourceVideo]
     passed_over: list[PassedOver]
     others: dict[str, int]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from datagen.common.config import Frozen
+from datagen.common.config import FrozenConfig
 
 UNSTATED = "unstated"
 Derivatives = Literal["allowed", "private", "forbidden", "unstated"]
@@ -24,7 +24,7 @@ _SHARING_OF: dict[Derivatives, Sharing] = {
 }
 
 
-class Terms(Frozen):
+class Terms(FrozenConfig):
     """Terms of a data set, as its makers state them; never taken from a hub's tag."""
 
     licence: str | None = Field(None, description="licence of the footage, its name verbatim")

@@ -40,7 +40,7 @@ class Stylist(Protocol):
     def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int) -> np.ndarray: ...
 
 
-def swapper_for(recipe: Recipe) -> Swapper | None:
+def build_swapper(recipe: Recipe) -> Swapper | None:
     """Swap backend of a recipe; None where it is off."""
     match recipe.swap.backend:
         case "off":
@@ -52,7 +52,7 @@ def swapper_for(recipe: Recipe) -> Swapper | None:
             return built
 
 
-def stylist_for(name: str, recipe: Recipe) -> Stylist:
+def build_stylist(name: str, recipe: Recipe) -> Stylist:
     """Style backend by name."""
     match name:
         case "arbitrary":
@@ -83,7 +83,7 @@ def _plugin(operation: str, name: str) -> Callable[[Recipe], Any]:
 
 
 @dataclass
-class Tools:
+class Backends:
     """Models of one worker process, loaded when first needed and kept."""
 
     recipe: Recipe
@@ -94,10 +94,10 @@ class Tools:
     _pools: dict[tuple[Path, frozenset[str]], Pool]
 
     @classmethod
-    def load(cls, recipe: Recipe, styles: tuple[Style, ...]) -> Tools:
+    def load(cls, recipe: Recipe, styles: tuple[Style, ...]) -> Backends:
         """Build the backends the recipe names."""
-        stylists = {name: stylist_for(name, recipe) for name in recipe.stylise.backends}
-        return cls(recipe, FaceAnalyser(), swapper_for(recipe), stylists, styles, {})
+        stylists = {name: build_stylist(name, recipe) for name in recipe.stylise.backends}
+        return cls(recipe, FaceAnalyser(), build_swapper(recipe), stylists, styles, {})
 
     def pool(self, path: Path, withdrawn: frozenset[str]) -> Pool:
         """A frozen donor pool without withdrawn people, read once."""

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from datagen.common.errors import Refusal, UserError
-from datagen.common.seeding import rng, seed_of
+from datagen.common.seeding import keyed_rng, seed_of
 from datagen.curate.track import overlap
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
@@ -22,10 +22,10 @@ from datagen.driving.mask import foreground, mask_driving
 from datagen.faces import FaceAnalyser, Faces
 from datagen.faces.geometry import pose
 from datagen.faces.smoothing import fill_gaps
-from datagen.imaging.crop import Crop
+from datagen.imaging.crop import ClipCrop
 from datagen.media import FfmpegError, VideoReader, again_if_killed, encode
 from datagen.recipe import Recipe
-from datagen.synthesise.backends import Stylist, Swapper, Tools
+from datagen.synthesise.backends import Backends, Stylist, Swapper
 from datagen.synthesise.gates import gate_style, gate_swap, identity_columns, motion_columns
 from datagen.synthesise.stylise.arbitrary import Style
 
@@ -66,7 +66,7 @@ def make_clip(
     row: Row,
     source: Path,
     recipe: Recipe,
-    tools: Tools,
+    backends: Backends,
     pool: Pool,
     withdrawn: frozenset[str],
     scratch: Path,
@@ -77,7 +77,7 @@ def make_clip(
         row: the clip's row of the clip table, with the columns its wave froze.
         source: its source video, a local file.
         recipe: what to make.
-        tools: models and styles.
+        backends: models and styles.
         pool: donors of its wave.
         withdrawn: sha256 of portraits that may not be used.
         scratch: folder for encoded files, removed by the caller.
@@ -89,14 +89,14 @@ def make_clip(
     with made.timed("decode"):
         frames = read_crop(row, source, recipe)
     with made.timed("track"):
-        faces = track_face(frames, row, tools.analyser)
+        faces = track_face(frames, row, backends.analyser)
     streams = {"video": frames}
-    _swap(streams, made, row, faces, recipe, tools, pool)
-    _stylise(streams, made, row, faces, recipe, tools, pool, withdrawn)
+    _swap(streams, made, row, faces, recipe, backends, pool)
+    _stylise(streams, made, row, faces, recipe, backends, pool, withdrawn)
     _encode_streams(streams, made, row, faces, recipe, scratch)
     if recipe.mask.foreground:
         with made.timed("mask"):
-            person = foreground(frames, tools.analyser)
+            person = foreground(frames, backends.analyser)
         with made.timed("encode"):
             made.files["mask.mp4"] = _encode(person, row, recipe, scratch / "mask.mp4", kind="mask")
     made.files["face.safetensors"] = face_tensors(faces)
@@ -106,7 +106,7 @@ def make_clip(
 
 def read_crop(row: Row, source: Path, recipe: Recipe) -> np.ndarray:
     """(F, S, S, 3) uint8: the clip's square at its size; source frames are held a few at a time."""
-    crop = Crop(**row["crop"])
+    crop = ClipCrop(**row["crop"])
     wanted = row["source_frames"]
     frames = np.empty((len(wanted), row["size"], row["size"], 3), np.uint8)
 
@@ -164,18 +164,18 @@ def face_tensors(faces: Faces) -> bytes:
 
 def _swap(
     streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces,
-    recipe: Recipe, tools: Tools, pool: Pool,
+    recipe: Recipe, backends: Backends, pool: Pool,
 ) -> None:  # fmt: skip
-    if tools.swapper is None:
+    if backends.swapper is None:
         return
     try:
         with made.timed("swap"):
-            donor, distance, swapped = _swapped(streams["video"], row, faces, recipe, tools.swapper, pool)
+            donor, distance, swapped = _swapped(streams["video"], row, faces, recipe, backends.swapper, pool)
         with made.timed("measure"):
-            again = tools.analyser.track(swapped, irises=False)
+            again = backends.analyser.track(swapped, irises=False)
             quality = motion_columns("swapped", streams["video"], faces, swapped, again)
             quality |= identity_columns(
-                streams["video"], faces, swapped, again, donor, tools.analyser, recipe.swap.identity_frames
+                streams["video"], faces, swapped, again, donor, backends.analyser, recipe.swap.identity_frames
             )
         gate_swap(quality, recipe.gates)
     except Refusal as refusal:
@@ -188,7 +188,7 @@ def _swap(
         "donor_sha256": donor.sha256,
         "donor_pool": pool.sha256,
         "donor_to_source": distance,
-        "swapper": "mesh (weak)" if tools.swapper.name == "mesh" else tools.swapper.name,
+        "swapper": "mesh (weak)" if backends.swapper.name == "mesh" else backends.swapper.name,
     }
 
 
@@ -226,16 +226,16 @@ def _swapped(
 
 def _stylise(
     streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces,
-    recipe: Recipe, tools: Tools, pool: Pool, withdrawn: frozenset[str],
+    recipe: Recipe, backends: Backends, pool: Pool, withdrawn: frozenset[str],
 ) -> None:  # fmt: skip
-    if not tools.stylists:
+    if not backends.stylists:
         return
     try:
-        stylist, style = _choose_style(row, recipe, tools, pool, withdrawn)
+        stylist, style = _choose_style(row, recipe, backends, pool, withdrawn)
         with made.timed("stylise"):
             styled = stylist(streams["video"], faces, style, seed_of(recipe.seed, row["clip_id"], "stylise"))
         with made.timed("measure"):
-            again = tools.analyser.track(styled, irises=False)
+            again = backends.analyser.track(styled, irises=False)
             quality = motion_columns("styled", streams["video"], faces, styled, again)
         gate_style(quality, recipe.gates)
     except Refusal as refusal:
@@ -247,16 +247,18 @@ def _stylise(
 
 
 def _choose_style(
-    row: Row, recipe: Recipe, tools: Tools, pool: Pool, withdrawn: frozenset[str]
+    row: Row, recipe: Recipe, backends: Backends, pool: Pool, withdrawn: frozenset[str]
 ) -> tuple[Stylist, Style]:
     """A backend, then one of its styles, with the clip's seeded generator.
 
     Styles are drawn in an order that does not depend on which of them were withdrawn.
     """
-    generator = rng(recipe.seed, row["clip_id"], "style")
-    stylist = tools.stylists[recipe.stylise.backends[int(generator.integers(len(recipe.stylise.backends)))]]
+    generator = keyed_rng(recipe.seed, row["clip_id"], "style")
+    stylist = backends.stylists[
+        recipe.stylise.backends[int(generator.integers(len(recipe.stylise.backends)))]
+    ]
     filters = stylist.name == "filter"
-    styles: list[Style | None] = [style for style in tools.styles if (style.kind == "filter") == filters]
+    styles: list[Style | None] = [style for style in backends.styles if (style.kind == "filter") == filters]
     if recipe.stylise.portraits and not filters:
         for donor in pool.others(row["source"], row["subject"], row["person"], row["split"]):
             style = (
@@ -289,7 +291,7 @@ def _encode_streams(
         if name in recipe.encode.driving:
             with made.timed("augment"):
                 drawn = Augmentation.draw(
-                    rng(recipe.seed, row["clip_id"], f"augment {name}"),
+                    keyed_rng(recipe.seed, row["clip_id"], f"augment {name}"),
                     recipe.augment.rate,
                     recipe.augment.low,
                     recipe.augment.high,

@@ -20,7 +20,7 @@ from datagen.pipeline.run_record import software
 from datagen.shards.purge import obey, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.sources.files import SourceFiles
-from datagen.synthesise.backends import Tools
+from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, make_clip
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
 
 
 def make_clips(
-    out: Output, payload: Row, tools: Tools, files: SourceFiles, scratch: Path
+    out: Output, payload: Row, backends: Backends, files: SourceFiles, scratch: Path
 ) -> Iterator[tuple[Row, MadeClip | Refusal]]:
     """Clips of a unit one after another: the clip's row, and what was made of it or why not.
 
@@ -54,7 +54,7 @@ def make_clips(
         if withdrawn.covers(clip["source"], clip["subject"]):
             continue
         clip |= frozen[clip["clip_id"]]
-        pool = tools.pool(out.donors / f"{payload['wave']}.parquet", withdrawn.portraits)
+        pool = backends.pool(out.donors / f"{payload['wave']}.parquet", withdrawn.portraits)
         source = payload["sources"][clip["source_key"]]
         folder = scratch / "clip"
         folder.mkdir()
@@ -62,7 +62,9 @@ def make_clips(
             if clip["clip_id"] in payload["refused"]:
                 raise Refusal(*payload["refused"][clip["clip_id"]])
             with refuse_unexpected(), files.open(source, folder, clip["source_sha256"]) as opened:
-                made = make_clip(clip, opened.path, tools.recipe, tools, pool, withdrawn.portraits, folder)
+                made = make_clip(
+                    clip, opened.path, backends.recipe, backends, pool, withdrawn.portraits, folder
+                )
             yield clip, made
         except Refusal as refusal:
             yield clip, refusal
@@ -71,7 +73,7 @@ def make_clips(
 
 
 def synthesise_unit(
-    out: Output, payload: Row, recipe_hash: str, tools: Tools, files: SourceFiles
+    out: Output, payload: Row, recipe_hash: str, backends: Backends, files: SourceFiles
 ) -> dict[str, Any]:
     """Make and publish one unit.
 
@@ -81,7 +83,7 @@ def synthesise_unit(
             key -> plan row), `attempt`, `refused` (clip id -> reason and message) of clips that kill the process or
             must not be made, and `replaces` where the unit takes the place of a damaged one: the clips that one has.
         recipe_hash: for the rows.
-        tools: models and styles.
+        backends: models and styles.
         files: opens sources.
 
     Returns:
@@ -96,13 +98,13 @@ def synthesise_unit(
     scratch.mkdir()
     try:
         with ShardWriter(scratch / "shard.tar") as shard:
-            for clip, made in make_clips(out, payload, tools, files, scratch):
+            for clip, made in make_clips(out, payload, backends, files, scratch):
                 context = {**payload["sources"][clip["source_key"]], "unit": unit}
                 if isinstance(made, Refusal):
                     failures.append(_failed(context, clip["clip_id"], made, payload["attempt"]))
                     counts["failed"] += 1
                     continue
-                row = index_row(clip, unit, made, tools, recipe_hash)
+                row = index_row(clip, unit, made, backends, recipe_hash)
                 row["members"] = shard.add(clip["clip_id"], {**made.files, "json": row_json(row)})
                 rows.append(row)
                 for stream, refusal in sorted(made.left_out.items()):
@@ -140,27 +142,27 @@ def _replace(
     remove_other_shards(out, unit, {str(row["shard"]) for row in rows})
 
 
-def index_row(clip: Row, unit: str, made: MadeClip, tools: Tools, recipe_hash: str) -> Row:
+def index_row(clip: Row, unit: str, made: MadeClip, backends: Backends, recipe_hash: str) -> Row:
     """Index row of a made clip, without shard and members."""
     row = {name: clip[name] for name in (*CARRIED, *GROUPED)}
     row |= made.columns
     return row | {
         "unit": unit,
-        "seed": tools.recipe.seed,
-        "models": [vars(model) for model in _models(row, tools)],
+        "seed": backends.recipe.seed,
+        "models": [vars(model) for model in _models(row, backends)],
         "recipe_hash": recipe_hash,
         "software": software(),
         "batch_layout": "1",
     }
 
 
-def _models(row: Row, tools: Tools) -> list[ModelInfo]:
+def _models(row: Row, backends: Backends) -> list[ModelInfo]:
     """Networks that touched the clip."""
-    used = list(tools.analyser.models)
-    if row.get("swapper") and tools.swapper is not None:
-        used += tools.swapper.models
+    used = list(backends.analyser.models)
+    if row.get("swapper") and backends.swapper is not None:
+        used += backends.swapper.models
     if row.get("stylist"):
-        used += tools.stylists[row["stylist"]].models
+        used += backends.stylists[row["stylist"]].models
     return sorted(dict.fromkeys(used), key=lambda model: model.name)
 
 

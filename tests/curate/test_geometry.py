@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from datagen.curate.shots import FrameChange, find_cuts
 from datagen.curate.timeline import HELD_S, breaks, timeline
-from datagen.imaging.crop import Crop, choose_crop, square_side
+from datagen.imaging.crop import ClipCrop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import load_recipe
 
@@ -97,7 +97,7 @@ def test_the_crop_holds_every_face_and_is_no_larger_than_needed(raw, scale):
 
 def test_cut_pads_black_and_boxes_follow():
     frame = np.full((40, 60, 3), 200, np.uint8)
-    crop = Crop(-10, 0, 40)
+    crop = ClipCrop(-10, 0, 40)
     piece = crop.cut(frame, 40)
     assert piece.shape == (40, 40, 3)
     assert (piece[:, :10] == 0).all()

@@ -58,10 +58,10 @@ def test_different_videos_are_not_the_same() -> None:
 
 
 def test_a_flat_frame_has_no_hash_and_brightness_does_not_matter() -> None:
-    dice = np.random.default_rng(0)
-    noise = dice.integers(10, 14, (90, 120, 3)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(10, 14, (90, 120, 3)).astype(np.uint8)
     assert frame_hash(noise) is None
-    blocks = np.kron(dice.integers(0, 200, (8, 8, 1)), np.ones((20, 20, 3), int)).astype(np.uint8)
+    blocks = np.kron(rng.integers(0, 200, (8, 8, 1)), np.ones((20, 20, 3), int)).astype(np.uint8)
     code = frame_hash(blocks)
     assert code is not None and 0 <= code < 2**63
     assert frame_hash(blocks + np.uint8(40)) == code
@@ -84,8 +84,8 @@ def test_any_alignment_counts(first: np.ndarray, second: np.ndarray, bits: int, 
 
 
 def test_long_videos_are_compared_piece_by_piece() -> None:
-    dice = np.random.default_rng(0)
-    first, second = (dice.integers(0, 2**64, 2500, np.uint64) for _ in range(2))
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 2**64, 2500, np.uint64) for _ in range(2))
     assert not same_footage(first, second, 8)
     second[7:10] = first[1023:1026]  # across the edge of two pieces
     assert same_footage(first, second, 0)

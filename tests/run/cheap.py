@@ -31,7 +31,7 @@ from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
 from datagen.sources.manifest import Manifest
 from datagen.sources.source import key_hash
-from datagen.synthesise.backends import Tools
+from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
 from datagen.synthesise.stylise.arbitrary import Style
 
@@ -229,7 +229,7 @@ def content_hashes(recipe: Any, donors: Path | None, styles: Path | None, say: A
 
 
 def make_clip(
-    row: dict, source: Path, recipe: Any, tools: Any, pool: Pool, withdrawn: frozenset[str], scratch: Path
+    row: dict, source: Path, recipe: Any, backends: Any, pool: Pool, withdrawn: frozenset[str], scratch: Path
 ) -> MadeClip:
     """In place of `datagen.synthesise.clip.make_clip`, with its choice of donors and styles."""
     pause("make clip")
@@ -253,7 +253,7 @@ def make_clip(
         made.left_out["swapped"] = refusal
         made.columns["swap_refused"] = str(refusal)
     try:
-        stylist, style = _choose_style(row, recipe, tools, pool, withdrawn)
+        stylist, style = _choose_style(row, recipe, backends, pool, withdrawn)
         made.files["styled.txt"] = f"SHOWS:{film.token} STYLE:{style.name}".encode()
         made.columns |= {"style": style.name, "style_sha256": style.sha256, "stylist": stylist.name}
     except Refusal as refusal:
@@ -310,7 +310,9 @@ def install(patch: pytest.MonkeyPatch) -> None:
     """Put all this in place."""
     stylists = {name: SimpleNamespace(name=name, models=(MODEL,)) for name in ("arbitrary", "filter")}
     analyser, swapper = SimpleNamespace(models=(MODEL,)), SimpleNamespace(models=(MODEL,), name="mesh")
-    load = SimpleNamespace(load=lambda recipe, styles: Tools(recipe, analyser, swapper, stylists, styles, {}))
+    load = SimpleNamespace(
+        load=lambda recipe, styles: Backends(recipe, analyser, swapper, stylists, styles, {})
+    )
     for name, stand_in in {
         "datagen.pipeline.worker.curate_source": curate_source,
         "datagen.pipeline.worker.cut_portrait": cut_portrait,

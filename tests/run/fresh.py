@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datagen.common.errors import UserError
 from datagen.inspect.query import read_failures
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_tables
 from datagen.pipeline import stages
 
@@ -65,7 +65,7 @@ def check_as_frozen(place: Place, root: Path, contents: list[bytes]) -> None:
 
 def _streams(out: Output) -> dict[str, dict[str, str]]:
     try:
-        return dict(streams(out)) if names(out.index) else {}
+        return dict(streams(out)) if published_names(out.index) else {}
     except UserError:
         return {}
 

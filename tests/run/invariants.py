@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from datagen.common.errors import UserError
 from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
@@ -33,7 +33,7 @@ def withdrawn_of(out: Output) -> Withdrawn:
 
 def visible(out: Output) -> list[Row]:
     """Rows that a reader sees now."""
-    return Dataset(out.root).table.to_pylist() if names(out.index) else []
+    return Dataset(out.root).table.to_pylist() if published_names(out.index) else []
 
 
 def check_places(out: Output) -> int:
@@ -52,7 +52,7 @@ def check_places(out: Output) -> int:
     failed_sources = {row["source"] for row in failures if row["clip_id"] is None}
     both = seen & failed
     assert not both, f"in the index and in failures: {both}"
-    curated = names(out.clips)
+    curated = published_names(out.clips)
     retries = read_retries(out)
     asked_sources = {
         key for retry in retries for part, keys in retry.parts.items() for key in keys
@@ -76,7 +76,7 @@ def check_places(out: Output) -> int:
 
 
 def _check_clips(out: Output, withdrawn: Withdrawn, seen: set[str], failed: set[str]) -> int:
-    done = names(out.index)
+    done = published_names(out.index)
     asked = {
         clip for retry in read_retries(out) for unit, clips in retry.units.items() for clip in clips
         if retry.unit(unit) not in done
@@ -90,7 +90,7 @@ def _check_clips(out: Output, withdrawn: Withdrawn, seen: set[str], failed: set[
     }  # fmt: skip
     frozen: set[str] = set()
     pending = 0
-    for name in names(out.waves):
+    for name in published_names(out.waves):
         for unit, rows in frozen_units(out, name, ["unit", "clip_id", "source", "subject"]).items():
             for row in rows:
                 clip = row["clip_id"]
@@ -118,7 +118,7 @@ def check_readers(
         cards: whether cards and sheet were made again since the last withdrawal.
     """
     withdrawn = withdrawn_of(out)
-    if names(out.index):
+    if published_names(out.index):
         now = Dataset(out.root)
         for row in now.table.to_pylist():
             _same_or_nothing(now, row, forbidden, must=True)
@@ -163,7 +163,7 @@ def check_traces(out: Output, forbidden: set[str], tmp: bool) -> None:
 
 def check_sound(out: Output) -> None:
     """`verify` has no fault."""
-    if names(out.index):
+    if published_names(out.index):
         assert not (faults := verify(out.root).faults), faults
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from datagen.common.errors import Refusal, UserError
 from datagen.pipeline import worker
-from datagen.pipeline.worker import Worker, WorkerSettings, find_killers
+from datagen.pipeline.worker import Worker, WorkerSettings, find_crashing_items
 from datagen.recipe import load_recipe
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
@@ -53,7 +53,7 @@ def test_halving_finds_what_kills_and_what_stalls() -> None:
         tried.append(group)
         return next((culprits[key] for key in group if key in culprits), None)
 
-    assert find_killers(list("abcdefgh"), dies) == culprits
+    assert find_crashing_items(list("abcdefgh"), dies) == culprits
     assert len(tried) < 2 * 8
 
 
@@ -76,7 +76,7 @@ def test_items_of_an_isolated_task_are_tried_within_their_share_of_its_limit(
     task = Task(
         "synthesise", "p00000-u00", {"clips": [{"clip_id": clip} for clip in "abcdefgh"]}, limit_s=600.0
     )
-    assert made._killers(task) == {
+    assert made._crashing_items(task) == {
         "c": ("timeout", "took longer than 100 s"),
         "f": ("crashed", "killed by SIGKILL"),
     }

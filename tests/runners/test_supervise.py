@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datagen.output.paths import Output, owner_id
-from datagen.pipeline.progress import RENEW_S, Progress
+from datagen.pipeline.progress import RENEW_S, RunProgress
 from datagen.runners import Doing, Supervision, Task
 from datagen.runners.supervise import Watch, keep_lines
 from datagen.runners.tasks import ISOLATED_LIMITS
@@ -82,7 +82,7 @@ def test_last_words_are_kept_where_there_is_a_place(tmp_path: Path) -> None:
 def test_progress_adds_up_and_keeps_status(tmp_path: Path) -> None:
     output = Output(tmp_path)
     output.create()
-    with Progress(output, "synthesise", total=5, done=2) as progress:
+    with RunProgress(output, "synthesise", total=5, done=2) as progress:
         progress(Task("synthesise", "a"), {"clips": 2, "failed": 1, "seconds": {"swap": 1.5, "encode": 1}})
         progress(Task("synthesise", "b"), {"clips": 3, "seconds": {"swap": 0.5}, "worker": "ignored"})
         progress(Task("synthesise", "c"), {"reason": "internal", "message": "oh"})
@@ -97,7 +97,7 @@ def test_progress_adds_up_and_keeps_status(tmp_path: Path) -> None:
 def test_status_is_renewed_while_no_task_ends(tmp_path: Path, clock: Clock) -> None:
     output = Output(tmp_path)
     output.create()
-    with Progress(output, "curate", total=5) as progress:
+    with RunProgress(output, "curate", total=5) as progress:
         output.status_json.unlink()
         progress.waiting([Doing("worker 1", "p00000", 3.0, 0.0)])
         assert not output.status_json.exists()

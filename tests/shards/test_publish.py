@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, names, temporary
+from datagen.output.paths import Output, published_names, temporary
 from datagen.output.publish import publish, read_tables, save_table, scratch, write_bytes, write_table
 from datagen.shards import Dataset
 
@@ -145,7 +145,7 @@ def test_a_kill_at_any_step_leaves_a_whole_unit_or_none(tmp_path: Path) -> None:
     published = 0
     for step in range(1, kills + 1):
         output = Output(tmp_path / str(step))
-        if names(output.index):
+        if published_names(output.index):
             published += 1
             data = Dataset(output.root)
             assert [data.read(data.row(number), "video.mp4")[:1] for number in (0, 1)] == [b"\0", b"\1"]

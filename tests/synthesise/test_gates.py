@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.donors.suitability import DEFAULT_LIMITS, Portrait, refuse_unfit
+from datagen.donors.suitability import DEFAULT_LIMITS, PortraitMeasures, refuse_unfit
 from datagen.recipe import Gates
 from datagen.synthesise.gates import gate_style, gate_swap
 
@@ -20,7 +20,7 @@ GATES = {
     "swapped_flicker": "swap_flicker", "identity_to_source": "swap_min_distance",
     "styled_landmark_error": "style_landmarks", "styled_pose_rms": "style_pose_rms", "styled_flicker": "style_flicker",
 }  # fmt: skip
-GOOD = Portrait(
+GOOD = PortraitMeasures(
     side=300, yaw=0, pitch=0, sharpness=100, mouth_opening=0, mouth_width=0.9, eye_opening=0.3, lens_colour=2,
     lens_darkness=-3, brow_height=0.6, iris=0.17, face_length=2.1, chroma=25, hue=45,
 )  # fmt: skip

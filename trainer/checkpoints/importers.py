@@ -45,7 +45,7 @@ _FROZEN = ("module.vae.", "module.text_encoder.")  # in the published file, but 
 
 
 @dataclass(frozen=True)
-class Source:
+class ImportedWeights:
     """A source's tensors, under the names it uses, and what it says about sizes.
 
     Attributes:
@@ -115,7 +115,7 @@ def import_weights(
     return origins
 
 
-def open_source(path: Path, kind: Kind | None = None) -> Source:
+def open_source(path: Path, kind: Kind | None = None) -> ImportedWeights:
     """Read a source's names and find out what it is.
 
     Raises:
@@ -126,7 +126,7 @@ def open_source(path: Path, kind: Kind | None = None) -> Source:
     if path.is_dir() and (path / "unet").is_dir() and kind in (None, "sd15"):
         sizes = unet_sizes(path / "unet" / "config.json")
         vae = read_vae(path / "vae") if (path / "vae").is_dir() else None
-        return Source("sd15", path, read_tensors(path / "unet"), sizes, vae)
+        return ImportedWeights("sd15", path, read_tensors(path / "unet"), sizes, vae)
     if kind == "sd15":
         raise UserError(f"{path} is no diffusers folder of Stable Diffusion: it has no folder unet")
     inner = path / "appearance_encoder"
@@ -141,7 +141,7 @@ def open_source(path: Path, kind: Kind | None = None) -> Source:
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     try:
-        return Source(found, path, tensors, tensor_sizes(shapes))
+        return ImportedWeights(found, path, tensors, tensor_sizes(shapes))
     except LayoutError as error:
         raise UserError(f"{path} ({found}) does not fit the model: {error}") from error
 
@@ -168,7 +168,7 @@ def _detect(tensors: Mapping[str, Tensor], path: Path) -> Kind:
     )
 
 
-def _from_sd15(source: Source, expected: Shapes) -> dict[str, Tensor]:
+def _from_sd15(source: ImportedWeights, expected: Shapes) -> dict[str, Tensor]:
     """Spatial UNet and ReferenceNet of Stable Diffusion; `conv_in` takes its 4 channels and zeros for the others."""
     unet = {name: shape for name, shape in strip_prefix(expected, "unet.").items() if _is_spatial(name)}
     wide = unet["conv_in.weight"]
@@ -182,23 +182,23 @@ def _from_sd15(source: Source, expected: Shapes) -> dict[str, Tensor]:
     return _prefixed("unet", spatial) | _prefixed("appearance_encoder", reference)
 
 
-def _from_animatediff(source: Source, expected: Shapes) -> dict[str, Tensor]:
+def _from_animatediff(source: ImportedWeights, expected: Shapes) -> dict[str, Tensor]:
     motion = {name: shape for name, shape in strip_prefix(expected, "unet.").items() if is_motion(name)}
     _check(source.tensors, motion, source)
     return _prefixed("unet", source.tensors)
 
 
-def _from_appearance(source: Source, expected: Shapes) -> dict[str, Tensor]:
+def _from_appearance(source: ImportedWeights, expected: Shapes) -> dict[str, Tensor]:
     _check(source.tensors, strip_prefix(expected, "appearance_encoder."), source)
     return _prefixed("appearance_encoder", source.tensors)
 
 
-def _from_megactor(source: Source, expected: Shapes) -> dict[str, Tensor]:
+def _from_megactor(source: ImportedWeights, expected: Shapes) -> dict[str, Tensor]:
     _check(source.tensors, {f"module.{name}": shape for name, shape in expected.items()}, source)
     return strip_prefix(source.tensors, "module.")
 
 
-_CONVERT: dict[Kind, Callable[[Source, Shapes], dict[str, Tensor]]] = {
+_CONVERT: dict[Kind, Callable[[ImportedWeights, Shapes], dict[str, Tensor]]] = {
     "sd15": _from_sd15,
     "animatediff-v3": _from_animatediff,
     "appearance-encoder": _from_appearance,
@@ -206,7 +206,7 @@ _CONVERT: dict[Kind, Callable[[Source, Shapes], dict[str, Tensor]]] = {
 }
 
 
-def _check(tensors: Mapping[str, Tensor], expected: Shapes, source: Source) -> None:
+def _check(tensors: Mapping[str, Tensor], expected: Shapes, source: ImportedWeights) -> None:
     try:
         check_layout(tensors, expected, f"{source.path} ({source.kind})")
     except LayoutError as error:

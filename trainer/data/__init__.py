@@ -7,7 +7,7 @@
 """
 
 from trainer.data.batch import Batch
-from trainer.data.config import KINDS, DataConfig, Drivers, Source
+from trainer.data.config import KINDS, DataConfig, DataSource, Drivers
 from trainer.data.loader import Loader
 from trainer.data.opening import open_training_data
 from trainer.data.sample import Sample
@@ -18,11 +18,11 @@ __all__ = [
     "KINDS",
     "Batch",
     "DataConfig",
+    "DataSource",
     "Drivers",
     "Encoders",
     "Loader",
     "Sample",
-    "Source",
     "TrainingData",
     "complete",
     "mean_latents",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from datagen.common.config import Frozen
+from datagen.common.config import FrozenConfig
 
 Kind = Literal["original", "swapped", "styled"]
 
@@ -14,7 +14,7 @@ KINDS: tuple[Kind, ...] = ("original", "swapped", "styled")
 STREAM_OF: dict[Kind, str] = {"original": "video", "swapped": "swapped", "styled": "styled"}
 
 
-class Source(Frozen):
+class DataSource(FrozenConfig):
     """One data set and the clips of it to take."""
 
     path: str = Field(description="output folder of the pipeline, or a URI such as s3://bucket/set")
@@ -24,7 +24,7 @@ class Source(Frozen):
     where: str | None = Field(None, description="SQL over the index columns, such as `gaze_movement > 0.05`")
 
 
-class Drivers(Frozen):
+class Drivers(FrozenConfig):
     """How often each kind of driving video is taken; a kind that a clip lacks gives its share to those it has."""
 
     original: float = Field(default=0.5, ge=0)
@@ -42,7 +42,7 @@ class Drivers(Frozen):
         return {"original": self.original, "swapped": self.swapped, "styled": self.styled}[kind]
 
 
-class DataConfig(Frozen):
+class DataConfig(FrozenConfig):
     """One training sample. The defaults are those of stage 2; images are `frames = 1`."""
 
     frames: int = Field(12, ge=1, le=256, description="frames of target and driver; 1 trains on images")

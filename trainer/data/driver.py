@@ -21,9 +21,9 @@ def stream_file(kind: Kind, config: DataConfig) -> str:
     return f"{prefix}{STREAM_OF[kind]}.mp4"
 
 
-def choose_kind(dice: np.random.Generator, clips: Clips, number: int, config: DataConfig) -> Kind:
+def choose_kind(rng: np.random.Generator, clips: Clips, number: int, config: DataConfig) -> Kind:
     """A kind by the rates, among those the clip has; the rates of the others fall to them in proportion."""
-    chance = dice.random()
+    chance = rng.random()
     present = [kind for kind in KINDS if clips.has(number, stream_file(kind, config))]
     rates = np.array([config.drivers.rate(kind) for kind in present], float)
     if not rates.any():
@@ -31,11 +31,11 @@ def choose_kind(dice: np.random.Generator, clips: Clips, number: int, config: Da
     return present[int(np.searchsorted(np.cumsum(rates) / rates.sum(), chance, side="right"))]
 
 
-def draw_warp(
-    dice: np.random.Generator, clips: Clips, number: int, kind: Kind, config: DataConfig
+def draw_augmentation(
+    rng: np.random.Generator, clips: Clips, number: int, kind: Kind, config: DataConfig
 ) -> Augmentation:
     """Scale and aspect of the driver: drawn, or those the baked stream was made with."""
-    drawn = Augmentation.draw(dice, config.warp_rate, config.warp_low, config.warp_high)
+    drawn = Augmentation.draw(rng, config.warp_rate, config.warp_low, config.warp_high)
     if config.driving == "online":
         return drawn
     scale, aspect = clips.warp_N32[number, KINDS.index(kind)]
@@ -43,7 +43,11 @@ def draw_warp(
 
 
 def online_driver(
-    frames_FHW3: np.ndarray, indices_F: np.ndarray, face: memoryview, warp: Augmentation, config: DataConfig
+    frames_FHW3: np.ndarray,
+    indices_F: np.ndarray,
+    face: memoryview,
+    augmentation: Augmentation,
+    config: DataConfig,
 ) -> np.ndarray:
     """(F, H, W) uint8: the pipeline's augmentation and mask on raw frames.
 
@@ -51,7 +55,7 @@ def online_driver(
         frames_FHW3: frames of the stream.
         indices_F: their numbers in the clip.
         face: the clip's `face.safetensors`.
-        warp: scale and aspect.
+        augmentation: scale and aspect.
         config: the mask.
 
     Raises:
@@ -64,7 +68,7 @@ def online_driver(
     except (SafetensorError, KeyError, IndexError) as error:
         raise DamagedFileError(f"face.safetensors: {error}") from error
     size = (frames_FHW3.shape[1], frames_FHW3.shape[2])
-    frames_FHW3, boxes_F4 = warp.apply(frames_FHW3, boxes_F4)
+    frames_FHW3, boxes_F4 = augmentation.apply(frames_FHW3, boxes_F4)
     if landmarks_FNC is not None:
-        landmarks_FNC = warp.points(landmarks_FNC, size)
+        landmarks_FNC = augmentation.points(landmarks_FNC, size)
     return mask_driving(frames_FHW3, boxes_F4, config.mask, landmarks_FNC)

@@ -16,7 +16,7 @@ from datagen.common.errors import UserError
 from datagen.output.store import Store
 from datagen.shards.reader import Dataset
 from trainer.data.clips import Clips
-from trainer.data.config import KINDS, STREAM_OF, DataConfig, Source
+from trainer.data.config import KINDS, STREAM_OF, DataConfig, DataSource
 from trainer.data.stored_latents import Found, find_latents
 from trainer.data.withdrawn import COLUMNS, keys_of, tombstones
 
@@ -57,7 +57,7 @@ def suffixes_of(config: DataConfig) -> tuple[str, ...]:
     return ("mask.mp4", "face.safetensors", *(f"{stream}.mp4" for stream in streams))
 
 
-def open_clips(source: Source, config: DataConfig, split: str | None) -> Opened:
+def open_clips(source: DataSource, config: DataConfig, split: str | None) -> Opened:
     """Clips of one data set.
 
     Args:

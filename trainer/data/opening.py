@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datagen.common.errors import UserError
-from trainer.data.config import DataConfig, Source
+from trainer.data.config import DataConfig, DataSource
 from trainer.data.index import Opened, open_clips
 from trainer.data.training_data import TrainingData
 
 
 def open_training_data(
-    sources: Sequence[Source],
+    sources: Sequence[DataSource],
     config: DataConfig,
     seed: int,
     *,
@@ -67,7 +67,7 @@ def open_training_data(
 
 
 def _no_latents(
-    opened: Sequence[Opened], sources: Sequence[Source], networks: tuple[str, str] | None
+    opened: Sequence[Opened], sources: Sequence[DataSource], networks: tuple[str, str] | None
 ) -> str | None:
     """Why precomputed latents cannot be used for all clips, or None where they can."""
     for item, source in zip(opened, sources, strict=True):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Order:
         known = self._epochs.get(epoch)  # once: another thread may replace them
         if known is None:
             sources = np.repeat(np.arange(len(self.sizes), dtype=np.int16), self.counts)
-            rng(self.seed, "mix", epoch).shuffle(sources)
+            keyed_rng(self.seed, "mix", epoch).shuffle(sources)
             ranks = np.empty(len(sources), np.int32)
             for source, count in enumerate(self.counts):
                 ranks[sources == source] = np.arange(count)
@@ -76,7 +76,9 @@ class Order:
         key = (source, turn)
         shuffled = self._passes.get(key)
         if shuffled is None:
-            shuffled = rng(self.seed, "order", source, turn).permutation(self.sizes[source]).astype(np.int32)
+            shuffled = (
+                keyed_rng(self.seed, "order", source, turn).permutation(self.sizes[source]).astype(np.int32)
+            )
             older = {k: v for k, v in self._passes.items() if k[0] != source or k[1] >= turn - 1}
             self._passes = older | {key: shuffled}
         return shuffled

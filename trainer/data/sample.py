@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from datagen.common.errors import UserError
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 from trainer.data.clips import Clips, DamagedFileError, MissingFileError
 from trainer.data.config import KINDS, DataConfig
-from trainer.data.driver import choose_kind, draw_warp, online_driver, stream_file
+from trainer.data.driver import choose_kind, draw_augmentation, online_driver, stream_file
 from trainer.data.pixels import background_of, clip_image
 from trainer.data.video import Frames, StreamError, decode
 from trainer.data.window import choose_window, reference_candidates, stride_of
@@ -91,15 +91,15 @@ def make_sample(clips: Clips, number: int, config: DataConfig, *, seed: int, epo
 def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, slot: int) -> Sample:
     clip_id, latents = clips.clip_id(number), clips.latents
     clip_frames, fps = int(clips.frames_N[number]), float(clips.fps_N[number])
-    dice = rng(seed, epoch, slot, clip_id)
+    rng = keyed_rng(seed, epoch, slot, clip_id)
     if latents is None:
         candidates = reference_candidates(clip_id, clip_frames, config.references)
     else:
         candidates = [int(frame) for frame in latents.references_NK[number] if frame >= 0]
     stride = stride_of(fps, config.frame_rate, clip_frames, config.frames)
-    window = choose_window(dice, clip_frames, stride, config.frames, candidates)
-    kind = choose_kind(dice, clips, number, config)
-    warp = draw_warp(dice, clips, number, kind, config)
+    window = choose_window(rng, clip_frames, stride, config.frames, candidates)
+    kind = choose_kind(rng, clips, number, config)
+    augmentation = draw_augmentation(rng, clips, number, kind, config)
 
     driver_file = stream_file(kind, config)
     online = config.driving == "online"
@@ -118,7 +118,7 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
     driver_pixels = driver.pixels
     if online:
         driver_pixels = online_driver(
-            driver.pixels, driver.numbers_N, files["face.safetensors"], warp, config
+            driver.pixels, driver.numbers_N, files["face.safetensors"], augmentation, config
         )
     at_reference = np.array([window.reference])
     reference = streams["video.mp4"].at(at_reference).pixels[0]
@@ -138,8 +138,8 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
         indices=window.indices_F,
         reference_index=window.reference,
         fps=fps,
-        scale=warp.scale,
-        aspect=warp.aspect,
+        scale=augmentation.scale,
+        aspect=augmentation.aspect,
         driver=driver_pixels,
         reference=reference,
         background=background,

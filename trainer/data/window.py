@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ def reference_candidates(clip_id: str, clip_frames: int, count: int) -> list[int
     """
     if count == 0 or count >= clip_frames:
         return list(range(clip_frames))
-    dice = rng("reference candidates", clip_id)
+    rng = keyed_rng("reference candidates", clip_id)
     edges = np.linspace(0, clip_frames, count + 1).astype(int)
-    picked = [int(dice.integers(low, high)) for low, high in pairwise(edges)]
-    if dice.random() < 0.5:
+    picked = [int(rng.integers(low, high)) for low, high in pairwise(edges)]
+    if rng.random() < 0.5:
         picked[0] = 0
     else:
         picked[-1] = clip_frames - 1
@@ -50,7 +50,7 @@ def reference_candidates(clip_id: str, clip_frames: int, count: int) -> list[int
 
 
 def choose_window(
-    dice: np.random.Generator, clip_frames: int, stride: int, frames: int, candidates: list[int]
+    rng: np.random.Generator, clip_frames: int, stride: int, frames: int, candidates: list[int]
 ) -> Window:
     """A uniformly drawn window beside some candidate, and one of the candidates beside it.
 
@@ -64,9 +64,9 @@ def choose_window(
         raise ValueError(f"the clip has {clip_frames} frames, a sample needs {max(span, frames)}")
     starts = np.arange(clip_frames - span + 1)
     beside = starts[(starts > min(candidates)) | (starts + span - 1 < max(candidates))]
-    start = int(dice.choice(beside if len(beside) else starts))
+    start = int(rng.choice(beside if len(beside) else starts))
     indices_F = start + stride * np.arange(frames)
     outside = [n for n, frame in enumerate(candidates) if not start <= frame < start + span]
     unseen = [n for n, frame in enumerate(candidates) if frame not in indices_F]
-    candidate = int(dice.choice(outside or unseen or np.arange(len(candidates))))
+    candidate = int(rng.choice(outside or unseen or np.arange(len(candidates))))
     return Window(indices_F, candidate, candidates[candidate])

@@ -16,7 +16,7 @@ from trainer.demo.summary import summarise
 from trainer.train.config import TrainConfig
 from trainer.train.job import Job, load_config, sources_of
 from trainer.train.loop import train
-from trainer.train.ranks import World
+from trainer.train.ranks import Ranks
 from trainer.train.validate import write_side_by_side
 
 
@@ -33,7 +33,7 @@ def main() -> int:
         for stage in ("image", "video"):
             config = load_config(f"demo-{stage}", options.set.get(stage, []))
             job = Job(config, sources_of(config, [str(data)]), out / f"run-{stage}", init, resume=True)
-            if not train(job, World.current(CPU)).finished:
+            if not train(job, Ranks.current(CPU)).finished:
                 return 1
             configs[stage], init = config, out / f"run-{stage}"
         result = {stage: _measure(out / f"run-{stage}", configs[stage], data) for stage in configs}

@@ -19,7 +19,7 @@ from datagen.media import encode
 from datagen.output.paths import Output
 from datagen.pipeline import stages as run
 from datagen.pipeline.footage import find_footage
-from datagen.pipeline.progress import Progress
+from datagen.pipeline.progress import RunProgress
 
 SEEN = ("astronaut", "hopper", "bea", "bert")
 UNSEEN = "clara"
@@ -93,7 +93,7 @@ def _head(person: str) -> Head:
     return Head(image, (portrait.landmarks + centre) * scale - centre)
 
 
-def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> Progress:
+def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> RunProgress:
     """`megactor-datagen run`, in this process."""
     out = Output(made)
     source = find_footage(str(manifest), [], None, [], made / "media")

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from datagen.shards.reader import Dataset
 from trainer.checkpoints.folder import load_info, load_model
-from trainer.data import KINDS, Batch, Drivers, Source, TrainingData, open_training_data
+from trainer.data import KINDS, Batch, DataSource, Drivers, TrainingData, open_training_data
 from trainer.data.batch import collate
 from trainer.data.config import Kind
-from trainer.latents.frozen import Frozen, load_frozen
+from trainer.latents.frozen import FrozenNetworks, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
-from trainer.train.inputs import Inputs, draws_of, prepare
+from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.state.checkpoint import usable_weights
 from trainer.train.validate import generate
 
@@ -76,7 +76,7 @@ class Judge:
         self.config, self.data = config, data
         self.architecture: MegActorConfig = config.model.resolve(load_info(weights).config)
         self.model: MegActor = load_model(weights).eval()
-        self.frozen: Frozen = load_frozen(config, self.architecture, CPU, None)
+        self.frozen: FrozenNetworks = load_frozen(config, self.architecture, CPU, None)
         self.dataset = Dataset(data)
 
     def errors(self, where: str, kind: Kind) -> Errors:
@@ -96,7 +96,7 @@ class Judge:
         config = self.config.data.model_copy(
             update={"frames": frames, "frame_rate": rate, "drivers": drivers, "clip_size": size}
         )
-        source = Source(path=str(self.data), where=where)
+        source = DataSource(path=str(self.data), where=where)
         data: TrainingData = open_training_data([source], config, seed=0, split=None)
         for slot in range(len(data.clips[0])):
             batch = collate([data.sample(slot)])
@@ -133,7 +133,7 @@ class Judge:
         nearest = float((table.argmin(axis=1) == np.arange(FRAMES)).mean())
         return error(result_F3HW), error(copy_F3HW), error(shuffled_F3HW), error(codec_F3HW), nearest
 
-    def _inputs(self, batch: Batch) -> Inputs:
+    def _inputs(self, batch: Batch) -> ModelInputs:
         channels = self.architecture.model.latent_channels
         draws = draws_of(batch, self.architecture.diffusion, channels, seed=0, step=_STEP)
         return prepare(batch, draws, self.frozen, CPU)

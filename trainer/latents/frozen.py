@@ -25,7 +25,7 @@ CHUNK = 8  # images decoded at a time
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenNetworks:
     """Encoders and decoder; a part that a run can do without may be missing.
 
     Attributes:
@@ -69,7 +69,7 @@ class Frozen:
 
 def load_frozen(
     config: TrainConfig, model: MegActorConfig, device: torch.device, own_vae: Path | None
-) -> Frozen:
+) -> FrozenNetworks:
     """Build what the config names.
 
     Args:
@@ -89,14 +89,14 @@ def load_frozen(
         except ValueError as error:
             raise UserError(str(error), code=2) from error
         encoders = Encoders(codec.moments, tokens, device, vae="cosine", clip=clip_hash)
-        return Frozen(encoders, 1.0, codec.decode, tuple(missing))
+        return FrozenNetworks(encoders, 1.0, codec.decode, tuple(missing))
     vae = _vae(config, model, own_vae)
     if vae is None:
         missing.append("give the VAE with --set codec=DIR, since the checkpoint brought none")
         encoders = Encoders(_refuse, tokens, device, clip=clip_hash)
-        return Frozen(encoders, model.vae.scaling_factor, None, tuple(missing))
-    _agree("VAE", "latent channels", vae.config["latent_channels"], model.model.latent_channels)
-    _agree("VAE", "pixels to a latent pixel", 2 ** (len(vae.config["block_out_channels"]) - 1), LATENT)
+        return FrozenNetworks(encoders, model.vae.scaling_factor, None, tuple(missing))
+    _check_equal("VAE", "latent channels", vae.config["latent_channels"], model.model.latent_channels)
+    _check_equal("VAE", "pixels to a latent pixel", 2 ** (len(vae.config["block_out_channels"]) - 1), LATENT)
     freeze(vae).to(device)
     encoders = Encoders(
         lambda images: vae.encode(images).latent_dist.parameters,
@@ -105,7 +105,7 @@ def load_frozen(
         vae=module_hash(vae),
         clip=clip_hash,
     )
-    return Frozen(encoders, float(vae.config["scaling_factor"]), _decoder_of(vae), tuple(missing))
+    return FrozenNetworks(encoders, float(vae.config["scaling_factor"]), _decoder_of(vae), tuple(missing))
 
 
 def _vae(config: TrainConfig, model: MegActorConfig, own: Path | None) -> Any:
@@ -124,13 +124,13 @@ def _image_encoder(
         return _refuse, ""
     untrained = config.image_encoder == "random"
     encoder = random_image_encoder(model) if untrained else load_clip(Path(config.image_encoder))
-    _agree("CLIP model", "token width", encoder.config.projection_dim, model.model.cross_attention_dim)
-    _agree("CLIP model", "image size", encoder.config.image_size, model.image_encoder.image_size)
+    _check_equal("CLIP model", "token width", encoder.config.projection_dim, model.model.cross_attention_dim)
+    _check_equal("CLIP model", "image size", encoder.config.image_size, model.image_encoder.image_size)
     freeze(encoder).to(device)
     return encoder.tokens, module_hash(encoder)
 
 
-def _agree(network: str, what: str, theirs: object, ours: int) -> None:
+def _check_equal(network: str, what: str, theirs: object, ours: int) -> None:
     """Check a number that a network and the model must share."""
     if theirs != ours:
         raise UserError(

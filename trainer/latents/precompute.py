@@ -20,7 +20,7 @@ import torch
 from safetensors.numpy import save
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, names, shard_name, temporary
+from datagen.output.paths import Output, published_names, shard_name, temporary
 from datagen.output.publish import publish, write_bytes, write_table
 from datagen.output.store import Store
 from datagen.shards.reader import Dataset
@@ -87,8 +87,8 @@ def precompute(
         folder.mkdir(parents=True, exist_ok=True)
     output.clear_stale_tmp()
     _record(output, settings, data)
-    done_before = names(index)
-    pending = [unit for unit in sorted(names(output.index))[part::parts] if unit not in done_before]
+    done_before = published_names(index)
+    pending = [unit for unit in sorted(published_names(output.index))[part::parts] if unit not in done_before]
     done = []
     for count, unit in enumerate(pending, 1):
         made = _encode_unit(output, data, unit, encoders, settings)

@@ -18,7 +18,7 @@ from trainer.checkpoints.initial import initial_state
 from trainer.checkpoints.vae import VAEWeights, read_vae
 from trainer.data import Loader, TrainingData, open_training_data
 from trainer.data.clips import Clips, DamagedFileError
-from trainer.latents.frozen import Frozen, load_frozen
+from trainer.latents.frozen import FrozenNetworks, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS
 from trainer.model.vae import LATENT
@@ -26,20 +26,20 @@ from trainer.train.config import TrainConfig
 from trainer.train.cost import Cost, estimate, start_table
 from trainer.train.job import Job
 from trainer.train.metrics import Say
-from trainer.train.ranks import World
+from trainer.train.ranks import Ranks
 from trainer.train.state import checkpoint, rng
-from trainer.train.state.learner import Learner
+from trainer.train.state.train_state import TrainState
 from trainer.train.validate import Validator
 
 SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """What the loop works with.
 
     Attributes:
-        learner: model, optimiser, averages.
+        train_state: model, optimiser, averages.
         loader: batches of this rank, from where the run goes on.
         frozen: encoders and decoder.
         validator: None where nothing is validated.
@@ -48,9 +48,9 @@ class Parts:
         vae: that came with the weights, to be handed on.
     """
 
-    learner: Learner
+    train_state: TrainState
     loader: Loader
-    frozen: Frozen
+    frozen: FrozenNetworks
     validator: Validator | None
     cost: Cost
     origins: dict[str, str]
@@ -67,61 +67,61 @@ class _Start:
     folder: Path | None
 
 
-def build(job: Job, world: World, say: Say) -> Parts:
+def build(job: Job, ranks: Ranks, say: Say) -> Components:
     """Open the data, build the model, go back to the newest checkpoint if asked to.
 
     Raises:
         UserError: anything about the job that cannot work.
     """
-    if not world.is_main:
+    if not ranks.is_main:
         say = _ignore
-    resumed = _newest(job, world, say)
+    resumed = _newest(job, ranks, say)
     start = _start(job, resumed)
     architecture = start.architecture
-    config = _agreed(shared_or_complain(job.config, world.size), architecture)
-    _check_compiler(config, world)
+    config = _with_clip_size(per_rank_config(job.config, ranks.size), architecture)
+    _check_compiler(config, ranks)
     own_vae = _vae_of(start.folder)
-    frozen = load_frozen(config, architecture, world.device, own_vae)
+    frozen = load_frozen(config, architecture, ranks.device, own_vae)
     data = open_training_data(job.sources, config.data, config.seed, networks=frozen.networks)
     frozen.check(data.precomputed)
     _check_latents(architecture, data.clips[0])
     _check_size(architecture, data.clips[0].size)
     cost = estimate(config, architecture, data.clips[0].size)
     clips = sum(len(clips) for clips in data.clips)
-    say(start_table(cost, config, architecture, world.size, clips))
+    say(start_table(cost, config, architecture, ranks.size, clips))
     for note in data.notes:
         say(note)
 
-    learner = Learner(config, architecture, start.state, world)
+    train_state = TrainState(config, architecture, start.state, ranks)
     loader = Loader(
         data,
         config.micro_batch,
-        rank=world.rank,
-        ranks=world.size,
+        rank=ranks.rank,
+        ranks=ranks.size,
         workers=config.loader_workers,
-        pin_memory=world.device.type == "cuda",
+        pin_memory=ranks.device.type == "cuda",
     )
-    rng.seed_all(config.seed, learner.step, world.rank)
+    rng.seed_all(config.seed, train_state.step, ranks.rank)
     if resumed is not None:
-        for note in _resume(resumed, config, learner, loader, world):
+        for note in _resume(resumed, config, train_state, loader, ranks):
             say(note)
-    validator = _validator(job, config, architecture, frozen, world, say)
-    if world.is_main:
+    validator = _validator(job, config, architecture, frozen, ranks, say)
+    if ranks.is_main:
         _write_config(job)
-    return Parts(
-        learner=learner,
+    return Components(
+        train_state=train_state,
         loader=loader,
         frozen=frozen,
         validator=validator,
         cost=cost,
         origins=start.origins,
-        vae=read_vae(own_vae) if own_vae is not None and world.is_main else None,
+        vae=read_vae(own_vae) if own_vae is not None and ranks.is_main else None,
     )
 
 
-def _check_compiler(config: TrainConfig, world: World) -> None:
+def _check_compiler(config: TrainConfig, ranks: Ranks) -> None:
     """Compiled layers are C++ on a CPU, and start from C on a GPU: without a compiler the first step would fail."""
-    variable, usual = ("CC", "gcc") if world.device.type == "cuda" else ("CXX", "g++")
+    variable, usual = ("CC", "gcc") if ranks.device.type == "cuda" else ("CXX", "g++")
     if config.compile and shutil.which(os.environ.get(variable, usual)) is None:
         raise UserError(
             f"compile = true needs a compiler; install {usual}, or give --set compile=false", code=2
@@ -160,7 +160,7 @@ def _check_size(architecture: MegActorConfig, size: int) -> None:
         raise UserError(f"the data's clips have {size} pixels; the DrivenEncoder needs {SMALLEST} or more")
 
 
-def shared_or_complain(config: TrainConfig, ranks: int) -> TrainConfig:
+def per_rank_config(config: TrainConfig, ranks: int) -> TrainConfig:
     """The config of one of some workers.
 
     Raises:
@@ -172,7 +172,7 @@ def shared_or_complain(config: TrainConfig, ranks: int) -> TrainConfig:
         raise UserError(str(error), code=2) from error
 
 
-def _newest(job: Job, world: World, say: Say) -> Path | None:
+def _newest(job: Job, ranks: Ranks, say: Say) -> Path | None:
     """The checkpoint to go on from, if any.
 
     Raises:
@@ -180,9 +180,9 @@ def _newest(job: Job, world: World, say: Say) -> Path | None:
     """
     existing = checkpoint.checkpoints(job.output)
     checkpoint.refuse_unless_resumed(job.output, job.resume)
-    if world.is_main:
+    if ranks.is_main:
         checkpoint.clear_leftovers(job.output)
-    world.wait()  # all have looked before the main rank writes anything
+    ranks.wait()  # all have looked before the main rank writes anything
     if job.resume and not existing:
         say(f"{job.output} has no checkpoint yet; beginning")
     return existing[-1] if existing else None
@@ -225,7 +225,7 @@ def _resolve(config: TrainConfig, base: MegActorConfig | None) -> MegActorConfig
         raise UserError(f"model: {error}", code=2) from error
 
 
-def _agreed(config: TrainConfig, architecture: MegActorConfig) -> TrainConfig:
+def _with_clip_size(config: TrainConfig, architecture: MegActorConfig) -> TrainConfig:
     """The config with the loader's CLIP image of the size the image encoder wants."""
     data = config.data.model_copy(update={"clip_size": architecture.image_encoder.image_size})
     return config.model_copy(update={"data": data})
@@ -237,7 +237,9 @@ def _vae_of(folder: Path | None) -> Path | None:
     return folder / "vae"
 
 
-def _resume(folder: Path, config: TrainConfig, learner: Learner, loader: Loader, world: World) -> list[str]:
+def _resume(
+    folder: Path, config: TrainConfig, train_state: TrainState, loader: Loader, ranks: Ranks
+) -> list[str]:
     """Bring everything back to a checkpoint; returns what the user should know."""
     progress = checkpoint.read_progress(folder)
     if progress.stage != config.stage:
@@ -253,11 +255,11 @@ def _resume(folder: Path, config: TrainConfig, learner: Learner, loader: Loader,
     if changed := _changes(progress.config, config.model_dump(mode="json")):
         notes.append(f"changed since the checkpoint: {', '.join(changed)}")
     averaged = load_state(folder / "ema") if config.ema is not None and (folder / "ema").is_dir() else None
-    notes += learner.restore(progress.step, checkpoint.read_optimiser(folder), averaged)
-    if state := checkpoint.read_rng(folder, world.rank):
-        rng.restore(state, world.device)
+    notes += train_state.restore(progress.step, checkpoint.read_optimiser(folder), averaged)
+    if state := checkpoint.read_rng(folder, ranks.rank):
+        rng.restore(state, ranks.device)
     else:
-        rng.seed_all(config.seed, progress.step, world.rank)
+        rng.seed_all(config.seed, progress.step, ranks.rank)
     return notes
 
 
@@ -274,12 +276,17 @@ def _changes(before: Mapping[str, object], now: Mapping[str, object], prefix: st
 
 
 def _validator(
-    job: Job, config: TrainConfig, architecture: MegActorConfig, frozen: Frozen, world: World, say: Say
+    job: Job,
+    config: TrainConfig,
+    architecture: MegActorConfig,
+    frozen: FrozenNetworks,
+    ranks: Ranks,
+    say: Say,
 ) -> Validator | None:
     if not config.validation.every:
         return None
     try:
-        return Validator(config, architecture, job.sources, frozen, world, job.output / "samples")
+        return Validator(config, architecture, job.sources, frozen, ranks, job.output / "samples")
     except UserError as error:
         say(f"no validation: {error}")
         return None

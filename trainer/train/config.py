@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from datagen.common.config import Frozen
+from datagen.common.config import FrozenConfig
 from trainer.data.config import DataConfig
 from trainer.model.config import PRESETS, MegActorConfig
 from trainer.model.megactor import Stage
@@ -23,7 +23,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-class ModelChoice(Frozen):
+class ModelChoice(FrozenConfig):
     """A preset of `trainer.model.config`, or a checkpoint's config, with single fields changed."""
 
     preset: Preset = Field("default", description="used where no checkpoint is given with --init")
@@ -48,7 +48,7 @@ class ModelChoice(Frozen):
         return MegActorConfig.from_dict(_merged(values, changes))
 
 
-class Optimiser(Frozen):
+class Optimiser(FrozenConfig):
     """AdamW and its learning rate."""
 
     learning_rate: float = Field(1e-5, gt=0)
@@ -63,7 +63,7 @@ class Optimiser(Frozen):
     )
 
 
-class Validation(Frozen):
+class Validation(FrozenConfig):
     """Looks at clips of `split = val`, with the averaged weights where there are any."""
 
     every: int = Field(1000, ge=0, description="steps between validations; 0: none")
@@ -72,14 +72,14 @@ class Validation(Frozen):
     video_frames: int = Field(16, ge=1, le=256)
 
 
-class Checkpoints(Frozen):
+class Checkpoints(FrozenConfig):
     """When to save, and how much to keep."""
 
     every: int = Field(1000, ge=1, description="steps between checkpoints")
     keep: int = Field(3, ge=1, description="newest checkpoints kept")
 
 
-class Watching(Frozen):
+class Watching(FrozenConfig):
     """When workers of `--workers` or `--address` are ended, so that all go on from the newest checkpoint.
 
     Both are ten times as long while a run starts, saves or validates.
@@ -93,7 +93,7 @@ class Watching(Frozen):
     )
 
 
-class TrainConfig(Frozen):
+class TrainConfig(FrozenConfig):
     """One run. `batch` is what an optimiser step sees over all workers; see docs/training.md."""
 
     stage: Stage = Field("joint", description="image, video or joint: which parameter groups train")

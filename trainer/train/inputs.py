@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from trainer.data import Batch, complete, mean_latents, sample_latents
 from trainer.diffusion.draws import Draws, draw
-from trainer.latents.frozen import Frozen
+from trainer.latents.frozen import FrozenNetworks
 from trainer.model.config import DiffusionConfig
 from trainer.model.megactor import Conditions
 from trainer.model.vae import LATENT
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ModelInputs:
     """One micro-batch, ready for `training_loss`.
 
     Attributes:
@@ -47,7 +47,7 @@ def draws_of(batch: Batch, config: DiffusionConfig, channels: int, *, seed: int,
     return draw(config, shape, seed=seed, step=step, slots=batch.slots_B.tolist())
 
 
-def prepare(batch: Batch, draws: Draws, frozen: Frozen, device: torch.device) -> Inputs:
+def prepare(batch: Batch, draws: Draws, frozen: FrozenNetworks, device: torch.device) -> ModelInputs:
     """Move to the device, encode what is not precomputed, bring pictures to [0, 1]."""
     batch = complete(batch.to(device), frozen.encoders)
     draws = draws.map(lambda tensor: tensor.to(device, non_blocking=True))
@@ -70,7 +70,7 @@ def prepare(batch: Batch, draws: Draws, frozen: Frozen, device: torch.device) ->
         tokens_BTD=tokens.float(),
     )
     latents = sample_latents(moments, draws.target_eps_BFCHW, scale)
-    return Inputs(latents, conditions, draws, batch.kinds_B)
+    return ModelInputs(latents, conditions, draws, batch.kinds_B)
 
 
 def _unit(pixels: Tensor) -> Tensor:

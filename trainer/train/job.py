@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datagen.common.config import override, parse, read_yaml
 from datagen.common.errors import UserError
-from trainer.data import Source
+from trainer.data import DataSource
 from trainer.train.config import TrainConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -27,7 +27,7 @@ class Job:
     """
 
     config: TrainConfig
-    sources: tuple[Source, ...]
+    sources: tuple[DataSource, ...]
     output: Path
     init: Path | None = None
     resume: bool = False
@@ -52,7 +52,7 @@ def bundled() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
-def sources_of(config: TrainConfig, data: Sequence[str], where: str | None = None) -> tuple[Source, ...]:
+def sources_of(config: TrainConfig, data: Sequence[str], where: str | None = None) -> tuple[DataSource, ...]:
     """The data sets of a run, with the weights and the selection of its config.
 
     Raises:
@@ -67,5 +67,6 @@ def sources_of(config: TrainConfig, data: Sequence[str], where: str | None = Non
     weights = config.weights or (None,) * len(data)
     selection = " and ".join(f"({text})" for text in (config.where, where) if text) or None
     return tuple(
-        Source(path=path, weight=weight, where=selection) for path, weight in zip(data, weights, strict=True)
+        DataSource(path=path, weight=weight, where=selection)
+        for path, weight in zip(data, weights, strict=True)
     )

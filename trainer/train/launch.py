@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from datagen.common.errors import UserError
-from trainer.train.build import shared_or_complain
+from trainer.train.build import per_rank_config
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
-from trainer.train.ranks import World
+from trainer.train.ranks import Ranks
 from trainer.train.state.checkpoint import checkpoints, refuse_unless_resumed
 from trainer.train.stop import StopRequest
 from trainer.train.watch import Watch
@@ -28,7 +28,7 @@ RESTARTS = 3  # of all workers, after one of them or its node was lost
 def train_here(job: Job) -> None:
     """Train in this process, on its GPU if it has one."""
     stop_file(job.output).unlink(missing_ok=True)
-    train(job, World.current("cuda" if torch.cuda.is_available() else "cpu"))
+    train(job, Ranks.current("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def train_on_ray(job: Job, workers: int, address: str | None) -> None:
@@ -52,7 +52,7 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
 
     job = _absolute(job)
     refuse_unless_resumed(job.output, job.resume)
-    shared_or_complain(job.config, workers)
+    per_rank_config(job.config, workers)
     job.output.mkdir(parents=True, exist_ok=True)
     for file in (stop_file(job.output), _refusal(job), _console(job)):
         file.unlink(missing_ok=True)
@@ -90,12 +90,12 @@ def _worker(settings: dict[str, Any]) -> None:
     if _refusal(job).exists():
         raise UserError(_refusal(job).read_text(encoding="utf-8"))
     try:
-        world = World.current(get_device())
+        ranks = Ranks.current(get_device())
         with (
-            giving_signs(settings["signs"], world) as pulse,
+            giving_signs(settings["signs"], ranks) as pulse,
             _console(job).open("a", encoding="utf-8", buffering=1) as console,
         ):
-            train(job, world, lambda text: print(text, file=console), pulse)
+            train(job, ranks, lambda text: print(text, file=console), pulse)
     except UserError as error:
         _refusal(job).write_text(str(error), encoding="utf-8")
         raise

@@ -16,13 +16,13 @@ from trainer.data import Batch
 from trainer.diffusion.draws import Draws
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.model.config import MegActorConfig
-from trainer.train.build import Parts, build
+from trainer.train.build import Components, build
 from trainer.train.cost import peak_flops
-from trainer.train.inputs import Inputs, draws_of, prepare
+from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.job import Job
 from trainer.train.metrics import LossTable, Reporter, Say, Speed, memory
-from trainer.train.prefetch import Ahead
-from trainer.train.ranks import World
+from trainer.train.prefetch import Prefetcher
+from trainer.train.ranks import Ranks
 from trainer.train.state import checkpoint, rng
 from trainer.train.step import accumulate_gradients
 from trainer.train.stop import StopRequest
@@ -30,7 +30,7 @@ from trainer.train.watch import Pulse
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a run ended.
 
     Attributes:
@@ -44,12 +44,12 @@ class Outcome:
     checkpoint: Path
 
 
-def train(job: Job, world: World, say: Say = print, pulse: Pulse | None = None) -> Outcome:
+def train(job: Job, ranks: Ranks, say: Say = print, pulse: Pulse | None = None) -> TrainingResult:
     """Train until the last step, or until asked to stop; either way the end is a checkpoint.
 
     Args:
         job: what the user asked for.
-        world: this rank among the others.
+        ranks: this rank among the others.
         say: prints a line; only the main rank's is called.
         pulse: told what this rank is at.
 
@@ -58,12 +58,12 @@ def train(job: Job, world: World, say: Say = print, pulse: Pulse | None = None) 
     """
     if job.config.threads is not None:
         torch.set_num_threads(job.config.threads)
-    parts = build(job, world, say)
+    components = build(job, ranks, say)
     stop = StopRequest(stop_file(job.output))
-    report = Reporter(job.output, parts.learner.step, say, world.is_main)
+    report = Reporter(job.output, components.train_state.step, say, ranks.is_main)
     try:
         with stop.on_signals():
-            return _Run(job, world, parts, report, stop, pulse or Pulse()).go()
+            return _Run(job, ranks, components, report, stop, pulse or Pulse()).go()
     finally:
         report.close()
 
@@ -75,152 +75,162 @@ def stop_file(run: Path) -> Path:
 
 class _Run:
     def __init__(
-        self, job: Job, world: World, parts: Parts, report: Reporter, stop: StopRequest, pulse: Pulse
+        self,
+        job: Job,
+        ranks: Ranks,
+        components: Components,
+        report: Reporter,
+        stop: StopRequest,
+        pulse: Pulse,
     ) -> None:
-        self.job, self.world, self.parts, self.report, self.stop = job, world, parts, report, stop
+        self.job, self.ranks, self.components, self.report, self.stop = job, ranks, components, report, stop
         self.pulse = pulse
-        self.config, self.learner = job.config, parts.learner
-        self.accumulate = job.config.accumulate(world.size)
-        self.position = parts.loader.position
-        self.saved = self.learner.step if checkpoint.folder_of(job.output, self.learner.step).exists() else -1
+        self.config, self.train_state = job.config, components.train_state
+        self.accumulate = job.config.accumulate(ranks.size)
+        self.position = components.loader.position
+        self.saved = (
+            self.train_state.step if checkpoint.folder_of(job.output, self.train_state.step).exists() else -1
+        )
 
-    def go(self) -> Outcome:
-        config, learner = self.config, self.learner
-        schedule = TrainingSchedule(learner.architecture.diffusion)
-        table, speed = LossTable(self.world.device), Speed()
-        peak = (peak_flops(config, self.world.device) or 0.0) * self.world.size
+    def go(self) -> TrainingResult:
+        config, train_state = self.config, self.train_state
+        schedule = TrainingSchedule(train_state.architecture.diffusion)
+        table, speed = LossTable(self.ranks.device), Speed()
+        peak = (peak_flops(config, self.ranks.device) or 0.0) * self.ranks.size
         losses: list[float] = []
         stopping = False
-        with closing(Ahead(self._feed())) as ahead:
-            while learner.step < config.steps and not stopping:
-                waited = ahead.waited_s
-                loss, norm, stopping = self._step(schedule, ahead, table)
+        with closing(Prefetcher(self._feed())) as prefetcher:
+            while train_state.step < config.steps and not stopping:
+                waited = prefetcher.waited_s
+                loss, norm, stopping = self._step(schedule, prefetcher, table)
                 losses.append(loss)
-                speed.add(ahead.waited_s - waited)
-                rate = learner.update()
+                speed.add(prefetcher.waited_s - waited)
+                rate = train_state.update()
                 self.position += config.batch
-                if learner.step % config.log_every == 0 or learner.step == config.steps:
+                if train_state.step % config.log_every == 0 or train_state.step == config.steps:
                     values = {
                         "loss": sum(losses) / len(losses),
                         "grad_norm": norm,
                         "learning_rate": rate,
-                        **speed.look(config.batch, self.parts.cost.step_flop, peak),
-                        **memory(self.world.device),
-                        **table.means(self.world),
-                        "data/clips_skipped": len(self.parts.loader.bad),
-                        "data/samples_replaced": self.parts.loader.replaced,
+                        **speed.rates(config.batch, self.components.cost.step_flop, peak),
+                        **memory(self.ranks.device),
+                        **table.means(self.ranks),
+                        "data/clips_skipped": len(self.components.loader.bad),
+                        "data/samples_replaced": self.components.loader.replaced,
                     }
                     losses.clear()
-                    self.report.numbers(learner.step, values)
-                    self.report.progress(learner.step, config.steps, values)
-                with speed.apart():
-                    if learner.step % config.checkpoints.every == 0:
+                    self.report.log(train_state.step, values)
+                    self.report.progress(train_state.step, config.steps, values)
+                with speed.paused():
+                    if train_state.step % config.checkpoints.every == 0:
                         self._save()
-                    if config.validation.every and learner.step % config.validation.every == 0:
+                    if config.validation.every and train_state.step % config.validation.every == 0:
                         self._validate()
         self._save()
-        finished = learner.step == config.steps
-        outcome = Outcome(learner.step, finished, checkpoint.folder_of(self.job.output, learner.step))
-        if self.world.is_main:
+        finished = train_state.step == config.steps
+        outcome = TrainingResult(
+            train_state.step, finished, checkpoint.folder_of(self.job.output, train_state.step)
+        )
+        if self.ranks.is_main:
             self._tell_end(outcome)
         return outcome
 
     def _feed(self) -> Iterator[tuple[Batch, Draws]]:
-        """Batches with their random numbers, on from the learner's step."""
-        architecture, step = self.learner.architecture, self.learner.step
-        for index, batch in enumerate(self.parts.loader):
+        """Batches with their random numbers, on from the step of the state."""
+        architecture, step = self.train_state.architecture, self.train_state.step
+        for index, batch in enumerate(self.components.loader):
             channels = architecture.model.latent_channels
             number = step + index // self.accumulate
             draws = draws_of(batch, architecture.diffusion, channels, seed=self.config.seed, step=number)
-            if self.world.device.type == "cuda":
+            if self.ranks.device.type == "cuda":
                 draws = draws.map(lambda tensor: tensor.pin_memory())
             yield batch, draws
 
     def _step(
-        self, schedule: TrainingSchedule, ahead: Iterator[tuple[Batch, Draws]], table: LossTable
+        self, schedule: TrainingSchedule, prefetcher: Iterator[tuple[Batch, Draws]], table: LossTable
     ) -> tuple[float, float, bool]:
         """Gradients of one step, clipped; the loss over all ranks, the norm, and whether anyone asks to stop."""
-        taken: list[Inputs] = []
+        taken: list[ModelInputs] = []
 
-        def prepared() -> Iterator[Inputs]:
-            self.pulse.at("waiting for data", self.learner.step)
-            for batch, draws in ahead:
-                self.pulse.at("training", self.learner.step)
-                current = self.parts.loader.without_withdrawn(batch)
-                taken[:] = [prepare(current, draws, self.parts.frozen, self.world.device)]
+        def prepared() -> Iterator[ModelInputs]:
+            self.pulse.at("waiting for data", self.train_state.step)
+            for batch, draws in prefetcher:
+                self.pulse.at("training", self.train_state.step)
+                current = self.components.loader.without_withdrawn(batch)
+                taken[:] = [prepare(current, draws, self.components.frozen, self.ranks.device)]
                 yield taken[0]
-                self.pulse.at("waiting for data", self.learner.step)
+                self.pulse.at("waiting for data", self.train_state.step)
 
         loss = accumulate_gradients(
-            self.learner.forward, schedule, prepared(), self.accumulate, self.config, table
+            self.train_state.forward, schedule, prepared(), self.accumulate, self.config, table
         ).item()
-        norm = self.learner.clip().item()
+        norm = self.train_state.clip().item()
         broken = not (math.isfinite(loss) and math.isfinite(norm))
-        total, breaks, stops = self.world.sums([loss, float(broken), float(bool(self.stop))])
+        total, breaks, stops = self.ranks.sums([loss, float(broken), float(bool(self.stop))])
         if breaks:
             raise UserError(self._keep_evidence(taken[0], loss, norm))
-        return total / self.world.size, norm, stops > 0
+        return total / self.ranks.size, norm, stops > 0
 
-    def _keep_evidence(self, inputs: Inputs, loss: float, norm: float) -> str:
+    def _keep_evidence(self, inputs: ModelInputs, loss: float, norm: float) -> str:
         """Save the batch that broke the run; says where. The weights are still those before the step."""
-        step = self.learner.step
-        path = self.job.output / f"not-finite-step-{step:08d}-rank{self.world.rank}.safetensors"
+        step = self.train_state.step
+        path = self.job.output / f"not-finite-step-{step:08d}-rank{self.ranks.rank}.safetensors"
         write_safetensors(path, inputs.tensors())
         return (
-            f"step {step}: loss {loss}, gradient norm {norm} on worker {self.world.rank}; the step was not taken, its "
+            f"step {step}: loss {loss}, gradient norm {norm} on worker {self.ranks.rank}; the step was not taken, its "
             f"last micro-batch is in {path}; lower optimiser.learning_rate or use precision: fp32, then --resume"
         )
 
     def _validate(self) -> None:
-        if self.parts.validator is None:
+        if self.components.validator is None:
             return
-        self.pulse.at("validating", self.learner.step)
-        values = self.parts.validator.run(self.learner)
-        self.report.numbers(self.learner.step, values)
-        self.report.say(f"validation at step {self.learner.step}: loss {values['validation/loss']:.4f}")
+        self.pulse.at("validating", self.train_state.step)
+        values = self.components.validator.run(self.train_state)
+        self.report.log(self.train_state.step, values)
+        self.report.say(f"validation at step {self.train_state.step}: loss {values['validation/loss']:.4f}")
 
     def _save(self) -> None:
         """A checkpoint of this step, unless there is one; every rank takes part."""
-        learner, world = self.learner, self.world
-        if self.saved == learner.step:
+        train_state, ranks = self.train_state, self.ranks
+        if self.saved == train_state.step:
             return
-        self.pulse.at("saving", learner.step)
-        mine = rng.capture(world.device)
-        everyone = {name: world.gather(tensor) for name, tensor in mine.items()}
-        if world.is_main:
+        self.pulse.at("saving", train_state.step)
+        mine = rng.capture(ranks.device)
+        everyone = {name: ranks.gather(tensor) for name, tensor in mine.items()}
+        if ranks.is_main:
             rngs = {
                 f"{rank}.{name}": t for name, tensors in everyone.items() for rank, t in enumerate(tensors)
             }
-            progress = checkpoint.Progress(
-                step=learner.step,
+            progress = checkpoint.TrainingProgress(
+                step=train_state.step,
                 stage=self.config.stage,
-                data=self.parts.loader.state_dict() | {"position": self.position},
-                recipes=list(self.parts.loader.data.recipes),
-                ranks=world.size,
+                data=self.components.loader.state_dict() | {"position": self.position},
+                recipes=list(self.components.loader.data.recipes),
+                ranks=ranks.size,
                 config=self.config.model_dump(mode="json"),
             )
-            architecture: MegActorConfig = learner.architecture
+            architecture: MegActorConfig = train_state.architecture
             weights = checkpoint.Weights(
                 architecture,
-                self.parts.origins,
-                learner.model.state_dict(),
-                learner.averages(),
-                self.parts.vae,
+                self.components.origins,
+                train_state.model.state_dict(),
+                train_state.averages(),
+                self.components.vae,
             )
             checkpoint.save(
                 self.job.output,
                 progress,
                 weights,
-                learner.optimiser_tensors(),
+                train_state.optimiser_tensors(),
                 rngs,
                 self.config.checkpoints.keep,
             )
-        world.wait()
-        self.saved = learner.step
+        ranks.wait()
+        self.saved = train_state.step
 
-    def _tell_end(self, outcome: Outcome) -> None:
+    def _tell_end(self, outcome: TrainingResult) -> None:
         """What was done, and what to do next."""
-        run, loader = self.job.output, self.parts.loader
+        run, loader = self.job.output, self.components.loader
         if outcome.finished:
             weights = checkpoint.usable_weights(outcome.checkpoint)
             self.report.say(f"finished {outcome.steps} steps; weights in {weights}")

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from trainer.data import KINDS
 from trainer.diffusion.schedule import TRAIN_TIMESTEPS
-from trainer.train.ranks import World
+from trainer.train.ranks import Ranks
 
 BUCKETS = 10  # of timesteps
 Say = Callable[[str], None]
@@ -36,9 +36,9 @@ class LossTable:
             self._sums.index_add_(0, rows, losses_B.double())
             self._counts.index_add_(0, rows, torch.ones_like(losses_B, dtype=torch.float64))
 
-    def means(self, world: World) -> dict[str, float]:
+    def means(self, ranks: Ranks) -> dict[str, float]:
         """Mean of every cell with samples, over all ranks; the table is empty afterwards."""
-        totals = world.sums([*self._sums.tolist(), *self._counts.tolist()])
+        totals = ranks.sums([*self._sums.tolist(), *self._counts.tolist()])
         self._sums.zero_()
         self._counts.zero_()
         half = len(totals) // 2
@@ -62,14 +62,14 @@ class Speed:
         self._waited += waited_s
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Time inside the block does not count: saving and validating are not training."""
         start, cpu = time.perf_counter(), time.process_time()
         yield
         self._start += time.perf_counter() - start
         self._cpu += time.process_time() - cpu
 
-    def look(self, clips_per_step: int, flop_per_step: float, peak_flops: float) -> dict[str, float]:
+    def rates(self, clips_per_step: int, flop_per_step: float, peak_flops: float) -> dict[str, float]:
         """Rates since the last look."""
         seconds = max(time.perf_counter() - self._start, 1e-9)
         cpu_seconds = time.process_time() - self._cpu
@@ -110,7 +110,7 @@ class Reporter:
         """A line for the user."""
         self._say(text)
 
-    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+    def log(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers after `step` steps."""
         if self._board is None:
             return

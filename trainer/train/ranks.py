@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class World:
+class Ranks:
     """This process among its equals; without a process group it is alone."""
 
     rank: int
@@ -19,7 +19,7 @@ class World:
     device: torch.device
 
     @classmethod
-    def current(cls, device: torch.device | str) -> World:
+    def current(cls, device: torch.device | str) -> Ranks:
         """The process group as it was set up, if it was."""
         device = torch.device(device)
         if not (dist.is_available() and dist.is_initialized()):

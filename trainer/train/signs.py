@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from trainer.train.watch import Heard, Pulse, Sign
 
 if TYPE_CHECKING:  # the actor needs no torch
-    from trainer.train.ranks import World
+    from trainer.train.ranks import Ranks
 
 EVERY_S = 1.0  # between two signs of a worker, and two looks at them
 SUSPECT_S = 5.0  # older signs make one ask whether Ray knows the worker to be dead
@@ -88,16 +88,16 @@ def ask(signs: Any) -> dict[int, Heard] | None:
 
 
 @contextmanager
-def giving_signs(signs: Any, world: World) -> Iterator[Pulse]:
+def giving_signs(signs: Any, ranks: Ranks) -> Iterator[Pulse]:
     """Inside the block of a worker, a thread tells the actor what its pulse says.
 
     Args:
         signs: of `open_signs`.
-        world: its ranks agree on the number of the attempt.
+        ranks: its ranks agree on the number of the attempt.
     """
-    attempt = world.sums([time.time() if world.is_main else 0.0])[0]
+    attempt = ranks.sums([time.time() if ranks.is_main else 0.0])[0]
     place = f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
-    pulse, done = Pulse(Sign(attempt, world.rank, place)), threading.Event()
+    pulse, done = Pulse(Sign(attempt, ranks.rank, place)), threading.Event()
     worker = ray.get_runtime_context().current_actor
 
     def tell() -> None:

@@ -12,14 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.train.config import TrainConfig
-from trainer.train.inputs import Inputs
+from trainer.train.inputs import ModelInputs
 from trainer.train.metrics import LossTable
 
 
 def accumulate_gradients(
     model: nn.Module,
     schedule: TrainingSchedule,
-    micro_batches: Iterable[Inputs],
+    micro_batches: Iterable[ModelInputs],
     count: int,
     config: TrainConfig,
     table: LossTable | None = None,

@@ -14,20 +14,20 @@ from torch import Tensor
 
 from datagen.common.errors import UserError
 from datagen.media import encode
-from trainer.data import Batch, Loader, Source, TrainingData, open_training_data
+from trainer.data import Batch, DataSource, Loader, TrainingData, open_training_data
 from trainer.data.batch import collate
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.sampler import sample
 from trainer.diffusion.schedule import TrainingSchedule
-from trainer.latents.frozen import Frozen
+from trainer.latents.frozen import FrozenNetworks
 from trainer.model.config import DiffusionConfig, MegActorConfig
 from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
-from trainer.train.inputs import Inputs, draws_of, prepare
+from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.metrics import LossTable
-from trainer.train.ranks import World
-from trainer.train.state.learner import Learner
+from trainer.train.ranks import Ranks
 from trainer.train.state.rng import untouched
+from trainer.train.state.train_state import TrainState
 from trainer.train.step import autocast
 
 _STEP = 2**31  # the key of validation's random numbers: no training step has it
@@ -40,9 +40,9 @@ class Validator:
         self,
         config: TrainConfig,
         architecture: MegActorConfig,
-        sources: Sequence[Source],
-        frozen: Frozen,
-        world: World,
+        sources: Sequence[DataSource],
+        frozen: FrozenNetworks,
+        ranks: Ranks,
         folder: Path,
     ) -> None:
         """Open the validation clips.
@@ -51,38 +51,38 @@ class Validator:
             UserError: there are none.
         """
         self.config, self.architecture, self.frozen = config, architecture, frozen
-        self.world, self.folder = world, folder
+        self.ranks, self.folder = ranks, folder
         self.data = open_training_data(
             sources, config.data, config.seed, split="val", networks=frozen.networks
         )
         frozen.check(self.data.precomputed)
         self.loader = Loader(
-            self.data, config.micro_batch, rank=world.rank, ranks=world.size, slots=config.validation.samples
+            self.data, config.micro_batch, rank=ranks.rank, ranks=ranks.size, slots=config.validation.samples
         )
         self.schedule = TrainingSchedule(architecture.diffusion)
 
-    def run(self, learner: Learner) -> dict[str, float]:
+    def run(self, train_state: TrainState) -> dict[str, float]:
         """Mean loss over all ranks, also by timestep and driver; writes the videos.
 
         Raises:
             UserError: no clip can be used, or the disk is full.
         """
-        with untouched(self.world.device), evaluating(learner), torch.no_grad():
-            values = self._loss(learner)
-            if self.world.is_main:
+        with untouched(self.ranks.device), evaluating(train_state), torch.no_grad():
+            values = self._loss(train_state)
+            if self.ranks.is_main:
                 self._remove_withdrawn()
-                self._videos(learner)
-        self.world.wait()
+                self._videos(train_state)
+        self.ranks.wait()
         return values
 
-    def _loss(self, learner: Learner) -> dict[str, float]:
-        table = LossTable(self.world.device)
+    def _loss(self, train_state: TrainState) -> dict[str, float]:
+        table = LossTable(self.ranks.device)
         total, samples = 0.0, 0.0
         for batch in self.loader:
             inputs = self._inputs(batch)
-            with autocast(self.config, self.world.device):
+            with autocast(self.config, self.ranks.device):
                 loss = training_loss(
-                    learner.model,
+                    train_state.model,
                     self.schedule,
                     inputs.latents_BFCHW,
                     inputs.conditions,
@@ -92,12 +92,12 @@ class Validator:
             table.add(loss.samples_B, inputs.draws.timesteps_B, inputs.kinds_B)
             total += float(loss.samples_B.double().sum())
             samples += len(batch)
-        total, samples = self.world.sums([total, samples])
+        total, samples = self.ranks.sums([total, samples])
         return {"validation/loss": total / samples} | {
-            f"validation_{name}": value for name, value in table.means(self.world).items()
+            f"validation_{name}": value for name, value in table.means(self.ranks).items()
         }
 
-    def _videos(self, learner: Learner) -> None:
+    def _videos(self, train_state: TrainState) -> None:
         frames = self.config.validation.video_frames
         if not self.config.validation.videos or self.frozen.decode is None:
             return
@@ -107,9 +107,9 @@ class Validator:
             batch = collate([data.sample(slot)])
             inputs = self._inputs(batch)
             result_F3HW = generate(
-                learner.model, self.architecture.diffusion, inputs, self.frozen, self.config
+                train_state.model, self.architecture.diffusion, inputs, self.frozen, self.config
             )[0]
-            name = f"step-{learner.step:08d}-{batch.clip_ids[0]}.mp4"
+            name = f"step-{train_state.step:08d}-{batch.clip_ids[0]}.mp4"
             write_side_by_side(self.folder / name, batch, result_F3HW)
 
     def _remove_withdrawn(self) -> None:
@@ -121,19 +121,19 @@ class Validator:
     def _shortest(self) -> int:
         return min(int(clips.frames_N.min()) for clips in self.data.clips)
 
-    def _inputs(self, batch: Batch) -> Inputs:
+    def _inputs(self, batch: Batch) -> ModelInputs:
         channels = self.architecture.model.latent_channels
         draws = draws_of(batch, self.architecture.diffusion, channels, seed=self.config.seed, step=_STEP)
-        return prepare(batch, draws, self.frozen, self.world.device)
+        return prepare(batch, draws, self.frozen, self.ranks.device)
 
 
 @contextmanager
-def evaluating(learner: Learner) -> Iterator[None]:
+def evaluating(train_state: TrainState) -> Iterator[None]:
     """The model is in evaluation mode with averaged weights inside the block, and afterwards as it was."""
-    modes = [(module, module.training) for module in learner.model.modules()]
-    learner.model.eval()
+    modes = [(module, module.training) for module in train_state.model.modules()]
+    train_state.model.eval()
     try:
-        with learner.ema.applied() if learner.ema is not None else nullcontext():
+        with train_state.ema.applied() if train_state.ema is not None else nullcontext():
             yield
     finally:
         for module, training in modes:
@@ -141,7 +141,11 @@ def evaluating(learner: Learner) -> Iterator[None]:
 
 
 def generate(
-    model: MegActor, diffusion: DiffusionConfig, inputs: Inputs, frozen: Frozen, config: TrainConfig
+    model: MegActor,
+    diffusion: DiffusionConfig,
+    inputs: ModelInputs,
+    frozen: FrozenNetworks,
+    config: TrainConfig,
 ) -> Tensor:
     """Sampled videos (B F 3 H W) in [0, 1], from the draws' noise, as the config's stage samples them."""
     assert frozen.decode is not None

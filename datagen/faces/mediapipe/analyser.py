@@ -15,7 +15,7 @@ from datagen.faces.identity import INFO as IDENTITY_INFO
 from datagen.faces.identity import DlibIdentity
 from datagen.faces.mediapipe.blazeface import BlazeFace, around, iou, merge, tiles, whole
 from datagen.faces.mediapipe.mesh import FaceMesh, Iris
-from datagen.faces.mediapipe.region import Crop
+from datagen.faces.mediapipe.region import RotatedRegion
 from datagen.faces.mediapipe.segmentation import SelfieSegmentation
 from datagen.faces.mediapipe.shipped import ModelInfo, shipped
 from datagen.faces.types import Detection, Faces
@@ -93,7 +93,7 @@ class FaceAnalyser:
         return self._selfie(rgb_HWC)
 
     def _confirmed(
-        self, rgb_HWC: np.ndarray, detector: BlazeFace, regions: list[Crop]
+        self, rgb_HWC: np.ndarray, detector: BlazeFace, regions: list[RotatedRegion]
     ) -> list[list[Detection]]:
         """The faces one detector sees in each region, without those in which the mesh sees none; no empty looks."""
         looks = []
@@ -102,7 +102,7 @@ class FaceAnalyser:
             looks.append([face for face in faces if self.landmarks(rgb_HWC, face)[1] >= _CONFIRMED])
         return [look for look in looks if look]
 
-    def _closer(self, rgb_HWC: np.ndarray, face: Detection, region: Crop) -> Detection:
+    def _closer(self, rgb_HWC: np.ndarray, face: Detection, region: RotatedRegion) -> Detection:
         """The same face detected again in its surroundings, where it was small in the region: its points are poor."""
         surroundings = around(face.box, _SURROUNDINGS)
         if surroundings.size > 0.7 * region.size:

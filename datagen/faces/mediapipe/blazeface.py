@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datagen.faces.mediapipe.region import Crop
+from datagen.faces.mediapipe.region import RotatedRegion
 from datagen.faces.mediapipe.shipped import open_shipped, run
 from datagen.faces.types import Detection
 
@@ -27,7 +27,7 @@ class BlazeFace:
         self._anchors = _anchors(self._side, ((8, 2), (16, 6)) if name == "blazeface_short" else ((4, 1),))
         self._threshold = threshold
 
-    def __call__(self, rgb_HWC: np.ndarray, region: Crop | None = None) -> list[Detection]:
+    def __call__(self, rgb_HWC: np.ndarray, region: RotatedRegion | None = None) -> list[Detection]:
         """Detect in a square region, by default the smallest that holds the whole frame; best first."""
         region = region or whole(rgb_HWC)
         values, logits = run(self._session, region.pixels(rgb_HWC, self._side) / 127.5 - 1)
@@ -44,24 +44,24 @@ class BlazeFace:
         return _blend(found)
 
 
-def whole(rgb_HWC: np.ndarray) -> Crop:
+def whole(rgb_HWC: np.ndarray) -> RotatedRegion:
     """The smallest square centred on a frame that holds all of it."""
     height, width = rgb_HWC.shape[:2]
-    return Crop(((width - 1) / 2, (height - 1) / 2), float(max(height, width)))
+    return RotatedRegion(((width - 1) / 2, (height - 1) / 2), float(max(height, width)))
 
 
-def around(box: np.ndarray, times: float) -> Crop:
+def around(box: np.ndarray, times: float) -> RotatedRegion:
     """The square about a box whose side is that many times the box's longer one."""
     centre = (box[:2] + box[2:]) / 2
-    return Crop((float(centre[0]), float(centre[1])), times * float(max(box[2:] - box[:2])))
+    return RotatedRegion((float(centre[0]), float(centre[1])), times * float(max(box[2:] - box[:2])))
 
 
-def tiles(rgb_HWC: np.ndarray) -> list[Crop]:
+def tiles(rgb_HWC: np.ndarray) -> list[RotatedRegion]:
     """Overlapping squares of half the frame's longer side that cover it."""
     height, width = rgb_HWC.shape[:2]
     side = max(height, width) / 2
     rows, columns = (_spread(length, side) for length in (height, width))
-    return [Crop((x, y), side) for y in rows for x in columns]
+    return [RotatedRegion((x, y), side) for y in rows for x in columns]
 
 
 def _spread(length: int, side: float) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datagen.faces.mediapipe.region import Crop
+from datagen.faces.mediapipe.region import RotatedRegion
 from datagen.faces.mediapipe.shipped import open_shipped, run
 from datagen.faces.topology import EYE_CORNERS
 from datagen.faces.types import Detection
@@ -55,7 +55,9 @@ class FaceMesh:
         self, rgb_HWC: np.ndarray, low: np.ndarray, high: np.ndarray, across: np.ndarray
     ) -> tuple[np.ndarray, float]:
         centre, size = (low + high) / 2, _MARGIN * float(max(high - low))
-        crop = Crop((float(centre[0]), float(centre[1])), size, float(np.arctan2(across[1], across[0])))
+        crop = RotatedRegion(
+            (float(centre[0]), float(centre[1])), size, float(np.arctan2(across[1], across[0]))
+        )
         points, logit = run(self._session, crop.pixels(rgb_HWC, self._side) / 255)
         presence = 1 / (1 + np.exp(-np.clip(float(logit.item()), -100, 100)))
         return crop.to_frame(points.reshape(468, 3), self._side), float(presence)
@@ -77,7 +79,7 @@ class Iris:
         for eye, (outer, inner) in enumerate(corners):
             centre, width = (outer + inner) / 2, float(np.hypot(*(outer - inner)))
             # The network knows left eyes only; a right one is shown to it mirrored.
-            crop = Crop((centre[0], centre[1]), _IRIS_MARGIN * width, angle, mirrored=eye == 0)
+            crop = RotatedRegion((centre[0], centre[1]), _IRIS_MARGIN * width, angle, mirrored=eye == 0)
             _, points = run(self._session, crop.pixels(rgb_HWC, self._side) / 255)
             irises[eye] = crop.to_frame(points.reshape(5, 3)[:, :2], self._side)
         return irises

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Crop:
+class RotatedRegion:
     """A square region of a frame.
 
     Attributes:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datagen.inspect.query import summary
-from datagen.output.paths import Output, names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_tables
 from datagen.output.schema import INDEX, MODEL, Column
 from datagen.shards.reader import Dataset
@@ -105,7 +105,7 @@ def _with_withdrawn_clips(out: Output, table: pa.Table) -> set[tuple[str, str]]:
 
     Tools that read the bare files know of no tombstones, so the cards do not lead them there.
     """
-    if not names(out.withdrawn, ".json"):
+    if not published_names(out.withdrawn, ".json"):
         return set()
     keys = ["clip_id", "unit", "shard"]
     stored = read_tables(out.index, keys)

@@ -18,11 +18,11 @@ from data.made import damage, make_dataset
 from data.s3 import served
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
-from trainer.data import Batch, DataConfig, Loader, Source, TrainingData, open_training_data
+from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
 
 
 def opened(*outputs: Output, seed: int = 0, frames: int = 2, **source: object) -> TrainingData:
-    sources = [Source(path=str(output.root), **source) for output in outputs]
+    sources = [DataSource(path=str(output.root), **source) for output in outputs]
     return open_training_data(sources, DataConfig(frames=frames), seed)
 
 
@@ -64,7 +64,7 @@ def test_worker_processes_change_nothing(shared_dataset: Output) -> None:
 
 def take_and_wait(root: Path, told: Connection) -> None:
     """A process that trains: takes a batch, tells its loader's processes, and waits."""
-    loader = Loader(open_training_data([Source(path=str(root))], DataConfig(frames=2), 0), 1, workers=2)
+    loader = Loader(open_training_data([DataSource(path=str(root))], DataConfig(frames=2), 0), 1, workers=2)
     take(loader, 1)
     told.send([child.pid for child in psutil.Process().children(recursive=True)])
     time.sleep(600)
@@ -141,20 +141,25 @@ def test_validation_is_the_same_slots_every_time(shared_dataset: Output) -> None
 
 def test_data_sets_are_mixed_by_weight(shared_dataset: Output, tmp_path: Path) -> None:
     other = make_dataset(tmp_path / "other", 2, prefix="other")
-    sources = [Source(path=str(shared_dataset.root), weight=1), Source(path=str(other.root), weight=2)]
+    sources = [
+        DataSource(path=str(shared_dataset.root), weight=1),
+        DataSource(path=str(other.root), weight=2),
+    ]
     data = open_training_data(sources, DataConfig(frames=1), 0)
     clips = [clip for batch in take(Loader(data, 3), 9) for clip in batch.clip_ids]
     assert sum(clip.startswith("other") for clip in clips) == 18
     assert data.recipes == ("hash of clip", "hash of other")
     with pytest.raises(UserError, match="to every data set or to none"):
-        open_training_data([sources[0], Source(path=str(other.root))], DataConfig(), 0)
+        open_training_data([sources[0], DataSource(path=str(other.root))], DataConfig(), 0)
 
 
 def test_where_and_split_choose_clips(tmp_path: Path) -> None:
     output = make_dataset(tmp_path / "out", 6, splits=("train", "val", "train"))
 
     def ids(split: str | None, where: str | None = None) -> list[str]:
-        data = open_training_data([Source(path=str(output.root), where=where)], DataConfig(), 0, split=split)
+        data = open_training_data(
+            [DataSource(path=str(output.root), where=where)], DataConfig(), 0, split=split
+        )
         return data.clips[0].ids.to_pylist()
 
     assert ids("val") == ["clip01", "clip04"]
@@ -214,7 +219,7 @@ def test_what_the_index_shows_to_be_useless_is_left_out_and_said(tmp_path: Path)
     ):
         opened(output, frames=50)
     with pytest.raises(UserError, match="no driving stream"):
-        open_training_data([Source(path=str(output.root))], DataConfig(driving="baked"), 0)
+        open_training_data([DataSource(path=str(output.root))], DataConfig(driving="baked"), 0)
 
 
 def test_clips_of_two_sizes_cannot_be_mixed(dataset: Output) -> None:
@@ -233,7 +238,7 @@ def test_s3_gives_each_sample_by_one_range_read(shared_dataset: Output) -> None:
     local = opened(shared_dataset)
     with served(shared_dataset.root.parent) as (uri, requests):
         data = open_training_data(
-            [Source(path=uri.replace("?", f"/{shared_dataset.root.name}?"))], DataConfig(frames=2), 0
+            [DataSource(path=uri.replace("?", f"/{shared_dataset.root.name}?"))], DataConfig(frames=2), 0
         )
         here = take(Loader(data, 2), 4)
         reads = [(key, size) for method, key, size in requests if method == "GET" and "/shards/" in key]
@@ -247,5 +252,5 @@ def test_s3_gives_each_sample_by_one_range_read(shared_dataset: Output) -> None:
 def test_stores_of_fsspec_are_read(shared_dataset: Output) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(shared_dataset.root), "/bucket/set", recursive=True)
-    data = open_training_data([Source(path="memory://bucket/set")], DataConfig(frames=2), 0)
+    data = open_training_data([DataSource(path="memory://bucket/set")], DataConfig(frames=2), 0)
     assert same(take(Loader(data, 2), 1)[0], take(Loader(opened(shared_dataset), 2), 1)[0])

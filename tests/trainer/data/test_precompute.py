@@ -19,9 +19,9 @@ from datagen.output.paths import Output
 from trainer.data import (
     Batch,
     DataConfig,
+    DataSource,
     Encoders,
     Loader,
-    Source,
     complete,
     mean_latents,
     open_training_data,
@@ -59,7 +59,7 @@ def dataset(short_clips: Output, tmp_path: Path) -> Output:
 
 def batches(output: Output, count: int = 4, **config: Any) -> list[Batch]:
     settings = DataConfig(**{"frames": 4, "clip_size": SIDE} | config)
-    data = open_training_data([Source(path=str(output.root))], settings, 0)
+    data = open_training_data([DataSource(path=str(output.root))], settings, 0)
     return list(islice(Loader(data, 2), count))
 
 
@@ -159,7 +159,7 @@ def test_a_bad_clip_has_a_row_with_the_reason(dataset: Output, encoders: Encoder
     done = precompute(dataset.root, encoders, clip_size=SIDE)
     reason = "the bytes of video.mp4 differ from the index's sha256"
     assert done[0].failed == {"clip01": reason}
-    data = open_training_data([Source(path=str(dataset.root))], DataConfig(frames=4), 0)
+    data = open_training_data([DataSource(path=str(dataset.root))], DataConfig(frames=4), 0)
     assert data.left_out == {"clip01": f"not precomputed: {reason}"}
     assert data.precomputed is not None and data.precomputed.vae == encoders.vae
 
@@ -167,7 +167,7 @@ def test_a_bad_clip_has_a_row_with_the_reason(dataset: Output, encoders: Encoder
 def test_half_finished_latents_are_not_used_unless_demanded(dataset: Output, encoders: Encoders) -> None:
     precompute(dataset.root, encoders, clip_size=SIDE)
     (dataset.precomputed / "index" / "p00000-u00.parquet").unlink()
-    source = Source(path=str(dataset.root))
+    source = DataSource(path=str(dataset.root))
     data = open_training_data([source], DataConfig(frames=4), 0)
     assert data.precomputed is None
     assert data.notes == (f"encoding in line: 2 of 4 clips of {dataset.root} have no latents",)
@@ -178,7 +178,7 @@ def test_half_finished_latents_are_not_used_unless_demanded(dataset: Output, enc
 
 def test_latents_of_another_vae_are_not_used(dataset: Output, encoders: Encoders) -> None:
     precompute(dataset.root, encoders, clip_size=SIDE)
-    sources, config = [Source(path=str(dataset.root))], DataConfig(frames=4)
+    sources, config = [DataSource(path=str(dataset.root))], DataConfig(frames=4)
     assert open_training_data(sources, config, 0, networks=(encoders.vae, encoders.clip)).precomputed
     data = open_training_data(sources, config, 0, networks=("other", encoders.clip))
     assert data.precomputed is None and "another VAE or CLIP" in data.notes[0]
@@ -190,7 +190,7 @@ def test_damaged_latents_cost_only_their_clip(dataset: Output, encoders: Encoder
     with (dataset.precomputed / row["shard"]).open("r+b") as file:
         file.seek(row["start"])
         file.write(b"\xff" * 8 * 8 * 8 * 2 * row["frames"])
-    data = open_training_data([Source(path=str(dataset.root))], DataConfig(frames=4), 0)
+    data = open_training_data([DataSource(path=str(dataset.root))], DataConfig(frames=4), 0)
     loader = Loader(data, 2)
     clips = [clip for batch in islice(loader, 4) for clip in batch.clip_ids]
     assert "clip01" not in clips
@@ -200,7 +200,7 @@ def test_damaged_latents_cost_only_their_clip(dataset: Output, encoders: Encoder
 def test_withdrawn_footage_is_gone_here_too(dataset: Output, encoders: Encoders) -> None:
     precompute(dataset.root, encoders, clip_size=SIDE)
     withdraw_from(dataset, source="clip03.mp4")
-    data = open_training_data([Source(path=str(dataset.root))], DataConfig(frames=4), 0)
+    data = open_training_data([DataSource(path=str(dataset.root))], DataConfig(frames=4), 0)
     assert len(data.clips[0]) == 3 and data.precomputed is not None
 
 

@@ -12,13 +12,13 @@ from datagen.driving.mask import mask_driving
 from datagen.media import decode_bytes
 from datagen.output.paths import Output
 from datagen.shards.reader import Dataset
-from trainer.data import KINDS, DataConfig, Drivers, Sample, Source, open_training_data
+from trainer.data import KINDS, DataConfig, DataSource, Drivers, Sample, open_training_data
 from trainer.data.config import STREAM_OF
 from trainer.data.video import StreamError, decode
 
 
 def samples(output: Output, count: int = 20, seed: int = 0, **config: Any) -> list[Sample]:
-    data = open_training_data([Source(path=str(output.root))], DataConfig(**config), seed)
+    data = open_training_data([DataSource(path=str(output.root))], DataConfig(**config), seed)
     return [data.sample(slot) for slot in range(count)]
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.common.seeding import rng
+from datagen.common.seeding import keyed_rng
 from trainer.data.window import choose_window, reference_candidates, stride_of
 
 
@@ -36,9 +36,9 @@ def test_reference_is_outside_wherever_it_can_be(
     assert len(candidates) == (min(count, clip_frames) if count else clip_frames)
     if span > clip_frames:
         with pytest.raises(ValueError, match=f"the clip has {clip_frames} frames"):
-            choose_window(rng(seed), clip_frames, stride, frames, candidates)
+            choose_window(keyed_rng(seed), clip_frames, stride, frames, candidates)
         return
-    window = choose_window(rng(seed), clip_frames, stride, frames, candidates)
+    window = choose_window(keyed_rng(seed), clip_frames, stride, frames, candidates)
     first, last = window.indices_F[0], window.indices_F[-1]
     assert 0 <= first <= last < clip_frames
     assert len(window.indices_F) == frames and (np.diff(window.indices_F) == stride).all()
@@ -49,11 +49,11 @@ def test_reference_is_outside_wherever_it_can_be(
 
 def test_without_room_the_reference_is_a_frame_stepped_over() -> None:
     for seed in range(20):
-        window = choose_window(rng(seed), 23, 2, 12, list(range(23)))
+        window = choose_window(keyed_rng(seed), 23, 2, 12, list(range(23)))
         assert window.reference not in window.indices_F
 
 
 def test_windows_cover_the_clip() -> None:
     candidates = reference_candidates("a", 60, 4)
-    starts = {int(choose_window(rng(seed), 60, 2, 12, candidates).indices_F[0]) for seed in range(600)}
+    starts = {int(choose_window(keyed_rng(seed), 60, 2, 12, candidates).indices_F[0]) for seed in range(600)}
     assert starts == set(range(38))

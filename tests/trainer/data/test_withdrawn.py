@@ -16,7 +16,7 @@ from data.made import make_dataset, portrait, read_code, withdraw_from
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
 from datagen.output.store import Store
-from trainer.data import Batch, DataConfig, Encoders, Loader, Source, TrainingData, open_training_data
+from trainer.data import Batch, DataConfig, DataSource, Encoders, Loader, TrainingData, open_training_data
 from trainer.data import withdrawn as module
 from trainer.data.clips import Clips
 from trainer.data.stored_latents import Latents
@@ -50,7 +50,9 @@ def encoders() -> Encoders:
 
 
 def opened(where: str | Path, **config: Any) -> TrainingData:
-    return open_training_data([Source(path=str(where))], DataConfig(frames=2, clip_size=SIDE, **config), 0)
+    return open_training_data(
+        [DataSource(path=str(where))], DataConfig(frames=2, clip_size=SIDE, **config), 0
+    )
 
 
 def clips_of(batches: list[Batch]) -> list[str]:
@@ -173,12 +175,12 @@ def test_a_resume_after_a_withdrawal_goes_on_and_says_so(dataset: Output) -> Non
     assert again.position == 6
     assert "clip04" not in clips_of(list(islice(again, 5)))
     with pytest.raises(UserError, match="cannot be continued"):
-        other = open_training_data([Source(path=str(dataset.root))], DataConfig(frames=2), seed=1)
+        other = open_training_data([DataSource(path=str(dataset.root))], DataConfig(frames=2), seed=1)
         Loader(other, 2).load_state_dict(state)
     settled = again.state_dict()
     with pytest.raises(UserError, match="cannot be continued"):
         fewer = open_training_data(
-            [Source(path=str(dataset.root), where="frames < 14 or clip_id < 'clip02'")],
+            [DataSource(path=str(dataset.root), where="frames < 14 or clip_id < 'clip02'")],
             DataConfig(frames=2),
             0,
         )

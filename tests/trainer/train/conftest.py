@@ -9,11 +9,11 @@ import pytest
 import torch
 from data import made
 
-from trainer.data import Source
+from trainer.data import DataSource
 from trainer.train.job import Job, load_config
-from trainer.train.ranks import World
+from trainer.train.ranks import Ranks
 
-CPU = World(0, 1, torch.device("cpu"))
+CPU = Ranks(0, 1, torch.device("cpu"))
 SMALL = [
     "model.model.block_out_channels=[16, 32]",
     "model.model.latent_channels=6",
@@ -42,7 +42,7 @@ def job(footage: Path, tmp_path: Path) -> Callable[..., Job]:
 
     def make(name: str, *assignments: str, run: str = "run", **values: Any) -> Job:
         config = load_config(name, [*SMALL, *assignments])
-        return Job(config, (Source(path=str(footage)),), tmp_path / run, **values)
+        return Job(config, (DataSource(path=str(footage)),), tmp_path / run, **values)
 
     return make
 

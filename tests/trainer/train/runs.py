@@ -13,7 +13,7 @@ from trainer.train.build import build
 from trainer.train.inputs import draws_of, prepare
 from trainer.train.job import Job
 from trainer.train.loop import train
-from trainer.train.ranks import World
+from trainer.train.ranks import Ranks
 from trainer.train.step import accumulate_gradients
 
 
@@ -24,23 +24,23 @@ def silent(text: str) -> None:
 def train_alone(job: Job) -> None:
     """A run without other ranks."""
     torch.set_num_threads(1)
-    train(job, World.current("cpu"), silent)
+    train(job, Ranks.current("cpu"), silent)
 
 
 def gradients(job: Job) -> dict[str, torch.Tensor]:
     """The gradients of the first step, averaged over ranks."""
-    world = World.current("cpu")
-    parts = build(job, world, silent)
-    learner, config = parts.learner, job.config
+    ranks = Ranks.current("cpu")
+    parts = build(job, ranks, silent)
+    train_state, config = parts.train_state, job.config
 
     def inputs():
         for batch in parts.loader:
-            draws = draws_of(batch, learner.architecture.diffusion, 6, seed=config.seed, step=0)
-            yield prepare(batch, draws, parts.frozen, world.device)
+            draws = draws_of(batch, train_state.architecture.diffusion, 6, seed=config.seed, step=0)
+            yield prepare(batch, draws, parts.frozen, ranks.device)
 
-    schedule = TrainingSchedule(learner.architecture.diffusion)
-    accumulate_gradients(learner.forward, schedule, inputs(), config.accumulate(world.size), config)
-    return {name: p.grad.clone() for name, p in learner.trained.items() if p.grad is not None}
+    schedule = TrainingSchedule(train_state.architecture.diffusion)
+    accumulate_gradients(train_state.forward, schedule, inputs(), config.accumulate(ranks.size), config)
+    return {name: p.grad.clone() for name, p in train_state.trained.items() if p.grad is not None}
 
 
 def on_rank(rank: int, ranks: int, folder: Path, first: Job, other: Job) -> None:
@@ -50,7 +50,7 @@ def on_rank(rank: int, ranks: int, folder: Path, first: Job, other: Job) -> None
     try:
         found = gradients(first)
         said: list[str] = []
-        train(other, World.current("cpu"), said.append)
+        train(other, Ranks.current("cpu"), said.append)
         if rank == 0:
             save_file(found, folder / "gradients.safetensors")
             (folder / "said.txt").write_text("\n".join(said), encoding="utf-8")

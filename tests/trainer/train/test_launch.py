@@ -19,7 +19,7 @@ import ray
 from datagen.common.errors import UserError
 from train.conftest import CPU, SMALL, losses
 from train.runs import silent
-from trainer.data import Source
+from trainer.data import DataSource
 from trainer.train.job import Job, load_config
 from trainer.train.launch import train_on_ray
 from trainer.train.loop import train
@@ -43,7 +43,7 @@ def cluster() -> Iterator[None]:
 def shared(cluster: None, footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """Twelve steps on two workers that nothing disturbed."""
     config = load_config("tiny-image", [*SMALL, "steps=12"])
-    made = Job(config, (Source(path=str(footage)),), tmp_path_factory.mktemp("shared") / "run")
+    made = Job(config, (DataSource(path=str(footage)),), tmp_path_factory.mktemp("shared") / "run")
     train_on_ray(made, 2, None)
     return made
 

@@ -10,7 +10,7 @@ from datagen.common.errors import UserError
 from trainer.latents.cosine_codec import CosineCodec
 from trainer.train.config import Optimiser
 from trainer.train.job import bundled, load_config, sources_of
-from trainer.train.prefetch import Ahead
+from trainer.train.prefetch import Prefetcher
 from trainer.train.state.ema import Ema
 from trainer.train.state.optimizer import build_adamw, learning_rate, optimiser_tensors, restore_optimiser
 
@@ -110,13 +110,13 @@ def test_items_come_in_order_and_errors_come_through() -> None:
         yield from range(5)
         raise UserError("broken")
 
-    ahead = Ahead(items())
+    ahead = Prefetcher(items())
     assert [next(ahead) for _ in range(5)] == list(range(5))
     with pytest.raises(UserError, match="broken"):
         next(ahead)
 
 
 def test_an_endless_iterator_can_be_left() -> None:
-    ahead = Ahead(iter(int, 1))
+    ahead = Prefetcher(iter(int, 1))
     assert next(ahead) == 0
     ahead.close()

@@ -30,18 +30,18 @@ def test_losses_are_the_same_with_and_without_validation(job: MakeJob) -> None:
 
 def test_weights_mode_and_generators_are_as_before(job: MakeJob) -> None:
     parts = build(job("tiny-joint", *SEE), CPU, silent)
-    learner = parts.learner
-    learner.model.unet.mid_block.eval()  # a mode that validation must not forget
-    state = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
-    modes = [module.training for module in learner.model.modules()]
-    learner.ema.averages = {name: 1.01 * average for name, average in learner.ema.averages.items()}
+    train_state = parts.train_state
+    train_state.model.unet.mid_block.eval()  # a mode that validation must not forget
+    state = {name: tensor.clone() for name, tensor in train_state.model.state_dict().items()}
+    modes = [module.training for module in train_state.model.modules()]
+    train_state.ema.averages = {name: 1.01 * average for name, average in train_state.ema.averages.items()}
     before = rng.capture(CPU.device)
-    first = parts.validator.run(learner)
+    first = parts.validator.run(train_state)
     after = rng.capture(CPU.device)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert modes == [module.training for module in learner.model.modules()]
-    assert all(torch.equal(state[name], tensor) for name, tensor in learner.model.state_dict().items())
-    assert first == parts.validator.run(learner)  # the same samples and noise every time
+    assert modes == [module.training for module in train_state.model.modules()]
+    assert all(torch.equal(state[name], tensor) for name, tensor in train_state.model.state_dict().items())
+    assert first == parts.validator.run(train_state)  # the same samples and noise every time
 
 
 def test_sample_videos_show_reference_driver_and_result(job: MakeJob) -> None:

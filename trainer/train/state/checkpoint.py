@@ -35,7 +35,7 @@ _OLD = re.compile(rf"\.{_NAME.pattern}\.old")
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a run stands.
 
     Attributes:
@@ -94,7 +94,7 @@ def refuse_unless_resumed(run: Path, resume: bool) -> None:
 
 def save(
     run: Path,
-    progress: Progress,
+    progress: TrainingProgress,
     weights: Weights,
     optimiser: Mapping[str, Tensor],
     rngs: Mapping[str, Tensor],
@@ -139,7 +139,7 @@ def clear_leftovers(run: Path) -> list[str]:
     return removed
 
 
-def read_progress(folder: Path) -> Progress:
+def read_progress(folder: Path) -> TrainingProgress:
     """Where the run stood at a checkpoint.
 
     Raises:
@@ -147,7 +147,7 @@ def read_progress(folder: Path) -> Progress:
     """
     values: dict[str, Any] = read_json(folder / "state.json")
     try:
-        return Progress(**values)
+        return TrainingProgress(**values)
     except TypeError as error:
         raise UserError(f"{folder / 'state.json'} is not of this program: {error}") from error
 

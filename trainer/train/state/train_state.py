@@ -12,12 +12,12 @@ from datagen.common.errors import UserError
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS, MegActor
 from trainer.train.config import TrainConfig
-from trainer.train.ranks import World
+from trainer.train.ranks import Ranks
 from trainer.train.state.ema import Ema
 from trainer.train.state.optimizer import build_adamw, learning_rate, optimiser_tensors, restore_optimiser
 
 
-class Learner:
+class TrainState:
     """A model in training.
 
     Attributes:
@@ -28,15 +28,15 @@ class Learner:
     """
 
     def __init__(
-        self, config: TrainConfig, architecture: MegActorConfig, state: Mapping[str, Tensor], world: World
+        self, config: TrainConfig, architecture: MegActorConfig, state: Mapping[str, Tensor], ranks: Ranks
     ) -> None:
         """Build the model with the weights of `state`, which is copied."""
         self.config, self.architecture = config, architecture
         with torch.device("meta"):
             self.model = MegActor(architecture.model)
-        copies = {name: tensor.to(world.device, torch.float32, copy=True) for name, tensor in state.items()}
+        copies = {name: tensor.to(ranks.device, torch.float32, copy=True) for name, tensor in state.items()}
         self.model.load_state_dict(copies, assign=True)
-        if world.device.type == "cuda":
+        if ranks.device.type == "cuda":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.train()
         self.model.train_stage(config.stage)
@@ -50,7 +50,7 @@ class Learner:
         if config.compile:
             self.model.compile_regions()
         self.forward: nn.Module = self.model
-        if world.size > 1:
+        if ranks.size > 1:
             # Gradients that are views of the buckets save a copy and their memory.
             self.forward = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
 
