@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ from datagen.sources.manifest import Manifest
 from datagen.sources.source import key_hash
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
-from datagen.synthesise.stylise.arbitrary import Style
+from datagen.synthesise.stylise.style import Style
 
 from .actors import owner_id, pause
 
@@ -290,12 +291,10 @@ def run_in_process(engine: Any, settings: Any, tasks: Any, on_report: Any, super
         on_report(task, outcome.report)
 
 
-def call_isolated(function: str, data: dict[str, Any], limit_s: float | None) -> None:
+def call_isolated(function: Callable[..., Any], *arguments: Any, timeout_s: float | None = None) -> Any:
     """In place of `datagen.runners.isolate.call_isolated`."""
-    from datagen.pipeline.worker import try_alone
-
     try:
-        try_alone(json.loads(json.dumps(data)))
+        return function(*pickle.loads(pickle.dumps(arguments)))
     except CrashError as error:
         raise Crashed("the process died") from error
 
@@ -318,7 +317,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
         "datagen.pipeline.worker.cut_portrait": cut_portrait,
         "datagen.pipeline.worker.call_isolated": call_isolated,
         "datagen.pipeline.worker.load_styles": lambda folder, recipe: STYLES,
-        "datagen.pipeline.worker.Tools": load,
+        "datagen.pipeline.worker.Backends": load,
         "datagen.synthesise.unit.make_clip": make_clip,
         "datagen.pipeline.stages.FaceAnalyser": lambda: None,
         "datagen.pipeline.stages.measured_portraits": measured_portraits,
@@ -329,7 +328,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
         "datagen.pipeline.run_record._versions": dict,
         "datagen.pipeline.run_record._codec": lambda ffmpeg: {},
         "datagen.pipeline.progress.owner_id": owner_id,
-        "datagen.pipeline.progress.Progress._print": lambda progress: None,
+        "datagen.pipeline.progress.RunProgress._print": lambda progress: None,
     }.items():
         patch.setattr(name, stand_in)
 
