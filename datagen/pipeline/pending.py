@@ -21,7 +21,7 @@ from datagen.plan.parts import part_of, read_plan
 from datagen.plan.waves import Wave, read_waves, wave_of
 from datagen.recipe import Recipe
 from datagen.runners import Report, Task
-from datagen.shards.purge import obey
+from datagen.shards.purge import apply_withdrawals
 
 Row = dict[str, Any]
 PORTRAITS_PER_TASK = 8
@@ -217,7 +217,7 @@ def record_lost_task(out: Output, task: Task, report: Report) -> None:
     publish_failures(out, task.name, rows)
     folder, columns = (out.clips, CLIPS) if curating else (out.index, INDEX)
     write_table(schema_of(columns).empty_table(), folder / f"{task.name}.parquet", out.tmp)
-    obey(out, ("failures", task.name))
+    apply_withdrawals(out, ("failures", task.name))
 
 
 def retry_names(retries: list[Retry], curated: set[str]) -> list[Retry]:

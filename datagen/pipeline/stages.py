@@ -45,7 +45,7 @@ from datagen.plan.waves import Wave, cut_waves, read_waves
 from datagen.recipe import load_recipe
 from datagen.runners import Report, Supervision, Task, run_local
 from datagen.shards.compact import merge
-from datagen.shards.purge import obey
+from datagen.shards.purge import apply_withdrawals
 from datagen.sources.files import require_root
 from datagen.sources.roots import move, read_roots, write_roots
 
@@ -175,7 +175,7 @@ def freeze(out: Output, inputs: RunInputs, engine: Engine) -> list[Wave]:
         )
         if ready and not any(wave.holds(piece) for wave in waiting for piece in retry.pieces):
             freeze_clips(out, retry.name, retry.pieces, inputs.recipe)
-            obey(out, ("plan/waves", retry.name))
+            apply_withdrawals(out, ("plan/waves", retry.name))
     return waiting
 
 
@@ -295,7 +295,7 @@ def _freeze_wave(out: Output, inputs: RunInputs, engine: Engine, wave: Wave) -> 
         for row in read_table(path).to_pylist()
     }
     publish_pool(out, wave.name, chosen, made)
-    obey(out, ("plan/waves", wave.name))
+    apply_withdrawals(out, ("plan/waves", wave.name))
 
 
 def _work(

@@ -23,7 +23,7 @@ from datagen.output.schema import CLIPS, DONORS, schema_of
 from datagen.recipe import Recipe
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
-from datagen.shards.purge import obey
+from datagen.shards.purge import apply_withdrawals
 from datagen.sources.files import SourceFiles, require_root
 from datagen.sources.roots import Roots
 from datagen.synthesise.backends import Backends
@@ -125,7 +125,7 @@ class Worker:
         publish_failures(self.out, piece, failures, put)
         table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
         write_table(table, self.out.clips / f"{piece}.parquet", self.out.tmp, put)
-        obey(self.out, ("clips", piece), ("failures", piece))
+        apply_withdrawals(self.out, ("clips", piece), ("failures", piece))
         return {
             "sources": len(payload["rows"]),
             "sources_failed": len({row["source"] for row in failures} - {clip["source"] for clip in clips}),

@@ -71,14 +71,14 @@ def cartoon(rgb_HWC: np.ndarray) -> np.ndarray:
 
 
 def watercolour(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Washed flat colours on light paper, pale edges."""
+    """Pale, flat colours on light paper, with light edges."""
     flat = _smooth(rgb_HWC, 45, 3)
     washed = cv2.addWeighted(_saturated(flat, 1.2), 0.82, np.full_like(flat, 255), 0.18, 0)
     return cv2.multiply(washed, cv2.merge([0.35 + 0.65 * _lines(rgb_HWC, 1.4, 14)] * 3), dtype=cv2.CV_8U)
 
 
 def pencil(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Graphite on paper: luma divided by its surroundings, with some shading left."""
+    """Graphite on paper: luma divided by its blurred luma, with some shading left."""
     luma = cv2.GaussianBlur(_luma(_smooth(rgb_HWC, 20, 1)), (0, 0), 0.8)
     drawing = np.minimum(1.02 * luma / (cv2.GaussianBlur(luma, (0, 0), 6) + 0.03), 1) ** 1.7
     shaded = drawing * (0.55 + 0.45 * np.sqrt(luma))
@@ -86,7 +86,7 @@ def pencil(rgb_HWC: np.ndarray) -> np.ndarray:
 
 
 def coloured_pencil(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Coloured strokes of light pressure on white paper."""
+    """Light coloured strokes on white paper."""
     luma = cv2.GaussianBlur(_luma(_smooth(rgb_HWC, 20, 1)), (0, 0), 0.6)
     drawing = np.minimum(1.02 * luma / (cv2.GaussianBlur(luma, (0, 0), 5) + 0.03), 1) ** 1.5
     pale = cv2.addWeighted(_saturated(rgb_HWC, 1.3), 0.75, np.full_like(rgb_HWC, 255), 0.25, 0)
@@ -120,7 +120,7 @@ def pastel(rgb_HWC: np.ndarray) -> np.ndarray:
 
 
 def glow(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Soft light: the picture screened with its own wide blur."""
+    """Soft light: the picture in screen blending with its own wide blur."""
     height, width = rgb_HWC.shape[:2]
     small = cv2.resize(rgb_HWC, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
     halo = cv2.resize(cv2.GaussianBlur(small, (0, 0), 4), (width, height)).astype(np.float32) / 255

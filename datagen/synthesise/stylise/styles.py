@@ -1,4 +1,4 @@
-"""Styles a run draws from: classic filters, artworks and portraits."""
+"""The styles that a run chooses from: classic filters, artworks and portraits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_styles(
     """The recipe's filters, and the pictures of `--styles` or the bundled artworks.
 
     Args:
-        say: told of the pictures that cannot be used and are left out, in one line.
+        say: takes one line about the pictures that cannot be used and are left out.
 
     Raises:
         UserError: an unknown filter, or a folder without a usable picture.
@@ -57,22 +57,22 @@ def bundled_styles() -> tuple[Style, ...]:
 
 def _pictures(folder: Path, say: Callable[[str], None] | None) -> list[Style]:
     licences = folder_licences(folder)
-    styles = []
-    refused = []
+    styles: list[Style] = []
+    unusable: list[str] = []
     for path in image_files(folder):
         name = shown(path.relative_to(folder))
         try:
             data = read_bytes(path)
             image = decode_image(data)
         except Refusal as refusal:
-            refused.append(f"{name} ({refusal.message})")
+            unusable.append(f"{name} ({refusal.message})")
             continue
         styles.append(
             Style(name, image, "art", hashlib.sha256(data).hexdigest(), licences.get(name, "unstated"))
         )
-    shortly = "; ".join(refused[:3]) + ("; ..." if len(refused) > 3 else "")
+    shortly = "; ".join(unusable[:3]) + ("; ..." if len(unusable) > 3 else "")
     if not styles:
         raise UserError(f"no picture of {folder} can serve as a style: {shortly}", code=2)
-    if refused and say is not None:
-        say(f"warning: {len(refused)} of {len(styles) + len(refused)} styles are left out: {shortly}")
+    if unusable and say is not None:
+        say(f"warning: {len(unusable)} of {len(styles) + len(unusable)} styles are left out: {shortly}")
     return styles
