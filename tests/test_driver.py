@@ -21,9 +21,9 @@ ROOT = Path(__file__).parents[1]
 KILLED = """
 import os, pathlib, signal, sys
 from datagen.output.paths import Output
-from datagen.pipeline.progress import Progress
+from datagen.pipeline.progress import RunProgress
 out = Output(pathlib.Path(sys.argv[1]))
-with Progress(out, "synthesise", 3):
+with RunProgress(out, "synthesise", 3):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

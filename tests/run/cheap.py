@@ -23,6 +23,7 @@ from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
+from datagen.output.ids import key_hash
 from datagen.output.paths import Output
 from datagen.output.schema import CLIP
 from datagen.runners import Task
@@ -30,7 +31,6 @@ from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
 from datagen.sources.manifest import Manifest
-from datagen.sources.source import key_hash
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
 from datagen.synthesise.stylise.arbitrary import Style
@@ -318,7 +318,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
         "datagen.pipeline.worker.cut_portrait": cut_portrait,
         "datagen.pipeline.worker.call_isolated": call_isolated,
         "datagen.pipeline.worker.load_styles": lambda folder, recipe: STYLES,
-        "datagen.pipeline.worker.Tools": load,
+        "datagen.pipeline.worker.Backends": load,
         "datagen.synthesise.unit.make_clip": make_clip,
         "datagen.pipeline.stages.FaceAnalyser": lambda: None,
         "datagen.pipeline.stages.measured_portraits": measured_portraits,
@@ -329,7 +329,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
         "datagen.pipeline.run_record._versions": dict,
         "datagen.pipeline.run_record._codec": lambda ffmpeg: {},
         "datagen.pipeline.progress.owner_id": owner_id,
-        "datagen.pipeline.progress.Progress._print": lambda progress: None,
+        "datagen.pipeline.progress.RunProgress._print": lambda progress: None,
     }.items():
         patch.setattr(name, stand_in)
 

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, published_names, temporary
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import publish, read_tables, save_table, scratch, write_bytes, write_table
+from datagen.output.temporary import temporary
 from datagen.shards import Dataset
 
 from .conftest import write_unit
