@@ -88,7 +88,7 @@ def test_only_temporary_files_of_the_dead_are_cleared(output: Output) -> None:
     mine = temporary(output.tmp, "mine")
     mine.write_text("at work")
     code = (
-        "import sys, pathlib; from datagen.output.paths import temporary\n"
+        "import sys, pathlib; from datagen.output.temporary import temporary\n"
         "path = temporary(pathlib.Path(sys.argv[1]), 'theirs'); path.mkdir(); (path / 'x').write_text('x')\n"
         "print('ready', flush=True); sys.stdin.read()"
     )
