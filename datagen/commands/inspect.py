@@ -130,7 +130,7 @@ def failures(
 ) -> None:
     """What was left out and why; failures that a retry resolved are not listed."""
     from datagen.inspect import terminal as show
-    from datagen.inspect.query import read_failures
+    from datagen.output.failures import read_failures
     from datagen.output.paths import Output
     from datagen.pipeline.stages import require_plan
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from datagen.common.errors import PERMANENT, REASONS, UserError
-from datagen.inspect.query import read_failures
+from datagen.output.failures import read_failures
 from datagen.output.ids import again, first_unit, retry_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, write_bytes

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
 
@@ -31,20 +31,18 @@ ISOLATED_LIMITS = 10  # an isolated task tries its items by halving, each half w
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: a part to curate or a unit to synthesise.
+    """One piece of work. What it is about is added by subclasses; runners do not look at it.
 
     Attributes:
-        kind: `curate` or `synthesise`.
-        name: the part or unit.
-        payload: what the worker needs to know; small and picklable, never frames.
-        isolate: the task was lost more than once, with its process: try each clip in a process of its own
+        kind: of work, the same for all tasks of a class.
+        name: unique among the tasks of its kind.
+        isolate: the task was lost more than once, with its process: try each item in a process of its own
             (`datagen.runners.isolate`), so that the one at fault costs only itself.
         limit_s: seconds it may take; its process is ended after that. None for no limit.
     """
 
     kind: str
     name: str
-    payload: dict[str, Any] = field(default_factory=dict)
     isolate: bool = False
     limit_s: float | None = None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -131,7 +132,8 @@ def curate_source(
     row: dict, recipe: Any, analyser: Any, scratch: Path, refused: dict, files: Any
 ) -> tuple[list[dict], list[dict]]:
     """In place of `datagen.curate.source.curate_source`."""
-    from datagen.curate.source import CARRIED, failure
+    from datagen.curate.source import CARRIED
+    from datagen.output.failures import failure_row
 
     pause("curate source")
     try:
@@ -152,7 +154,7 @@ def curate_source(
             pause("curated source")
         return clips, []
     except Refusal as refusal:
-        return [], [failure(row, None, refusal)]
+        return [], [failure_row(row["part"], row["source"], refusal, stage="curate")]
 
 
 def _measured(film: Film, number: int) -> dict[str, Any]:
@@ -179,12 +181,12 @@ def cut_portrait(cut: dict, analyser: Any, files: Any, scratch: Path, refused: d
     from datagen.donors.choose import refusal_columns
 
     pause("cut portrait")
-    clip = cut["clip"]
+    clip = cut.clip
     name = {"name": clip["clip_id"]}
     try:
         if clip["clip_id"] in refused:
             raise Refusal(*refused[clip["clip_id"]])
-        with files.open(cut["source"], scratch, clip["source_sha256"]) as opened:
+        with files.open(cut.source, scratch, clip["source_sha256"]) as opened:
             film = read_film(opened.path)
             if film.state == "plain":
                 raise Refusal("expression", "no neutral face")
@@ -290,12 +292,10 @@ def run_in_process(engine: Any, settings: Any, tasks: Any, on_report: Any, super
         on_report(task, outcome.report)
 
 
-def call_isolated(function: str, data: dict[str, Any], limit_s: float | None) -> None:
+def call_isolated(function: Any, *arguments: Any, timeout_s: float | None) -> None:
     """In place of `datagen.runners.isolate.call_isolated`."""
-    from datagen.pipeline.worker import try_alone
-
     try:
-        try_alone(json.loads(json.dumps(data)))
+        function(*pickle.loads(pickle.dumps(arguments)))
     except CrashError as error:
         raise Crashed("the process died") from error
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.inspect.query import read_failures
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output
 from datagen.pipeline.retries import plan_retry, read_retries
 from datagen.shards import Dataset
