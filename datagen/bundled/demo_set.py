@@ -22,6 +22,7 @@ import numpy as np
 from datagen.bundled.artworks import artworks
 from datagen.bundled.portraits import BundledPortrait, portraits
 from datagen.bundled.talking_head import TalkingHead, talking_head
+from datagen.common.hashing import pixels_sha256
 from datagen.media import encode
 from datagen.synthesise.stylise.arbitrary import Style
 
@@ -66,11 +67,11 @@ FPS = 25
 def styles() -> tuple[Style, ...]:
     """Artworks as styles; the people's portraits serve too, as appearance to take over."""
     found = [
-        Style(name, picture, "art", hashlib.sha256(picture.tobytes()).hexdigest(), licence)
+        Style(name, picture, "art", pixels_sha256(picture), licence)
         for name, (picture, _, licence) in artworks().items()
     ]
     for portrait in portraits():
-        digest = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+        digest = pixels_sha256(portrait.image)
         found.append(Style(f"portrait-{portrait.name}", portrait.image, "portrait", digest, portrait.licence))
     return tuple(found)
 

@@ -155,9 +155,10 @@ def retry(
 
     Failures that depend on the footage alone (too small, no face ...) are left out unless named.
     """
+    from datagen.maintain.retry import plan_retry
     from datagen.output.paths import Output
     from datagen.pipeline import stages
-    from datagen.pipeline.retries import plan_retry, plan_worn
+    from datagen.pipeline.retries import plan_worn
     from datagen.pipeline.summary import finish
 
     output = Output(out)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import Refusal
-from datagen.donors.choose import donor_columns, refusal_columns
+from datagen.donors.candidates import donor_columns, refusal_columns
 from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import ClipCrop

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import Refusal
+from datagen.common.version import software
 from datagen.faces import ModelInfo
 from datagen.output.failures import failure_row, refuse_unexpected
 from datagen.output.paths import Output
@@ -17,7 +18,6 @@ from datagen.output.schema import CLIP, GROUPS, SOURCE
 from datagen.output.store import Store
 from datagen.output.temporary import temporary
 from datagen.output.tombstones import read_withdrawn
-from datagen.pipeline.run_record import software
 from datagen.plan.tasks import SynthesiseTask
 from datagen.shards.purge import obey, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json

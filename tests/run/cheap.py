@@ -178,7 +178,7 @@ def _measured(film: Film, number: int) -> dict[str, Any]:
 
 def cut_portrait(cut: dict, analyser: Any, files: Any, scratch: Path, refused: dict) -> dict[str, Any]:
     """In place of `datagen.curate.portrait.cut_portrait`."""
-    from datagen.donors.choose import refusal_columns
+    from datagen.donors.candidates import refusal_columns
 
     pause("cut portrait")
     clip = cut.clip
