@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from datagen.common.config import FrozenConfig, override, parse, read_yaml
+from datagen.common.config import FrozenConfig, merge, override, parse, read_yaml
 
 Stream = Literal["video", "swapped", "styled"]
 STREAMS: tuple[Stream, ...] = ("video", "swapped", "styled")

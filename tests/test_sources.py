@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from datagen.common.errors import Refusal, UserError
 from datagen.output.ids import clip_stem, key_hash
+from datagen.sources import archives
 from datagen.sources import files as source_files
 from datagen.sources.files import SourceFiles, local_file, require_root
 from datagen.sources.listing import list_sources
@@ -337,7 +338,7 @@ def test_a_member_larger_than_the_disk_costs_itself(tmp_path, monkeypatch):
         pack.writestr("big.mp4", bytes(2_000_000))
         pack.writestr("small.mp4", b"x")
     usage = type("Usage", (), {"total": 10_000_000, "free": 2_100_000})
-    monkeypatch.setattr(source_files.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
     big, small = listed(tmp_path).sources
     with (
         pytest.raises(Refusal) as caught,
