@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.reference import LIMIT_S, Reference, words
 from benchmarks.setting import ROOT, arguments, command, environment
 from datagen.common.errors import UserError
-from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
 from datagen.pipeline.pending import curate_tasks
 from datagen.pipeline.run_record import expected_fingerprint, fingerprint

@@ -25,7 +25,7 @@ from benchmarks.around import hanging_decoder, moved_root, other_libraries, over
 from benchmarks.mutations import KINDS, Curator, Outcome, containers, damaged_files
 from benchmarks.reference import LIMIT_S, Reference, family, started, title
 from benchmarks.setting import TINY_RECIPE, arguments, command, environment, machine, table
-from datagen.inspect.query import read_failures
+from datagen.output.failures import read_failures
 
 
 def kill_and_resume(reference: Reference, out: Path, after_s: float) -> tuple[bool, list[str]]:

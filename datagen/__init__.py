@@ -1,3 +1,3 @@
 """Data generation for MegActor: talking-head video in, Parquet-indexed training shards out."""
 
-__version__ = "0.1.0"
+from datagen.common.version import __version__ as __version__

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from datagen.common.config import FrozenConfig, override, parse, read_yaml
+from datagen.common.config import FrozenConfig, merge, override, parse, read_yaml
 
 Stream = Literal["video", "swapped", "styled"]
 STREAMS: tuple[Stream, ...] = ("video", "swapped", "styled")
@@ -248,7 +248,7 @@ def load_recipe(path: Path | None, assignments: list[str], base: dict[str, Any] 
     data = dict(base or {})
     where = "recipe"
     if path is not None:
-        data = _merge(data, read_yaml(path))
+        data = merge(data, read_yaml(path))
         where = str(path)
     return parse(Recipe, override(data, assignments), where)
 
@@ -257,11 +257,3 @@ def recipe_hash(recipe: Recipe, contents: dict[str, str]) -> str:
     """Hash over the recipe and the content hashes of models, donors and styles (name -> sha256)."""
     text = recipe.canonical() + json.dumps(contents, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both else value
-    return merged

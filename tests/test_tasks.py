@@ -41,7 +41,7 @@ def out(tmp_path):
 
 def listed(out: Output) -> dict[str, list[str]]:
     tasks = synthesise_tasks(out, Recipe()).tasks
-    return {task.name: [row["clip_id"] for row in task.payload["clips"]] for task in tasks}
+    return {task.name: [row["clip_id"] for row in task.clips] for task in tasks}
 
 
 def test_a_lost_unit_does_not_bring_back_what_a_retry_makes(out):

@@ -130,7 +130,7 @@ def failures(
 ) -> None:
     """What was left out and why; failures that a retry resolved are not listed."""
     from datagen.inspect import terminal as show
-    from datagen.inspect.query import read_failures
+    from datagen.output.failures import read_failures
     from datagen.output.paths import Output
     from datagen.pipeline.stages import require_plan
 
@@ -155,9 +155,10 @@ def retry(
 
     Failures that depend on the footage alone (too small, no face ...) are left out unless named.
     """
+    from datagen.maintain.retry import plan_retry
     from datagen.output.paths import Output
     from datagen.pipeline import stages
-    from datagen.pipeline.retries import plan_retry, plan_worn
+    from datagen.pipeline.retries import plan_worn
     from datagen.pipeline.summary import finish
 
     output = Output(out)

@@ -102,6 +102,15 @@ def parse(model: type[Model], data: dict[str, Any], where: str) -> Model:
         raise UserError(f"{where}: {'; '.join(found[:MAX_PROBLEMS])}{more}", code=2) from error
 
 
+def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `top` in place of its own, key by key at every depth."""
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge(base[key], value) if both else value
+    return merged
+
+
 def override(data: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
     """Copy of `data` with `a.b=value` assignments applied; values are read as YAML."""
     result: dict[str, Any] = _copy(data)

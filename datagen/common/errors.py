@@ -1,4 +1,4 @@
-"""The two errors of the project: one for the person at the keyboard, one for a single source or clip."""
+"""The errors of the project: one for the user, one for a single source or clip, one for work to be done again."""
 
 from __future__ import annotations
 
@@ -95,3 +95,19 @@ class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that bec
 
     def __reduce__(self) -> tuple[type[Refusal], tuple[object, ...]]:
         return Refusal, (self.reason, self.message, self.hint, self.measure, self.value, self.limit)
+
+
+class KilledError(RuntimeError):
+    """ffmpeg was killed or got no memory, which says nothing about the file: see `datagen.media.again_if_killed`.
+
+    Attributes:
+        how: what happened, in words.
+        reason: the failure reason where trying again does not help, `out_of_memory` or `crashed`.
+    """
+
+    def __init__(self, how: str, reason: str) -> None:
+        super().__init__(f"ffmpeg {how}")
+        self.how, self.reason = how, reason
+
+    def __reduce__(self) -> tuple[type[KilledError], tuple[str, str]]:
+        return KilledError, (self.how, self.reason)

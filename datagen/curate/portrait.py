@@ -7,41 +7,42 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import Refusal
-from datagen.curate.source import refuse_unexpected
-from datagen.donors.choose import donor_columns, refusal_columns
+from datagen.donors.candidates import donor_columns, refusal_columns
 from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import ClipCrop
 from datagen.media import VideoReader
+from datagen.output.failures import refuse_unexpected
+from datagen.plan.tasks import PortraitCut, Refused
 from datagen.sources.files import SourceFiles
 
 Row = dict[str, Any]
 
 
 def cut_portrait(
-    cut: Row,
+    cut: PortraitCut,
     analyser: FaceAnalyser,
     files: SourceFiles,
     scratch: Path,
-    refused: dict[str, tuple[str, str]],
+    refused: Refused,
 ) -> Row:
     """Columns of a pool for the best frame of a clip; never raises for what a source may contain.
 
     Args:
-        cut: `clip` (clip_id, source_sha256, crop, size, donor_frame) and `source`, the source's row of the plan.
+        cut: which frame of which clip.
         analyser: face analysis.
         files: opens sources.
         scratch: folder for a member copied out of its archive.
         refused: clip id -> reason and message, of clips that kill the process.
     """
-    clip = cut["clip"]
-    name = {"name": clip["clip_id"], **{key: cut["source"][key] for key in ("source", "subject")}}
+    clip = cut.clip
+    name = {"name": clip["clip_id"], **{key: cut.source[key] for key in ("source", "subject")}}
     try:
         if clip["clip_id"] in refused:
             raise Refusal(*refused[clip["clip_id"]])
         with (
             refuse_unexpected(),
-            files.open(cut["source"], scratch, clip["source_sha256"]) as opened,
+            files.open(cut.source, scratch, clip["source_sha256"]) as opened,
             VideoReader(opened.path) as reader,
         ):
             if clip["donor_frame"] >= len(reader):

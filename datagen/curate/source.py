@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from datagen.common.errors import Refusal, UserError
+from datagen.common.errors import Refusal
 from datagen.curate.candidates import Candidate, best_frame, candidates, check, fit, measure
 from datagen.curate.frame_hashes import grid
 from datagen.curate.timeline import breaks, timeline
@@ -19,11 +17,12 @@ from datagen.curate.track import FaceFollower
 from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import ClipCrop
-from datagen.media import KilledError, VideoReader, again_if_killed
-from datagen.output.publish import disk_errors
+from datagen.media import VideoReader, again_if_killed
+from datagen.output.failures import failure_row, refuse_unexpected
+from datagen.output.ids import clip_id_of
+from datagen.plan.tasks import Refused
 from datagen.recipe import Recipe
 from datagen.sources.files import SourceFiles
-from datagen.sources.source import key_hash
 
 Row = dict[str, Any]
 CARRIED = ("source", "source_key", "dataset", "subject", "group", "licence", "consent", "sharing", "credit")
@@ -35,7 +34,7 @@ def curate_source(
     recipe: Recipe,
     analyser: FaceAnalyser,
     scratch: Path,
-    refused: dict[str, tuple[str, str]],
+    refused: Refused,
     files: SourceFiles,
 ) -> tuple[list[Row], list[Row]]:
     """Clip rows and failure rows of one source; never raises for what a source may contain.
@@ -54,7 +53,7 @@ def curate_source(
         with refuse_unexpected(), files.open(row, scratch) as opened:
             for clip in again_if_killed(lambda: _read(opened.path, row, recipe, analyser)):
                 if isinstance(clip, tuple):
-                    failures.append(failure(row, *clip))
+                    failures.append(_failed(row, *clip))
                 else:
                     clips.append(clip | {"source_sha256": opened.sha256})
         if not clips and not failures:
@@ -62,51 +61,12 @@ def curate_source(
     except (
         Refusal
     ) as refusal:  # also of a source that was replaced while it was read: its clips are of neither file
-        return [], [failure(row, None, refusal)]
+        return [], [_failed(row, None, refusal)]
     return clips, failures
 
 
-@contextmanager
-def refuse_unexpected() -> Iterator[None]:
-    """Turn what nobody foresaw into a refusal: it costs this source or clip, not its part, unit or run.
-
-    A `UserError` passes, since only the user can help there (a full disk, say), and so does a `KilledError`, after
-    which the work is done again.
-    """
-    try:
-        with disk_errors(Path("the output")):
-            yield
-    except (Refusal, UserError, KilledError):
-        raise
-    except MemoryError as error:
-        raise Refusal(
-            "out_of_memory", "not enough memory", "lower curate.max_frames or use fewer workers"
-        ) from error
-    except Exception as error:  # whatever a library raises on strange input must cost only that input
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__} in {Path(where.filename).name}, {where.name}: {error}"
-        raise Refusal("internal", text, "please report it with the file") from error
-
-
-def failure(
-    row: Row, clip_id: str | None, refusal: Refusal, *, stage: str = "curate", attempt: int = 1
-) -> Row:
-    """One failure row of a source or of a clip."""
-    return {
-        "part": row["part"],
-        "unit": row.get("unit"),
-        "source": row["source"],
-        "clip_id": clip_id,
-        "stream": None,
-        "stage": stage,
-        "reason": refusal.reason,
-        "message": refusal.message,
-        "hint": refusal.hint,
-        "measure": refusal.measure,
-        "value": None if refusal.value is None else float(refusal.value),
-        "limit": None if refusal.limit is None else float(refusal.limit),
-        "attempt": attempt,
-    }
+def _failed(row: Row, clip_id: str | None, refusal: Refusal) -> Row:
+    return failure_row(row["part"], row["source"], refusal, stage="curate", clip_id=clip_id)
 
 
 def _read(path: Path, row: Row, recipe: Recipe, analyser: FaceAnalyser) -> list[Row | tuple[str, Refusal]]:
@@ -131,7 +91,7 @@ def _clips(
     if not tracking.tracks:
         raise Refusal("no_face", f"no face in {len(chosen)} frames")
     for candidate in candidates(tracking, settings, recipe.gates, breaks(times_s)):
-        clip_id = f"{row['name']}-{key_hash(row['source_key'])}-t{candidate.number}-f{candidate.start}"
+        clip_id = clip_id_of(row["name"], row["source_key"], candidate.number, candidate.start)
         try:
             with refuse_unexpected():
                 clip = _clip(clip_id, row, recipe, analyser, reader, candidate, chosen, fps)

@@ -6,23 +6,16 @@ depends on consent that was withdrawn meanwhile: a withdrawn donor keeps an empt
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
-from datagen.bundled.demo_set import portraits as bundled_portraits
 from datagen.common.errors import Refusal
-from datagen.common.text import shown
-from datagen.donors.donor import Donor, check_portrait
-from datagen.faces import FaceAnalyser
-from datagen.imaging.files import folder_licences, image_files, image_sha256, read_image
+from datagen.donors.candidates import refusal_columns
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, packed_rows, read_table, write_table
 from datagen.output.schema import DONORS, WAVE, schema_of
@@ -33,14 +26,6 @@ from datagen.plan.links import near
 from datagen.recipe import Recipe
 
 Row = dict[str, Any]
-Candidate = tuple[str, str, str, Callable[[], str], Callable[[], np.ndarray]]
-"""Name, origin and licence of a portrait, and how to get its sha256 and its pixels."""
-
-
-def measured_portraits(donors: Path | None, recipe: Recipe, analyser: FaceAnalyser) -> list[Row]:
-    """Rows, without split, of the portraits of `--donors` or of the bundled ones, unfit ones with the reason."""
-    found = _bundled(recipe) if donors is None else _of_folder(donors)
-    return [_measured(*portrait, recipe, analyser) for portrait in found]
 
 
 def choose_donors(
@@ -128,33 +113,6 @@ def earlier_portraits(out: Output) -> Iterable[Row]:
                 yield row
 
 
-def donor_columns(donor: Donor) -> Row:
-    """Columns of a pool that a usable portrait fills."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(donor.image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ValueError("a portrait could not be encoded")
-    return {
-        "score": donor.score,
-        "embedding": donor.embedding.tolist(),
-        "landmarks": donor.landmarks.astype(np.float32).ravel().tolist(),
-        "colour": donor.colour,
-        "image": data.tobytes(),
-        "reason": None,
-    }
-
-
-def refusal_columns(refusal: Refusal) -> Row:
-    """Columns of a pool that say why a portrait was refused."""
-    return {
-        "image": None,
-        "reason": refusal.reason,
-        "message": refusal.message,
-        "measure": refusal.measure,
-        "value": refusal.value,
-        "limit": refusal.limit,
-    }
-
-
 def _blank(row: Row, number: int, withdrawn: Withdrawn) -> Row:
     """The row, or in place of a withdrawn person's nothing but split and hash of the portrait."""
     if not withdrawn.covers(row.get("source"), row.get("subject"), row.get("sha256")):
@@ -232,45 +190,3 @@ def _attached(portraits: list[Row], clips: list[Row], distance: float) -> dict[s
         for one, other in pairs.tolist():
             found.setdefault(fit[one]["sha256"], (known[other]["person"], known[other]["split"]))
     return found
-
-
-def _of_folder(folder: Path) -> Iterable[Candidate]:
-    licences = folder_licences(folder)
-    for path in image_files(folder):
-        name = shown(path.relative_to(folder))
-        yield (
-            name,
-            "donors",
-            licences.get(name, "unstated"),
-            partial(image_sha256, path),
-            partial(read_image, path),
-        )
-
-
-def _bundled(recipe: Recipe) -> Iterable[Candidate]:
-    for portrait in bundled_portraits() if recipe.donors.bundled else ():
-        sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
-        yield portrait.name, "bundled", portrait.licence, partial(str, sha256), partial(_image_of, portrait)
-
-
-def _image_of(portrait: Any) -> np.ndarray:
-    image: np.ndarray = portrait.image
-    return image
-
-
-def _measured(
-    name: str,
-    origin: str,
-    licence: str,
-    sha256: Callable[[], str],
-    read: Callable[[], np.ndarray],
-    recipe: Recipe,
-    analyser: FaceAnalyser,
-) -> Row:
-    row: Row = {"name": name, "origin": origin, "licence": licence, "sha256": None}
-    try:
-        row["sha256"] = sha256()
-        donor = check_portrait(read(), analyser, allow_drawn=recipe.donors.drawn)
-    except Refusal as refusal:
-        return row | refusal_columns(refusal)
-    return row | donor_columns(donor)

@@ -5,13 +5,13 @@ Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from datagen.common.errors import Refusal
+from datagen.common.hashing import pixels_sha256
 from datagen.donors.suitability import DEFAULT_LIMITS, Limits, frame_score, measure, refuse_unfit
 from datagen.faces import geometry
 from datagen.faces.types import Detection
@@ -102,7 +102,7 @@ def check_portrait(
     refuse_unfit(found, replace(limits, drawn=limits.drawn or allow_drawn))
     embedding = analyser.embed(image_HWC, landmarks_NC)
     image, landmarks = _crop(image_HWC, landmarks_NC)
-    sha256 = sha256 or hashlib.sha256(image_HWC.tobytes()).hexdigest()
+    sha256 = sha256 or pixels_sha256(image_HWC)
     colourful = found.chroma >= limits.min_chroma
     score = frame_score(landmarks_NC, image_HWC)
     return Donor(name, image, landmarks, embedding, sha256, licence, origin, colourful, score)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ import pyarrow.compute as pc
 
 from datagen.common.errors import UserError
 from datagen.inspect.contact_sheet import save_sheet
-from datagen.output.failures import owner_of
-from datagen.output.schema import FAILURES, INDEX, schema_of
-from datagen.output.store import Store
-from datagen.output.tombstones import read_withdrawn
+from datagen.output.failures import count_values, failures_by_reason
+from datagen.output.schema import INDEX
 from datagen.shards.reader import Dataset
 
 MEDIANS = tuple(
@@ -37,14 +34,14 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "sources": pc.count_distinct(table["source"]).as_py(),
         "subjects": pc.count_distinct(table["subject"], mode="only_valid").as_py(),
         "bytes": sum(size or 0 for size in _clip_bytes(table)),
-        "splits": _counts(table["split"]),
+        "splits": count_values(table["split"]),
         "streams": _streams(table),
-        "swappers": _counts(table["swapper"]),
+        "swappers": count_values(table["swapper"]),
         "donors": pc.count_distinct(table["donor"], mode="only_valid").as_py(),
-        "styles": _counts(table["style"]),
-        "licences": _counts(table["licence"]),
-        "consent": _counts(table["consent"]),
-        "recipes": _counts(table["recipe_hash"]),
+        "styles": count_values(table["style"]),
+        "licences": count_values(table["licence"]),
+        "consent": count_values(table["consent"]),
+        "recipes": count_values(table["recipe_hash"]),
         "medians": {name: value for name in MEDIANS if (value := _median(table[name])) is not None},
         "failures": failures_by_reason(dataset.store),
     }
@@ -76,69 +73,6 @@ def clip_details(dataset: Dataset, clip_id: str) -> dict[str, Any]:
 def sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
     """Write a contact sheet; see `datagen.inspect.contact_sheet.save_sheet`."""
     save_sheet(dataset, clip_ids, path)
-
-
-def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table:
-    """Failure rows that still stand: a later attempt, successful or not, supersedes the earlier ones.
-
-    Rows about one left-out stream of a clip in the index are kept; withdrawn sources are left out.
-
-    Args:
-        out: the data set.
-        lenient: pass over files that cannot be read, which `verify` reports.
-    """
-    store = out if isinstance(out, Store) else Store.open(out)
-    schema = schema_of(FAILURES)
-    rows = []
-    for name in store.names("failures"):
-        with suppress(UserError) if lenient else nullcontext():
-            rows += store.table("failures", name, schema.names).to_pylist()
-    withdrawn = read_withdrawn(store)
-    latest: dict[tuple[Any, ...], int] = {}
-    for row in rows:
-        latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
-    owners = {f"{owner_of(name.removesuffix('.parquet'))}.parquet" for name in store.names("failures")}
-    made = _brought(store, owners, "index", ["clip_id"], lenient)
-    curated = _brought(store, owners, "clips", ["source", "clip_id"], lenient)
-    last = {(*_subject(row), row["attempt"] or 1): number for number, row in enumerate(rows)}
-    kept = [
-        row
-        for number, row in enumerate(rows)
-        if (row["attempt"] or 1) == latest[_subject(row)]
-        and last[(*_subject(row), row["attempt"] or 1)] == number
-        and not (row["stream"] is None and row["clip_id"] in made)
-        and not (row["unit"] is None and (row["clip_id"] or row["source"]) in curated)
-        and not withdrawn.covers(row["source"], None)
-    ]
-    return pa.Table.from_pylist(kept, schema=schema)
-
-
-def failures_by_reason(store: Store) -> dict[str, int]:
-    """How many sources and clips are left out, by reason; left-out streams are not counted."""
-    failures = read_failures(store)
-    return _counts(failures.filter(pc.is_null(failures["stream"]))["reason"])
-
-
-def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What a failure row is about: a source, a clip, or a stream of a clip."""
-    return row["source"], row["clip_id"], row["stream"]
-
-
-def _brought(store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool) -> set[str]:
-    """What is there although a failure may name it: of retries (`-r1` ...) and of tables that failures stand beside."""
-    found: set[str] = set()
-    for name in store.names(folder):
-        if "-r" in name or name in owners:
-            with suppress(UserError) if lenient else nullcontext():
-                table = store.table(folder, name, columns)
-                for column in columns:
-                    found |= set(table[column].to_pylist())
-    return found
-
-
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    counted = Counter(value for value in column.to_pylist() if value is not None)
-    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _clip_bytes(table: pa.Table) -> list[int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from datagen.common.errors import UserError
-from datagen.inspect.query import read_failures
 from datagen.inspect.verify import Findings
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.pipeline.pending import Pending, curate_tasks, synthesise_tasks
 from datagen.pipeline.run_record import RunInputs
 from datagen.pipeline.stages import Engine, work
+from datagen.plan.tasks import CurateTask, SynthesiseTask
 from datagen.plan.waves import read_waves
 from datagen.runners import Report, Task
 
@@ -32,23 +32,23 @@ def repair(out: Output, inputs: RunInputs, engine: Engine, found: Findings) -> l
         problems.append(f"{task.name} cannot be repaired: {report['message']}")
 
     if found.damaged_pieces:
-        tasks = list(_pieces(out, inputs, found.damaged_pieces))
-        work(out, inputs, engine, "repair", "part", Pending(tasks, len(tasks), len(tasks)), on_lost)
+        parts = list(_pieces(out, inputs, found.damaged_pieces))
+        work(out, inputs, engine, "repair", "part", Pending(parts, len(parts), len(parts)), on_lost)
     if found.damaged_units:
-        tasks = list(_units(out, inputs, found.damaged_units))
-        work(out, inputs, engine, "repair", "unit", Pending(tasks, len(tasks), len(tasks)), on_lost)
+        units = list(_units(out, inputs, found.damaged_units))
+        work(out, inputs, engine, "repair", "unit", Pending(units, len(units), len(units)), on_lost)
     return problems
 
 
-def _pieces(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[Task]:
+def _pieces(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[CurateTask]:
     """Tasks that curate damaged pieces of the clip table again."""
     frozen = _frozen_clips(out)
     pending = curate_tasks(out, inputs.recipe, read_waves(out), only=damaged)
     for task in pending.tasks:
-        yield replace(task, payload={**task.payload, "replaces": sorted(frozen.get(task.name, ()))})
+        yield replace(task, replaces=frozenset(frozen.get(task.name, ())))
 
 
-def _units(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[Task]:
+def _units(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[SynthesiseTask]:
     """Tasks that make damaged units again, without the clips that another unit holds by now."""
     homes: dict[str, set[str]] = {}
     unreadable: set[str] = set()
@@ -62,13 +62,12 @@ def _units(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[Task]:
         row["clip_id"] for row in read_failures(out.root, lenient=True).to_pylist() if row["stream"] is None
     }
     for task in synthesise_tasks(out, inputs.recipe, only=damaged).tasks:
-        clips = [row for row in task.payload["clips"] if homes.get(row["clip_id"], set()) <= {task.name}]
+        clips = [row for row in task.clips if homes.get(row["clip_id"], set()) <= {task.name}]
         ids = {row["clip_id"] for row in clips}
         before = (
             ids - failed if task.name in unreadable else {c for c in ids if task.name in homes.get(c, ())}
         )
-        payload: dict[str, Any] = {**task.payload, "clips": clips, "replaces": sorted(before)}
-        yield replace(task, payload=payload)
+        yield replace(task, clips=clips, replaces=frozenset(before))
 
 
 def _frozen_clips(out: Output) -> dict[str, set[str]]:

@@ -7,13 +7,13 @@ withdrawn face are asked for again.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from datagen.bundled.demo_set import portraits as bundled_portraits
 from datagen.common.errors import Refusal, UserError
+from datagen.common.hashing import pixels_sha256
 from datagen.common.text import shown
 from datagen.imaging.files import image_files, image_sha256
 from datagen.output.paths import Output, published_names
@@ -102,7 +102,6 @@ def _portraits_named(out: Output, donor: str) -> set[str]:
                 found.setdefault(shown(path.relative_to(folder)), set()).add(image_sha256(path))
     if not record.get("donors"):
         for portrait in bundled_portraits():
-            sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
-            found.setdefault(portrait.name, set()).add(sha256)
+            found.setdefault(portrait.name, set()).add(pixels_sha256(portrait.image))
     _require_known(out, "donor", donor, set(found))
     return found[donor]

@@ -4,15 +4,10 @@ Everything here takes and gives RGB uint8 frames, upright and with square pixels
 that belong to one file are `datagen.common.errors.Refusal`s whose text is the same on every machine.
 """
 
+from datagen.common.errors import KilledError
 from datagen.media.decode import VideoReader, decode_bytes
 from datagen.media.encode import X264, encode, frame_rate
-from datagen.media.ffmpeg import (
-    FfmpegError,
-    KilledError,
-    again_if_killed,
-    bundled_ffmpeg,
-    ffmpeg_version,
-)
+from datagen.media.ffmpeg import FfmpegError, again_if_killed, bundled_ffmpeg, ffmpeg_version
 from datagen.media.probe import VideoInfo, probe
 
 __all__ = [

@@ -21,7 +21,7 @@ from typing import IO, Any, TypeVar
 import ffmpeg
 import imageio_ffmpeg
 
-from datagen.common.errors import Refusal, UserError
+from datagen.common.errors import KilledError, Refusal, UserError
 
 PROTOCOLS = "file,pipe"
 CONTAINERS = (
@@ -42,22 +42,6 @@ Result = TypeVar("Result")
 
 class FfmpegError(RuntimeError):
     """ffmpeg failed at a job that had a sound input: refused settings, a folder that is not there."""
-
-
-class KilledError(RuntimeError):
-    """ffmpeg was killed or got no memory, which says nothing of the file it worked on; see `again_if_killed`.
-
-    Attributes:
-        how: what happened, in words.
-        reason: the failure reason where trying again does not help, `out_of_memory` or `crashed`.
-    """
-
-    def __init__(self, how: str, reason: str) -> None:
-        super().__init__(f"ffmpeg {how}")
-        self.how, self.reason = how, reason
-
-    def __reduce__(self) -> tuple[type[KilledError], tuple[str, str]]:
-        return KilledError, (self.how, self.reason)
 
 
 def again_if_killed(work: Callable[[], Result]) -> Result:

@@ -9,17 +9,79 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datagen.common.errors import UserError
+from datagen.common.errors import KilledError, Refusal, UserError
+from datagen.output.ids import is_again
 from datagen.output.paths import Output, published_names
-from datagen.output.publish import Put, exchange, publish, read_table, write_table
+from datagen.output.publish import Put, disk_errors, exchange, publish, read_table, write_table
 from datagen.output.schema import FAILURES, schema_of
+from datagen.output.store import Store
+from datagen.output.tombstones import read_withdrawn
+
+Row = dict[str, Any]
 
 OTHER = "~"
 """Stands between the name of a part or unit and the hash of other rows about it."""
+
+
+def failure_row(
+    part: str,
+    source: str,
+    refusal: Refusal,
+    *,
+    stage: str,
+    unit: str | None = None,
+    clip_id: str | None = None,
+    stream: str | None = None,
+    attempt: int = 1,
+) -> Row:
+    """One failure row: of a source, of a clip, or of one stream of a clip that is kept without it."""
+    return {
+        "part": part,
+        "unit": unit,
+        "source": source,
+        "clip_id": clip_id,
+        "stream": stream,
+        "stage": stage,
+        "reason": refusal.reason,
+        "message": refusal.message,
+        "hint": refusal.hint,
+        "measure": refusal.measure,
+        "value": None if refusal.value is None else float(refusal.value),
+        "limit": None if refusal.limit is None else float(refusal.limit),
+        "attempt": attempt,
+    }
+
+
+@contextmanager
+def refuse_unexpected() -> Iterator[None]:
+    """Turn what nobody foresaw into a refusal: it costs this source or clip, not its part, unit or run.
+
+    A `UserError` passes, since only the user can help there (a full disk, say), and so does a `KilledError`, after
+    which the work is done again.
+    """
+    try:
+        with disk_errors(Path("the output")):
+            yield
+    except (Refusal, UserError, KilledError):
+        raise
+    except MemoryError as error:
+        raise Refusal(
+            "out_of_memory", "not enough memory", "lower curate.max_frames or use fewer workers"
+        ) from error
+    except Exception as error:  # whatever a library raises on strange input must cost only that input
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__} in {Path(where.filename).name}, {where.name}: {error}"
+        raise Refusal("internal", text, "please report it with the file") from error
 
 
 def owner_of(name: str) -> str:
@@ -32,7 +94,7 @@ def files_of(out: Output, owner: str) -> list[str]:
     return sorted(name for name in published_names(out.failures) if owner_of(name) == owner)
 
 
-def publish_failures(out: Output, owner: str, rows: list[dict[str, Any]], put: Put = publish) -> None:
+def publish_failures(out: Output, owner: str, rows: list[Row], put: Put = publish) -> None:
     """Publish failure rows; with `exchange`, in place of all there are."""
     final = out.failures / f"{owner}.parquet"
     if put is exchange:
@@ -51,3 +113,67 @@ def publish_failures(out: Output, owner: str, rows: list[dict[str, Any]], put: P
     if not same:
         digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:8]
         write_table(table, out.failures / f"{owner}{OTHER}{digest}.parquet", out.tmp)
+
+
+def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table:
+    """Failure rows that still stand: a later attempt, successful or not, supersedes the earlier ones.
+
+    Rows about one left-out stream of a clip in the index are kept; withdrawn sources are left out.
+
+    Args:
+        out: the data set.
+        lenient: pass over files that cannot be read, which `verify` reports.
+    """
+    store = out if isinstance(out, Store) else Store.open(out)
+    schema = schema_of(FAILURES)
+    rows = []
+    for name in store.names("failures"):
+        with suppress(UserError) if lenient else nullcontext():
+            rows += store.table("failures", name, schema.names).to_pylist()
+    withdrawn = read_withdrawn(store)
+    latest: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
+    owners = {f"{owner_of(name.removesuffix('.parquet'))}.parquet" for name in store.names("failures")}
+    made = _brought(store, owners, "index", ["clip_id"], lenient)
+    curated = _brought(store, owners, "clips", ["source", "clip_id"], lenient)
+    last = {(*_subject(row), row["attempt"] or 1): number for number, row in enumerate(rows)}
+    kept = [
+        row
+        for number, row in enumerate(rows)
+        if (row["attempt"] or 1) == latest[_subject(row)]
+        and last[(*_subject(row), row["attempt"] or 1)] == number
+        and not (row["stream"] is None and row["clip_id"] in made)
+        and not (row["unit"] is None and (row["clip_id"] or row["source"]) in curated)
+        and not withdrawn.covers(row["source"], None)
+    ]
+    return pa.Table.from_pylist(kept, schema=schema)
+
+
+def failures_by_reason(store: Store) -> dict[str, int]:
+    """How many sources and clips are left out, by reason; left-out streams are not counted."""
+    failures = read_failures(store)
+    return count_values(failures.filter(pc.is_null(failures["stream"]))["reason"])
+
+
+def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a failure row is about: a source, a clip, or a stream of a clip."""
+    return row["source"], row["clip_id"], row["stream"]
+
+
+def _brought(store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool) -> set[str]:
+    """What is there although a failure may name it: of retries (`-r1` ...) and of tables that failures stand beside."""
+    found: set[str] = set()
+    for name in store.names(folder):
+        if is_again(name) or name in owners:
+            with suppress(UserError) if lenient else nullcontext():
+                table = store.table(folder, name, columns)
+                for column in columns:
+                    found |= set(table[column].to_pylist())
+    return found
+
+
+def count_values(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value of a column occurs, nulls left out; the most frequent first, then by name."""
+    counted = Counter(value for value in column.to_pylist() if value is not None)
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))

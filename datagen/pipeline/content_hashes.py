@@ -8,11 +8,11 @@ from pathlib import Path
 
 from datagen.bundled.demo_set import portraits
 from datagen.common.errors import Refusal, UserError
+from datagen.common.hashing import file_sha256, pixels_sha256
 from datagen.common.text import shown
 from datagen.faces import FaceAnalyser
 from datagen.imaging.files import image_files, image_sha256
 from datagen.recipe import Recipe
-from datagen.sources.files import file_sha256
 from datagen.synthesise.stylise.base import build_stylist
 from datagen.synthesise.stylise.styles import load_styles
 from datagen.synthesise.swap.base import build_swapper
@@ -48,7 +48,7 @@ def content_hashes(
             found[f"donor {sha256[:16]}"] = sha256
     elif swapper is not None and recipe.donors.bundled:
         for portrait in portraits():
-            sha256 = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+            sha256 = pixels_sha256(portrait.image)
             found[f"donor {sha256[:16]}"] = sha256
     for style in load_styles(styles, recipe, say):
         found[f"style {style.name if style.image is None else style.sha256[:16]}"] = style.sha256

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.output.failures import publish_failures
+from datagen.common.errors import Refusal
+from datagen.output.failures import failure_row, publish_failures
+from datagen.output.ids import again, clip_table_of, is_retry, part_of, retry_of
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, write_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
@@ -17,10 +19,12 @@ from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.pipeline.retries import Retry, read_retries
 from datagen.plan.groups import CONFLICT
-from datagen.plan.parts import part_of, read_plan
+from datagen.plan.parts import read_plan
+from datagen.plan.tasks import CurateTask, PortraitCut, PortraitTask, StageTask, SynthesiseTask
 from datagen.plan.waves import Wave, read_waves, wave_of
 from datagen.recipe import Recipe
-from datagen.runners import Report, Task
+from datagen.runners import Report
+from datagen.runners.tasks import Task
 from datagen.shards.purge import apply_withdrawals
 
 Row = dict[str, Any]
@@ -31,8 +35,11 @@ FROZEN = ("piece", "unit", "clip_id", "source", "source_key", "subject", "frames
 FROZEN_COLUMNS = [*FROZEN, "split", "rank"]
 
 
+T = TypeVar("T", bound=StageTask, covariant=True)
+
+
 @dataclass(frozen=True)
-class Pending:
+class Pending(Generic[T]):
     """Tasks that are not done yet.
 
     Attributes:
@@ -41,7 +48,7 @@ class Pending:
         total: of all tasks, those done included.
     """
 
-    tasks: Iterable[Task]
+    tasks: Iterable[T]
     count: int
     total: int
 
@@ -63,7 +70,7 @@ def curate_tasks(
     *,
     retries: bool = True,
     only: set[str] | None = None,
-) -> Pending:
+) -> Pending[CurateTask]:
     """Parts of some waves that are not curated yet, and those that `retry` asked for.
 
     Args:
@@ -82,25 +89,25 @@ def curate_tasks(
 
     parts = [part for wave in waves for part in wave.parts]
     pending = [part for part in parts if wanted(part)]
-    again = [
-        (retry, part, f"{part}-r{retry.number}")
+    asked = [
+        (retry, part, again(part, retry.number))
         for retry in (read_retries(out) if retries else ())
         for part in sorted(retry.parts)
     ]
-    pending_again = [item for item in again if wanted(item[2])]
+    pending_again = [item for item in asked if wanted(item[2])]
     rows = rows_by_part(plan, {*pending, *(part for _, part, _ in pending_again)})
     if limit is not None:
         pending = _enough(pending, rows, limit)
     withdrawn = read_withdrawn(Store.open(out.root))
-    tasks = [_curate_task(part, part, _standing(rows[part], withdrawn), 1, [], recipe) for part in pending]
+    tasks = [_curate_task(part, part, _standing(rows[part], withdrawn), recipe) for part in pending]
     for retry, part, piece in pending_again:
         chosen = [row for row in rows[part] if row["source_key"] in retry.parts[part]]
-        known = sorted(_clip_ids(out, part, before=piece))
-        tasks.append(_curate_task(part, piece, _standing(chosen, withdrawn), retry.attempt, known, recipe))
-    return Pending(tasks, len(tasks), len(parts) + len(again))
+        known = _clip_ids(out, part, before=piece)
+        tasks.append(_curate_task(part, piece, _standing(chosen, withdrawn), recipe, retry.attempt, known))
+    return Pending(tasks, len(tasks), len(parts) + len(asked))
 
 
-def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) -> Pending:
+def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) -> Pending[PortraitTask]:
     """Portraits of a wave's donors that are to be cut from the footage, a few in each task."""
     withdrawn = read_withdrawn(Store.open(out.root))
     wanted = [
@@ -119,8 +126,8 @@ def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) ->
         task = f"{name}-{number:04d}"
         if task not in done:
             cuts = [_cut(out, row, sources) for row in group]
-            limit = recipe.limits.task_s + recipe.limits.frame_s * sum(cut["frame"] for cut in cuts)
-            tasks.append(Task("portrait", task, {"cuts": cuts}, limit_s=limit))
+            frames = sum(cut.clip["donor_frame"] for cut in cuts)
+            tasks.append(PortraitTask(name=task, cuts=cuts, limit_s=_limit_s(recipe, frames)))
     return Pending(tasks, len(tasks), len(groups))
 
 
@@ -132,7 +139,7 @@ def frozen_units(out: Output, name: str, columns: list[str]) -> dict[str, list[R
     return units
 
 
-def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) -> Pending:
+def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) -> Pending[SynthesiseTask]:
     """Units of frozen waves that are not published yet, and those to be made again.
 
     Args:
@@ -141,19 +148,19 @@ def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) 
         only: units to make whether they are published or not; None takes all that are not.
     """
     done = published_names(out.index)
-    frozen = sorted(published_names(out.waves), key=lambda name: (name[0] == "r", name))
+    frozen = sorted(published_names(out.waves), key=lambda name: (is_retry(name), name))
     listed = {name: list(frozen_units(out, name, ["unit"])) for name in frozen}
     retries = [retry for retry in read_retries(out) if retry.units]
-    again = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}
+    asked = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}
 
     def wanted(unit: str) -> bool:
         return unit in only if only is not None else unit not in done
 
     pending = {name: [unit for unit in units if wanted(unit)] for name, units in listed.items()}
-    pending_again = {unit: item for unit, item in again.items() if wanted(unit)}
+    pending_again = {unit: item for unit, item in asked.items() if wanted(unit)}
     home = {unit: name for name, units in listed.items() for unit in units}
 
-    def make() -> Iterator[Task]:
+    def make() -> Iterator[SynthesiseTask]:
         withdrawn = read_withdrawn(Store.open(out.root))
         waves = read_waves(out)
         plan = read_plan(out)
@@ -174,7 +181,7 @@ def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) 
                 yield _unit_task(unit, chosen, retry.attempt, sources, waves, withdrawn, recipe)
 
     count = sum(map(len, pending.values())) + len(pending_again)
-    return Pending(make(), count, sum(map(len, listed.values())) + len(again))
+    return Pending(make(), count, sum(map(len, listed.values())) + len(asked))
 
 
 def asked_after(retries: list[Retry], unit: str, number: int) -> set[str]:
@@ -188,49 +195,57 @@ def asked_after(retries: list[Retry], unit: str, number: int) -> set[str]:
 
 def record_lost_task(out: Output, task: Task, report: Report) -> None:
     """Publish failure rows for everything in a task that could not be done, so that nothing is lost silently."""
-    payload = task.payload
-    if task.kind == "portrait":
-        lost = {"image": None, "reason": report["reason"], "message": report["message"]}
-        rows = [{"name": cut["clip"]["clip_id"], **lost} for cut in payload["cuts"]]
-        table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
-        write_table(table, out.portraits / f"{task.name}.parquet", out.tmp)
-        return
-    curating = task.kind == "curate"
-    items = [(row["source"], None) for row in payload["rows"]] if curating else [
-        (row["source"], row["clip_id"]) for row in payload["clips"]
-    ]  # fmt: skip
-    rows = [
-        {
-            "part": payload["part"],
-            "unit": None if curating else payload["unit"],
-            "source": source,
-            "clip_id": clip,
-            "stream": None,
-            "stage": task.kind,
-            "reason": report["reason"],
-            "message": report["message"],
-            "hint": "megactor-datagen retry",
-            "attempt": payload["attempt"],
-        }
-        for source, clip in items
-    ]
+    refusal = Refusal(report["reason"], report["message"], "megactor-datagen retry")
+    match task:
+        case PortraitTask():
+            lost = {"image": None, "reason": refusal.reason, "message": refusal.message}
+            rows = [{"name": clip_id, **lost} for clip_id in task.items]
+            table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
+            write_table(table, out.portraits / f"{task.name}.parquet", out.tmp)
+            return
+        case CurateTask():
+            folder, schema = out.clips, schema_of(CLIPS)
+            rows = [
+                failure_row(task.part, row["source"], refusal, stage=task.kind, attempt=task.attempt)
+                for row in task.rows
+            ]
+        case SynthesiseTask():
+            folder, schema = out.index, schema_of(INDEX)
+            rows = [
+                failure_row(
+                    task.part,
+                    row["source"],
+                    refusal,
+                    stage=task.kind,
+                    unit=task.name,
+                    clip_id=row["clip_id"],
+                    attempt=task.attempt,
+                )
+                for row in task.clips
+            ]
+        case _:
+            raise TypeError(f"no stage does {type(task).__name__}")
     publish_failures(out, task.name, rows)
-    folder, columns = (out.clips, CLIPS) if curating else (out.index, INDEX)
-    write_table(schema_of(columns).empty_table(), folder / f"{task.name}.parquet", out.tmp)
+    write_table(schema.empty_table(), folder / f"{task.name}.parquet", out.tmp)
     apply_withdrawals(out, ("failures", task.name))
 
 
-def retry_names(retries: list[Retry], curated: set[str]) -> list[Retry]:
-    """Retries whose pieces of the clip table are all there, which can be frozen."""
-    return [retry for retry in retries if retry.parts and curated.issuperset(retry.pieces)]
+def _limit_s(recipe: Recipe, frames: float) -> float:
+    return recipe.limits.task_s + recipe.limits.frame_s * frames
 
 
 def _curate_task(
-    part: str, piece: str, rows: list[Row], attempt: int, known: list[str], recipe: Recipe
-) -> Task:
+    part: str, name: str, rows: list[Row], recipe: Recipe, attempt: int = 1, known: Iterable[str] = ()
+) -> CurateTask:
     frames = sum(row["size"] for row in rows) / BYTES_PER_FRAME
-    payload = {"part": part, "piece": piece, "rows": rows, "attempt": attempt, "known": known, "refused": {}}
-    return Task("curate", piece, payload, limit_s=recipe.limits.task_s + recipe.limits.frame_s * frames)
+    return CurateTask(
+        name=name,
+        part=part,
+        rows=rows,
+        attempt=attempt,
+        known=frozenset(known),
+        limit_s=_limit_s(recipe, frames),
+    )
 
 
 def _unit_task(
@@ -241,33 +256,28 @@ def _unit_task(
     waves: list[Wave],
     withdrawn: Withdrawn,
     recipe: Recipe,
-) -> Task:
-    standing = _standing(rows, withdrawn)
-    piece = unit.rpartition("-u")[0]
+) -> SynthesiseTask:
+    clips = _standing(rows, withdrawn)
     conflict = "it joins clips of earlier waves that are in different splits"
-    payload = {
-        "unit": unit,
-        "part": part_of(unit),
-        "piece": piece,
-        "wave": wave_of(waves, piece).name,
-        "clips": standing,
-        "sources": {row["source_key"]: sources[row["source_key"]] for row in standing},
-        "attempt": attempt,
-        "refused": {
-            row["clip_id"]: ("split_conflict", conflict) for row in standing if row["split"] == CONFLICT
-        },
-    }
-    frames = sum(row["frames"] for row in standing)
-    return Task("synthesise", unit, payload, limit_s=recipe.limits.task_s + recipe.limits.frame_s * frames)
+    return SynthesiseTask(
+        name=unit,
+        part=part_of(unit),
+        clip_table=clip_table_of(unit),
+        wave=wave_of(waves, clip_table_of(unit)).name,
+        clips=clips,
+        sources={row["source_key"]: sources[row["source_key"]] for row in clips},
+        attempt=attempt,
+        refused={row["clip_id"]: ("split_conflict", conflict) for row in clips if row["split"] == CONFLICT},
+        limit_s=_limit_s(recipe, sum(row["frames"] for row in clips)),
+    )
 
 
-def _cut(out: Output, row: Row, sources: dict[str, Row]) -> Row:
+def _cut(out: Output, row: Row, sources: dict[str, Row]) -> PortraitCut:
     """What a worker needs to cut one portrait."""
     columns = ["clip_id", "source_key", "source_sha256", "crop", "size", "donor_frame"]
     clips = read_table(out.clips / f"{row['piece']}.parquet", columns).to_pylist()
     clip = next(clip for clip in clips if clip["clip_id"] == row["clip_id"])
-    source = {column.name: sources[clip["source_key"]][column.name] for column in PLAN}
-    return {"clip": clip, "source": source, "frame": clip["donor_frame"]}
+    return PortraitCut(clip, {column.name: sources[clip["source_key"]][column.name] for column in PLAN})
 
 
 def _standing(rows: list[Row], withdrawn: Withdrawn) -> list[Row]:
@@ -289,8 +299,7 @@ def _enough(pending: list[str], rows: dict[str, list[Row]], limit: int) -> list[
 def _clip_ids(out: Output, part: str, before: str) -> set[str]:
     """Clips of a part and of the retries of it before this one."""
     found: set[str] = set()
-    number = int(before.rpartition("-r")[2])
-    for piece in (part, *(f"{part}-r{other}" for other in range(1, number))):
+    for piece in (part, *(again(part, number) for number in range(1, retry_of(before)))):
         path = out.clips / f"{piece}.parquet"
         if path.exists():
             found.update(read_table(path, ["clip_id"])["clip_id"].to_pylist())

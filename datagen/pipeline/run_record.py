@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from datagen import __version__
 from datagen.common.config import parse
 from datagen.common.errors import UserError
+from datagen.common.version import __version__
 from datagen.media import X264, bundled_ffmpeg, ffmpeg_version
 from datagen.output.paths import Output
 from datagen.output.publish import write_bytes
@@ -65,11 +65,6 @@ class RunInputs:
     def hash(self) -> str:
         """The recipe hash, in every row."""
         return recipe_hash(self.recipe, self.contents)
-
-
-def software() -> str:
-    """Name and version of this package, as it stands in every row."""
-    return f"megactor-datagen {__version__}"
 
 
 def describe(inputs: RunInputs) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from datagen.inspect.query import failures_by_reason
+from datagen.output.failures import failures_by_reason
 from datagen.output.paths import Output
 from datagen.output.store import Store
 from datagen.pipeline.driver import driver_ended, driver_lines

@@ -11,7 +11,7 @@ import pyarrow as pa
 from datagen.common.errors import UserError
 from datagen.inspect.cards import write_cards
 from datagen.inspect.contact_sheet import save_sheet
-from datagen.inspect.query import read_failures
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, read_tables
 from datagen.output.store import Store

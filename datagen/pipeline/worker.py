@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -17,12 +18,15 @@ from datagen.curate.portrait import cut_portrait
 from datagen.curate.source import curate_source
 from datagen.donors.choose import blank_withdrawn
 from datagen.output.failures import publish_failures
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
 from datagen.output.publish import Put, exchange, publish, write_table
 from datagen.output.schema import CLIPS, DONORS, schema_of
+from datagen.output.temporary import temporary
+from datagen.plan.tasks import CurateTask, PortraitTask, StageTask, SynthesiseTask
 from datagen.recipe import Recipe
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
+from datagen.runners.tasks import Report
 from datagen.shards.purge import apply_withdrawals
 from datagen.sources.files import SourceFiles, require_root
 from datagen.sources.roots import Roots
@@ -30,11 +34,10 @@ from datagen.synthesise.backends import Backends
 from datagen.synthesise.stylise.styles import load_styles
 from datagen.synthesise.unit import make_clips, synthesise_unit
 
-ITEMS = {"curate": "rows", "portrait": "cuts", "synthesise": "clips"}
-"""Key of a task's payload under which its items lie, each of which may fail alone."""
-
 Why = tuple[str, str]
 """Reason and message of a failure row."""
+
+_StageTask = TypeVar("_StageTask", CurateTask, PortraitTask, SynthesiseTask)
 
 
 @dataclass(frozen=True)
@@ -75,138 +78,121 @@ class Worker:
         """Models and styles."""
         return Backends.load(self.settings.recipe, load_styles(self.settings.styles, self.settings.recipe))
 
-    def __call__(self, task: Task) -> dict[str, Any]:
+    def __call__(self, task: Task) -> Report:
         """Do a task and publish what came out; doing it again is harmless.
 
         Returns:
             Counters: clips, clips_failed, frames, seconds per operation ...
         """
-        payload = dict(task.payload)
-        if task.isolate:
-            payload["refused"] = {**payload.get("refused", {}), **self._crashing_items(task)}
-        match task.kind:
-            case "curate":
-                return self._curate(payload)
-            case "portrait":
-                return self._portraits(task.name, payload)
-            case _:
+        match task:
+            case CurateTask():
+                return self._curate(self._isolated(task))
+            case PortraitTask():
+                return self._portraits(self._isolated(task))
+            case SynthesiseTask():
                 return synthesise_unit(
-                    self.out, payload, self.settings.recipe_hash, self.backends, self.files
+                    self.out, self._isolated(task), self.settings.recipe_hash, self.backends, self.files
                 )
+        raise TypeError(f"no stage does {type(task).__name__}")
 
-    def _curate(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def try_out(self, task: StageTask) -> None:
+        """Do a task and keep nothing."""
+        with self._scratch("alone") as scratch:
+            match task:
+                case CurateTask():
+                    for row in task.rows:
+                        curate_source(
+                            row, self.settings.recipe, self.backends.analyser, scratch, {}, self.files
+                        )
+                case PortraitTask():
+                    for cut in task.cuts:
+                        cut_portrait(cut, self.backends.analyser, self.files, scratch, {})
+                case SynthesiseTask():
+                    for _ in make_clips(self.out, task, self.backends, self.files, scratch):
+                        pass
+
+    def _curate(self, task: CurateTask) -> Report:
         clips: list[dict[str, Any]] = []
         failures: list[dict[str, Any]] = []
-        piece = payload["piece"]
-        scratch = temporary(self.out.tmp, piece)
-        scratch.mkdir()
-        try:
-            for row in payload["rows"]:
+        with self._scratch(task.name) as scratch:
+            for row in task.rows:
                 made, failed = curate_source(
-                    row, self.settings.recipe, self.backends.analyser, scratch, payload["refused"], self.files
+                    row, self.settings.recipe, self.backends.analyser, scratch, task.refused, self.files
                 )
-                clips.extend(made)
-                failures.extend(failed)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        known = set(payload["known"])
-        clips = sorted(
-            (clip for clip in clips if clip["clip_id"] not in known), key=lambda clip: str(clip["clip_id"])
-        )
-        for row in failures:
-            row["attempt"] = payload["attempt"]
+                clips.extend(clip for clip in made if clip["clip_id"] not in task.known)
+                failures.extend({**row, "attempt": task.attempt} for row in failed)
+        clips.sort(key=lambda clip: str(clip["clip_id"]))
         put: Put = publish
-        if "replaces" in payload:
-            if lost := set(payload["replaces"]) - {clip["clip_id"] for clip in clips}:
-                raise Refusal(
-                    "damaged", f"{piece} stays as it is: {min(lost)} is not found in its source again"
-                )
+        if task.replaces is not None:
+            if lost := task.replaces - {clip["clip_id"] for clip in clips}:
+                message = f"{task.name} stays as it is: {min(lost)} is not found in its source again"
+                raise Refusal("damaged", message)
             put = exchange
-        publish_failures(self.out, piece, failures, put)
+        publish_failures(self.out, task.name, failures, put)
         table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
-        write_table(table, self.out.clips / f"{piece}.parquet", self.out.tmp, put)
-        apply_withdrawals(self.out, ("clips", piece), ("failures", piece))
+        write_table(table, self.out.clips / f"{task.name}.parquet", self.out.tmp, put)
+        apply_withdrawals(self.out, ("clips", task.name), ("failures", task.name))
         return {
-            "sources": len(payload["rows"]),
+            "sources": len(task.rows),
             "sources_failed": len({row["source"] for row in failures} - {clip["source"] for clip in clips}),
             "clips": len(clips),
             "failed": len(failures),
             "frames": sum(clip["frames"] for clip in clips),
         }
 
-    def _portraits(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
-        refused = payload.get("refused", {})
-        scratch = temporary(self.out.tmp, name)
-        scratch.mkdir()
-        try:
+    def _portraits(self, task: PortraitTask) -> Report:
+        with self._scratch(task.name) as scratch:
             rows = [
-                cut_portrait(cut, self.backends.analyser, self.files, scratch, refused)
-                for cut in payload["cuts"]
+                cut_portrait(cut, self.backends.analyser, self.files, scratch, task.refused)
+                for cut in task.cuts
             ]
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
         table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
-        write_table(table, self.out.portraits / f"{name}.parquet", self.out.tmp)
-        blank_withdrawn(self.out, self.out.portraits, name)
+        write_table(table, self.out.portraits / f"{task.name}.parquet", self.out.tmp)
+        blank_withdrawn(self.out, self.out.portraits, task.name)
         return {"portraits": len(rows)}
 
-    def _crashing_items(self, task: Task) -> dict[str, Why]:
-        """Items of a task that kill or stall their process, each found by halving in throw-away processes.
+    @contextmanager
+    def _scratch(self, name: str) -> Iterator[Path]:
+        """A temporary folder that is gone after the block."""
+        folder = temporary(self.out.tmp, name)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
-        A group of items may take its share of the task's limit, but never less than `limits.task_s`.
+    def _isolated(self, task: _StageTask) -> _StageTask:
+        """The task; where it is to be isolated, items that kill or stall their process are refused.
+
+        They are found by halving in throw-away processes. A group of items may take its share of the task's limit,
+        but never less than `limits.task_s`.
         """
-        keys = [_key(task.kind, item) for item in task.payload[ITEMS[task.kind]]]
+        if not task.isolate:
+            return task
 
-        def dies(group: list[str]) -> Why | None:
-            least_s, share = self.settings.recipe.limits.task_s, len(group) / len(keys)
+        def crash(group: list[str]) -> Why | None:
+            least_s, share = self.settings.recipe.limits.task_s, len(group) / len(task.items)
             limit_s = None if task.limit_s is None else max(least_s, task.limit_s * share)
             try:
-                call_isolated(try_alone, self.settings, _part(task, group), timeout_s=limit_s)
-            except Crashed as crash:
-                return "timeout" if isinstance(crash, TimedOut) else "crashed", str(crash)
+                call_isolated(try_group, self.settings, task.only(group), timeout_s=limit_s)
+            except Crashed as crashed:
+                return "timeout" if isinstance(crashed, TimedOut) else "crashed", str(crashed)
             return None
 
-        return find_crashing_items(keys, dies)
+        return replace(task, refused={**task.refused, **find_crashing_items(task.items, crash)})
 
 
-def find_crashing_items(keys: list[str], dies: Callable[[list[str]], Why | None]) -> dict[str, Why]:
-    """Keys whose work kills or stalls a process, with why; `dies` says it of a group."""
-    why = dies(keys) if keys else None
+def find_crashing_items(keys: list[str], crash: Callable[[list[str]], Why | None]) -> dict[str, Why]:
+    """Keys whose work kills or stalls a process, with the reason, which `crash` tells for a group of them."""
+    why = crash(keys) if keys else None
     if why is None:
         return {}
     if len(keys) == 1:
         return {keys[0]: why}
     half = len(keys) // 2
-    return find_crashing_items(keys[:half], dies) | find_crashing_items(keys[half:], dies)
+    return find_crashing_items(keys[:half], crash) | find_crashing_items(keys[half:], crash)
 
 
-def try_alone(settings: WorkerSettings, task: Task) -> None:
-    """Do a task in this throw-away process and keep nothing."""
-    worker, payload = settings(), task.payload
-    scratch = temporary(worker.out.tmp, "alone")
-    scratch.mkdir(parents=True)
-    try:
-        if task.kind == "curate":
-            for row in payload["rows"]:
-                curate_source(row, settings.recipe, worker.backends.analyser, scratch, {}, worker.files)
-        elif task.kind == "portrait":
-            for cut in payload["cuts"]:
-                cut_portrait(cut, worker.backends.analyser, worker.files, scratch, {})
-        else:
-            for _ in make_clips(worker.out, payload, worker.backends, worker.files, scratch):
-                pass
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _part(task: Task, group: list[str]) -> Task:
-    """The task cut down to a group of its items."""
-    items = ITEMS[task.kind]
-    kept = [item for item in task.payload[items] if _key(task.kind, item) in group]
-    return replace(task, payload={**task.payload, items: kept})
-
-
-def _key(kind: str, item: dict[str, Any]) -> str:
-    """What names an item of a task in `refused`."""
-    key: str = item["source_key"] if kind == "curate" else (item.get("clip") or item)["clip_id"]
-    return key
+def try_group(settings: WorkerSettings, task: StageTask) -> None:
+    """Do some items of a task in this throw-away process and keep nothing."""
+    settings().try_out(task)

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
 
@@ -26,27 +26,23 @@ LOSSES_BEFORE_ISOLATION = 2  # a first loss may be the node's or a user's kill
 LOSSES_BEFORE_GIVING_UP = 4
 ATTEMPTS = 2  # an unexpected exception is tried once more
 STACKS_AT = 0.98  # share of the limit after which the stacks are printed
-ISOLATED_LIMITS = (
-    10  # an isolated task may take so many limits: it tries its items by halving, each half in its share
-)
+ISOLATED_LIMITS = 10  # times the limit that an isolated task may take: it tries its items by halving
 
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: a part to curate or a unit to synthesise.
+    """One piece of work. What it is about is added by subclasses; runners do not look at it.
 
     Attributes:
-        kind: `curate` or `synthesise`.
-        name: the part or unit.
-        payload: what the worker needs to know; small and picklable, never frames.
-        isolate: the task was lost more than once, with its process: its clips are tried in processes of their own
-            (`datagen.runners.isolate`), so that only the clip at fault is lost.
+        kind: of work, the same for all tasks of a class.
+        name: unique among the tasks of its kind.
+        isolate: the task was lost more than once, with its process: its items are tried in processes of their own
+            (`datagen.runners.isolate`), so that only the item at fault is lost.
         limit_s: seconds it may take; its process is killed after that. None for no limit.
     """
 
     kind: str
     name: str
-    payload: dict[str, Any] = field(default_factory=dict)
     isolate: bool = False
     limit_s: float | None = None
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from datagen.common.errors import Refusal
-from datagen.curate.source import failure, refuse_unexpected
+from datagen.common.version import software
 from datagen.faces import ModelInfo
-from datagen.output.paths import Output, temporary
+from datagen.output.failures import failure_row, refuse_unexpected
+from datagen.output.paths import Output
 from datagen.output.publish import exchange, read_table
 from datagen.output.schema import CLIP, GROUPS, SOURCE
 from datagen.output.store import Store
+from datagen.output.temporary import temporary
 from datagen.output.tombstones import read_withdrawn
-from datagen.pipeline.run_record import software
+from datagen.plan.tasks import SynthesiseTask
 from datagen.shards.purge import apply_withdrawals, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.sources.files import SourceFiles
@@ -40,7 +42,7 @@ def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
 
 
 def make_clips(
-    out: Output, payload: Row, backends: Backends, files: SourceFiles, scratch: Path
+    out: Output, task: SynthesiseTask, backends: Backends, files: SourceFiles, scratch: Path
 ) -> Iterator[tuple[Row, MadeClip | Refusal]]:
     """Clips of a unit one after another: the clip's row, and what was made of it or why not.
 
@@ -48,19 +50,19 @@ def make_clips(
     asked for.
     """
     store = Store.open(out.root)
-    frozen = {row["clip_id"]: {name: row[name] for name in FROZEN} for row in payload["clips"]}
-    for clip in read_clips(out, payload["piece"], list(frozen)):
+    frozen = {row["clip_id"]: {name: row[name] for name in FROZEN} for row in task.clips}
+    for clip in read_clips(out, task.clip_table, list(frozen)):
         withdrawn = read_withdrawn(store)
         if withdrawn.covers(clip["source"], clip["subject"]):
             continue
         clip |= frozen[clip["clip_id"]]
-        pool = backends.pool(out.donors / f"{payload['wave']}.parquet", withdrawn.portraits)
-        source = payload["sources"][clip["source_key"]]
+        pool = backends.pool(out.donors / f"{task.wave}.parquet", withdrawn.portraits)
+        source = task.sources[clip["source_key"]]
         folder = scratch / "clip"
         folder.mkdir()
         try:
-            if clip["clip_id"] in payload["refused"]:
-                raise Refusal(*payload["refused"][clip["clip_id"]])
+            if clip["clip_id"] in task.refused:
+                raise Refusal(*task.refused[clip["clip_id"]])
             with refuse_unexpected(), files.open(source, folder, clip["source_sha256"]) as opened:
                 made = make_clip(
                     clip, opened.path, backends.recipe, backends, pool, withdrawn.portraits, folder
@@ -73,15 +75,13 @@ def make_clips(
 
 
 def synthesise_unit(
-    out: Output, payload: Row, recipe_hash: str, backends: Backends, files: SourceFiles
+    out: Output, task: SynthesiseTask, recipe_hash: str, backends: Backends, files: SourceFiles
 ) -> dict[str, Any]:
     """Make and publish one unit.
 
     Args:
         out: the output.
-        payload: `unit`, `part`, `piece` (of the clip table), `wave`, `clips` (their frozen columns), `sources` (source
-            key -> plan row), `attempt`, `refused` (clip id -> reason and message) of clips that kill the process or
-            must not be made, and `replaces` where the unit takes the place of a damaged one: the clips that one has.
+        task: the unit.
         recipe_hash: for the rows.
         backends: models and styles.
         files: opens sources.
@@ -89,7 +89,7 @@ def synthesise_unit(
     Returns:
         Counters for the summary.
     """
-    unit = payload["unit"]
+    unit = task.name
     rows: list[Row] = []
     failures: list[Row] = []
     counts: Counter[str] = Counter()
@@ -98,26 +98,22 @@ def synthesise_unit(
     scratch.mkdir()
     try:
         with ShardWriter(scratch / "shard.tar") as shard:
-            for clip, made in make_clips(out, payload, backends, files, scratch):
-                context = {**payload["sources"][clip["source_key"]], "unit": unit}
+            for clip, made in make_clips(out, task, backends, files, scratch):
                 if isinstance(made, Refusal):
-                    failures.append(_failed(context, clip["clip_id"], made, payload["attempt"]))
+                    failures.append(_failed(task, clip, made))
                     counts["failed"] += 1
                     continue
                 row = index_row(clip, unit, made, backends, recipe_hash)
                 row["members"] = shard.add(clip["clip_id"], {**made.files, "json": row_json(row)})
                 rows.append(row)
                 for stream, refusal in sorted(made.left_out.items()):
-                    entry = _failed(context, clip["clip_id"], refusal, payload["attempt"])
-                    failures.append(
-                        entry | {"stream": stream, "stage": "swap" if stream == "swapped" else "stylise"}
-                    )
+                    failures.append(_failed(task, clip, refusal, stream))
                     counts[f"{stream}_left_out"] += 1
                 counts["clips"] += 1
                 counts["frames"] += row["frames"]
                 seconds.update(made.seconds)
-        if "replaces" in payload:
-            _replace(out, unit, shard, rows, failures, set(payload["replaces"]))
+        if task.replaces is not None:
+            _replace(out, unit, shard, rows, failures, task.replaces)
         else:
             publish_unit(out, unit, shard, rows, failures)
         apply_withdrawals(out, ("index", unit), ("failures", unit))
@@ -127,7 +123,7 @@ def synthesise_unit(
 
 
 def _replace(
-    out: Output, unit: str, shard: ShardWriter, rows: list[Row], failures: list[Row], before: set[str]
+    out: Output, unit: str, shard: ShardWriter, rows: list[Row], failures: list[Row], before: frozenset[str]
 ) -> None:
     """Put a unit in the place of a damaged one.
 
@@ -166,5 +162,15 @@ def _models(row: Row, backends: Backends) -> list[ModelInfo]:
     return sorted(dict.fromkeys(used), key=lambda model: model.name)
 
 
-def _failed(context: Row, clip_id: str, refusal: Refusal, attempt: int) -> Row:
-    return failure(context, clip_id, refusal, stage="synthesise", attempt=attempt)
+def _failed(task: SynthesiseTask, clip: Row, refusal: Refusal, stream: str | None = None) -> Row:
+    stage = {None: "synthesise", "swapped": "swap"}.get(stream, "stylise")
+    return failure_row(
+        task.sources[clip["source_key"]]["part"],
+        clip["source"],
+        refusal,
+        stage=stage,
+        unit=task.name,
+        clip_id=clip["clip_id"],
+        stream=stream,
+        attempt=task.attempt,
+    )

@@ -16,7 +16,8 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.media import FfmpegError, KilledError, VideoReader, decode_bytes, encode, frame_rate, probe
+from datagen.common.errors import KilledError
+from datagen.media import FfmpegError, VideoReader, decode_bytes, encode, frame_rate, probe
 from tests.media.conftest import number_of, numbered
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from datagen.common.errors import Refusal, UserError
-from datagen.media import KilledError, VideoReader, again_if_killed, encode, ffmpeg_version
+from datagen.common.errors import KilledError, Refusal, UserError
+from datagen.media import VideoReader, again_if_killed, encode, ffmpeg_version
 from tests.media.conftest import FRAMES, HEIGHT, WIDTH, number_of, numbered
 
 Video = Callable[[str], Path]

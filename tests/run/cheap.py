@@ -24,6 +24,7 @@ from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
+from datagen.output.ids import key_hash
 from datagen.output.paths import Output
 from datagen.output.schema import CLIP
 from datagen.runners import Task
@@ -31,7 +32,6 @@ from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
 from datagen.sources.manifest import Manifest
-from datagen.sources.source import key_hash
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
 from datagen.synthesise.stylise.style import Style
@@ -132,7 +132,8 @@ def curate_source(
     row: dict, recipe: Any, analyser: Any, scratch: Path, refused: dict, files: Any
 ) -> tuple[list[dict], list[dict]]:
     """In place of `datagen.curate.source.curate_source`."""
-    from datagen.curate.source import CARRIED, failure
+    from datagen.curate.source import CARRIED
+    from datagen.output.failures import failure_row
 
     pause("curate source")
     try:
@@ -153,7 +154,7 @@ def curate_source(
             pause("curated source")
         return clips, []
     except Refusal as refusal:
-        return [], [failure(row, None, refusal)]
+        return [], [failure_row(row["part"], row["source"], refusal, stage="curate")]
 
 
 def _measured(film: Film, number: int) -> dict[str, Any]:
@@ -177,15 +178,15 @@ def _measured(film: Film, number: int) -> dict[str, Any]:
 
 def cut_portrait(cut: dict, analyser: Any, files: Any, scratch: Path, refused: dict) -> dict[str, Any]:
     """In place of `datagen.curate.portrait.cut_portrait`."""
-    from datagen.donors.choose import refusal_columns
+    from datagen.donors.candidates import refusal_columns
 
     pause("cut portrait")
-    clip = cut["clip"]
+    clip = cut.clip
     name = {"name": clip["clip_id"]}
     try:
         if clip["clip_id"] in refused:
             raise Refusal(*refused[clip["clip_id"]])
-        with files.open(cut["source"], scratch, clip["source_sha256"]) as opened:
+        with files.open(cut.source, scratch, clip["source_sha256"]) as opened:
             film = read_film(opened.path)
             if film.state == "plain":
                 raise Refusal("expression", "no neutral face")

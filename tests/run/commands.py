@@ -12,11 +12,12 @@ from datagen.imaging.files import image_files, image_sha256
 from datagen.inspect.verify import verify
 from datagen.maintain.purge import compact
 from datagen.maintain.repair import repair
+from datagen.maintain.retry import plan_retry
 from datagen.maintain.withdraw import remove
 from datagen.output.paths import Output
 from datagen.pipeline import stages
 from datagen.pipeline.footage import Footage
-from datagen.pipeline.retries import plan_retry, plan_worn
+from datagen.pipeline.retries import plan_worn
 from datagen.pipeline.stages import Engine, require_plan
 from datagen.pipeline.summary import finish, refresh
 

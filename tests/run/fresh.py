@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from datagen.common.errors import UserError
-from datagen.inspect.query import read_failures
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_tables
 from datagen.pipeline import stages

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from datagen.common.errors import UserError
-from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.output.store import Store

@@ -16,9 +16,9 @@ from benchmarks.mutations import KINDS, Curator, containers, damaged_files
 from benchmarks.setting import convert, head
 from datagen.curate.source import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
-from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
 from datagen.media import encode, probe
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output
 from datagen.plan.parts import read_plan
 from datagen.recipe import load_recipe

@@ -7,9 +7,10 @@ import shutil
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.inspect.query import read_failures
+from datagen.maintain.retry import plan_retry
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output
-from datagen.pipeline.retries import plan_retry, read_retries
+from datagen.pipeline.retries import read_retries
 from datagen.shards import Dataset
 
 from .people import BROKEN, NAMES, bytes_of, call, rows

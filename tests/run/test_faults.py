@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.seeding import seed_of
-from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
+from datagen.output.failures import read_failures
 from datagen.shards import Dataset
 
 from .conftest import command, published

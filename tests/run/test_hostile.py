@@ -15,7 +15,7 @@ import pytest
 
 from datagen.bundled.demo_set import portraits
 from datagen.common.errors import UserError
-from datagen.donors.choose import measured_portraits
+from datagen.donors.candidates import measured_portraits
 from datagen.faces import FaceAnalyser
 from datagen.inspect.verify import verify
 from datagen.output.paths import Output

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.inspect.query import read_failures
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output
 from datagen.pipeline.pending import synthesise_tasks
 from datagen.pipeline.stages import Engine, freeze, gather
@@ -103,7 +103,7 @@ def test_a_worker_that_stands_elsewhere_finds_a_relative_output(made, tmp_path, 
     out.create()
     inputs = gather(out, {}, None, [], None, None)
     freeze(out, inputs, Engine("local"))
-    task = next(task for task in synthesise_tasks(out, inputs.recipe).tasks if task.payload["clips"])
+    task = next(task for task in synthesise_tasks(out, inputs.recipe).tasks if task.clips)
     settings = WorkerSettings(out.root.absolute(), inputs.recipe, inputs.hash, None, read_roots(out))
     (tmp_path / "elsewhere").mkdir()
     os.chdir(tmp_path / "elsewhere")

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import webdataset
 
-from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output
 from datagen.plan.parts import read_plan
 from datagen.shards import Dataset

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from datagen.inspect.query import read_failures
+from datagen.output.failures import read_failures
 
 from .conftest import ROOT
 from .people import BROKEN, NAMES, bytes_of, call, curated, rows

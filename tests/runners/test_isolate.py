@@ -13,8 +13,8 @@ import pytest
 from datagen.common.errors import Refusal, UserError
 from datagen.pipeline import worker
 from datagen.pipeline.worker import Worker, WorkerSettings, find_crashing_items
+from datagen.plan.tasks import SynthesiseTask
 from datagen.recipe import load_recipe
-from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 
 from .test_local import gone
@@ -113,8 +113,10 @@ def test_items_of_an_isolated_task_are_tried_within_their_share_of_its_limit(
 ) -> None:
     limits: dict[int, float | None] = {}
 
-    def call(function: object, settings: WorkerSettings, part: Task, timeout_s: float | None) -> None:
-        group = [clip["clip_id"] for clip in part.payload["clips"]]
+    def call(
+        function: object, settings: WorkerSettings, part: SynthesiseTask, timeout_s: float | None
+    ) -> None:
+        group = part.items
         limits[len(group)] = timeout_s
         if "c" in group:
             raise TimedOut("took longer than 100 s")
@@ -124,10 +126,12 @@ def test_items_of_an_isolated_task_are_tried_within_their_share_of_its_limit(
     monkeypatch.setattr(worker, "call_isolated", call)
     recipe = load_recipe(None, ["limits.task_s=100"])
     made = Worker(WorkerSettings(tmp_path, recipe, "0", None, {}))
-    task = Task(
-        "synthesise", "p00000-u00", {"clips": [{"clip_id": clip} for clip in "abcdefgh"]}, limit_s=600.0
-    )
-    assert made._crashing_items(task) == {
+    clips = [{"clip_id": clip} for clip in "abcdefgh"]
+    task = SynthesiseTask(
+        name="p00000-u00", part="p00000", clip_table="p00000", wave="w000", clips=clips, sources={},
+        isolate=True, limit_s=600.0,
+    )  # fmt: skip
+    assert made._isolated(task).refused == {
         "c": ("timeout", "took longer than 100 s"),
         "f": ("crashed", "killed by SIGKILL"),
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from datagen.output.paths import Output, owner_id
+from datagen.common.owner import owner_id
+from datagen.output.paths import Output
 from datagen.pipeline.progress import RENEW_S, RunProgress
 from datagen.runners import Supervision, Task, WorkerStatus
 from datagen.runners.supervise import Watch, append_task_log

@@ -17,21 +17,30 @@ from datagen.runners import Fingerprint, Report, Task
 
 
 @dataclass(frozen=True)
+class ToyTask(Task):
+    """What a toy worker does: a word of `Toy.run`, how often, and after how many seconds."""
+
+    do: str = "work"
+    times: int = 99
+    sleep: float = 0.0
+
+
+@dataclass(frozen=True)
 class Toy:
-    """Factory of a worker that does what the task's payload says; `folder` records every attempt."""
+    """Factory of a worker that does what its task says; `folder` records every attempt."""
 
     folder: Path
 
-    def __call__(self) -> Callable[[Task], Report]:
+    def __call__(self) -> Callable[[Any], Report]:
         return self.run
 
-    def run(self, task: Task) -> Report:
+    def run(self, task: ToyTask) -> Report:
         with (self.folder / f"{task.name}.attempts").open("a") as file:
             file.write(f"{os.getpid()} {task.isolate}\n")
         attempts = len((self.folder / f"{task.name}.attempts").read_text().splitlines())
-        time.sleep(task.payload.get("sleep", 0))
-        todo = task.payload.get("do", "work")
-        if todo == "kill" and not task.isolate and attempts <= task.payload.get("times", 99):
+        time.sleep(task.sleep)
+        todo = task.do
+        if todo == "kill" and not task.isolate and attempts <= task.times:
             print("about to kill", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if todo == "die always":
@@ -112,9 +121,9 @@ class Reports(dict[str, Any]):
         self[task.name] = report
 
 
-def tasks(*todo: str, limit_s: float | None = None, **payload: Any) -> list[Task]:
+def tasks(*todo: str, limit_s: float | None = None, **settings: Any) -> list[ToyTask]:
     return [
-        Task("synthesise", f"u{n}", {"do": what, **payload}, limit_s=limit_s) for n, what in enumerate(todo)
+        ToyTask("synthesise", f"u{n}", limit_s=limit_s, do=what, **settings) for n, what in enumerate(todo)
     ]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
+from datagen.output.temporary import temporary
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
-from datagen.output.failures import files_of, publish_failures
+from datagen.output.failures import files_of, publish_failures, read_failures
 from datagen.output.publish import exchange
 from datagen.output.store import Store
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from datagen.common.errors import UserError
-from datagen.inspect.query import clip_details, query, read_failures, summary
+from datagen.inspect.query import clip_details, query, summary
+from datagen.output.failures import read_failures
 from datagen.output.paths import Output
 from datagen.output.publish import write_table
 from datagen.output.schema import FAILURES, schema_of

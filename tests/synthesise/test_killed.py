@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal, UserError
-from datagen.curate.source import refuse_unexpected
 from datagen.media import encode
+from datagen.output.failures import refuse_unexpected
 from datagen.recipe import Recipe, load_recipe
 from datagen.synthesise.clip import _encode, read_crop
 from tests.media.conftest import dying_ffmpeg as dying_ffmpeg

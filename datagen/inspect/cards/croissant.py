@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datagen import __version__
+from datagen.common.version import __version__
 from datagen.inspect.cards.facts import USE, Facts, one_line
 from datagen.inspect.cards.sharing import terms
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from datagen import __version__
+from datagen.common.version import __version__
 from datagen.inspect.cards.facts import USE, Facts, one_line
 from datagen.inspect.cards.sharing import ALLOWED, terms
 from datagen.output.schema import INDEX

@@ -10,6 +10,7 @@ from pathlib import Path
 from datagen.bundled.artworks import artworks
 from datagen.bundled.portraits import portraits
 from datagen.common.errors import Refusal, UserError
+from datagen.common.hashing import pixels_sha256
 from datagen.common.text import shown
 from datagen.imaging.files import decode_image, folder_licences, image_files, read_bytes
 from datagen.recipe import Recipe
@@ -46,11 +47,11 @@ def load_styles(
 def bundled_styles() -> tuple[Style, ...]:
     """The bundled artworks, then the bundled portraits, whose colours a clip may take over."""
     found = [
-        Style(name, picture, "art", hashlib.sha256(picture.tobytes()).hexdigest(), licence)
+        Style(name, picture, "art", pixels_sha256(picture), licence)
         for name, (picture, _, licence) in artworks().items()
     ]
     for portrait in portraits():
-        digest = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+        digest = pixels_sha256(portrait.image)
         found.append(Style(f"portrait-{portrait.name}", portrait.image, "portrait", digest, portrait.licence))
     return tuple(found)
 

@@ -1,0 +1,109 @@
+"""Portraits that may become donors: those of a folder or of the package, each measured, unfit ones with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from datagen.bundled.portraits import portraits
+from datagen.common.errors import Refusal
+from datagen.common.hashing import pixels_sha256
+from datagen.common.text import shown
+from datagen.donors.donor import Donor, check_portrait
+from datagen.faces.mediapipe.analyser import FaceAnalyser
+from datagen.imaging.files import folder_licences, image_files, image_sha256, read_image
+from datagen.recipe import Recipe
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A portrait that may become a donor.
+
+    Attributes:
+        origin: `donors` (a folder) or `bundled`.
+        sha256: gives the hash that tombstones name it by.
+        read: gives its pixels (H, W, 3).
+
+    Both raise `Refusal` where the picture cannot be read.
+    """
+
+    name: str
+    origin: str
+    licence: str
+    sha256: Callable[[], str]
+    read: Callable[[], np.ndarray]
+
+
+def measured_portraits(donors: Path | None, recipe: Recipe, analyser: FaceAnalyser) -> list[Row]:
+    """Rows, without split, of the portraits of `--donors` or of the bundled ones, unfit ones with the reason."""
+    found = _bundled(recipe) if donors is None else _of_folder(donors)
+    return [_measured(candidate, recipe, analyser) for candidate in found]
+
+
+def donor_columns(donor: Donor) -> Row:
+    """Columns of a pool that a usable portrait fills."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(donor.image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ValueError("a portrait could not be encoded")
+    return {
+        "score": donor.score,
+        "embedding": donor.embedding.tolist(),
+        "landmarks": donor.landmarks.astype(np.float32).ravel().tolist(),
+        "colour": donor.colour,
+        "image": data.tobytes(),
+        "reason": None,
+    }
+
+
+def refusal_columns(refusal: Refusal) -> Row:
+    """Columns of a pool that say why a portrait was refused."""
+    return {
+        "image": None,
+        "reason": refusal.reason,
+        "message": refusal.message,
+        "measure": refusal.measure,
+        "value": refusal.value,
+        "limit": refusal.limit,
+    }
+
+
+def _of_folder(folder: Path) -> Iterator[Candidate]:
+    licences = folder_licences(folder)
+    for path in image_files(folder):
+        name = shown(path.relative_to(folder))
+        licence = licences.get(name, "unstated")
+        yield Candidate(name, "donors", licence, partial(image_sha256, path), partial(read_image, path))
+
+
+def _bundled(recipe: Recipe) -> Iterator[Candidate]:
+    for portrait in portraits() if recipe.donors.bundled else ():
+        yield Candidate(
+            portrait.name,
+            "bundled",
+            portrait.licence,
+            partial(pixels_sha256, portrait.image),
+            partial(np.copy, portrait.image),
+        )
+
+
+def _measured(candidate: Candidate, recipe: Recipe, analyser: FaceAnalyser) -> Row:
+    row: Row = {
+        "name": candidate.name,
+        "origin": candidate.origin,
+        "licence": candidate.licence,
+        "sha256": None,
+    }
+    try:
+        row["sha256"] = candidate.sha256()
+        donor = check_portrait(candidate.read(), analyser, allow_drawn=recipe.donors.drawn)
+    except Refusal as refusal:
+        return row | refusal_columns(refusal)
+    return row | donor_columns(donor)
