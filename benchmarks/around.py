@@ -18,9 +18,10 @@ from datagen.common.errors import UserError
 from datagen.inspect.verify import verify
 from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
+from datagen.pipeline.inputs import RunOptions, gather
 from datagen.pipeline.pending import curate_tasks
 from datagen.pipeline.run_record import expected_fingerprint, fingerprint
-from datagen.pipeline.stages import cut, gather
+from datagen.pipeline.stages import cut
 from datagen.pipeline.worker import WorkerSettings
 from datagen.runners import Supervision
 from datagen.runners.ray import run_ray
@@ -87,7 +88,7 @@ def other_libraries(reference: Reference, folder: Path) -> list[str]:
     """A cluster of one node whose numpy is not that of the driver, then the same output on a node that fits."""
     out = Output(folder / "out")
     command("plan", *_source(reference, reference.footage), "--output", out.root)
-    inputs = gather(out, {}, None, [], None, None)
+    inputs = gather(out, {}, RunOptions())
     expected = expected_fingerprint(out, inputs)
     supervision = Supervision(
         fingerprint=partial(fingerprint, inputs.recipe.encode.ffmpeg),

@@ -16,9 +16,11 @@ from datagen.maintain.retry import plan_retry
 from datagen.maintain.withdraw import remove
 from datagen.output.paths import Output
 from datagen.pipeline import stages
+from datagen.pipeline.engine import Engine
 from datagen.pipeline.footage import Footage
+from datagen.pipeline.inputs import RunOptions, gather, resume
 from datagen.pipeline.retries import plan_worn
-from datagen.pipeline.stages import Engine, require_plan
+from datagen.pipeline.run_record import require_plan
 from datagen.pipeline.summary import finish, refresh
 
 from .cheap import BUNDLED, MANIFEST, RECIPE
@@ -48,7 +50,7 @@ class Place:
 
     def inputs(self, roots: tuple[str, ...] = ()) -> Any:
         """As every command after `plan` gets them."""
-        return stages.resume(self.out, None, [], None, None, list(roots), say)
+        return resume(self.out, RunOptions(), list(roots), say)
 
     def repair(self) -> None:
         """`verify --repair`."""
@@ -63,7 +65,7 @@ def say(text: str) -> None:
 
 def _plan(place: Place) -> Any:
     footage = Footage(((MANIFEST, place.films),), RECIPE)
-    given = stages.gather(place.out, footage.recipe, None, [], place.donors, None, say)
+    given = gather(place.out, footage.recipe, RunOptions(donors=place.donors), say)
     stages.plan(place.out, footage, given, say)
     return given
 
@@ -71,7 +73,7 @@ def _plan(place: Place) -> Any:
 def _run(place: Place, limit: int | None) -> None:
     given = _plan(place)
     curated, made = stages.run(place.out, given, ENGINE, limit)
-    finish(place.out, given, curated, made, 1.0)
+    finish(place.out, given, curated, made)
 
 
 def _curate(place: Place, limit: int | None) -> None:
@@ -82,7 +84,7 @@ def _curate(place: Place, limit: int | None) -> None:
 
 def _synthesise(place: Place, _: Any) -> None:
     given = place.inputs()
-    finish(place.out, given, [], [stages.synthesise(place.out, given, ENGINE)], 1.0)
+    finish(place.out, given, [], [stages.synthesise(place.out, given, ENGINE)])
 
 
 def _retry(place: Place, reasons: list[str]) -> None:
@@ -90,7 +92,7 @@ def _retry(place: Place, reasons: list[str]) -> None:
     plan_worn(place.out)
     plan_retry(place.out, reasons)
     curated = stages.curate(place.out, given, ENGINE, [])
-    finish(place.out, given, [curated], [stages.synthesise(place.out, given, ENGINE)], 1.0)
+    finish(place.out, given, [curated], [stages.synthesise(place.out, given, ENGINE)])
 
 
 def _remove(place: Place, what: dict[str, str]) -> None:

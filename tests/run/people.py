@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from benchmarks.setting import head_video
 from cli import app
 from datagen.common.errors import UserError
-from datagen.pipeline import stages
+from datagen.pipeline import engine
 from datagen.pipeline.worker import Worker, WorkerSettings
 from datagen.runners import Report, Task
 from datagen.runners.tasks import attempt
@@ -111,7 +111,7 @@ def run_here(
 
 def in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Let commands with `--runner local` work in this process."""
-    patch.setattr(stages, "run_local", run_here)
+    patch.setattr(engine, "run_local", run_here)
 
 
 def call(*words: object, code: int | None = 0) -> Result:

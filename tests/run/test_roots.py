@@ -11,8 +11,10 @@ import pytest
 
 from datagen.output.failures import read_failures
 from datagen.output.paths import Output
+from datagen.pipeline.engine import Engine
+from datagen.pipeline.freeze import freeze
+from datagen.pipeline.inputs import RunOptions, gather
 from datagen.pipeline.pending import synthesise_tasks
-from datagen.pipeline.stages import Engine, freeze, gather
 from datagen.pipeline.worker import WorkerSettings
 from datagen.plan.parts import read_plan
 from datagen.sources.roots import read_roots
@@ -101,7 +103,7 @@ def test_a_worker_that_stands_elsewhere_finds_a_relative_output(made, tmp_path, 
     monkeypatch.chdir(tmp_path)
     out = Output(Path("out"))
     out.create()
-    inputs = gather(out, {}, None, [], None, None)
+    inputs = gather(out, {}, RunOptions())
     freeze(out, inputs, Engine("local"))
     task = next(task for task in synthesise_tasks(out, inputs.recipe).tasks if task.clips)
     settings = WorkerSettings(out.root.absolute(), inputs.recipe, inputs.hash, None, read_roots(out))

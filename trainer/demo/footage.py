@@ -16,10 +16,7 @@ import yaml
 from datagen.bundled.portraits import portraits
 from datagen.bundled.talking_head import Head, motion
 from datagen.media import encode
-from datagen.output.paths import Output
-from datagen.pipeline import stages as run
-from datagen.pipeline.footage import find_footage
-from datagen.pipeline.progress import RunProgress
+from datagen.pipeline.door import Pipeline
 
 SEEN = ("astronaut", "hopper", "bea", "bert")
 UNSEEN = "clara"
@@ -93,12 +90,6 @@ def _head(person: str) -> Head:
     return Head(image, (portrait.landmarks + centre) * scale - centre)
 
 
-def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> RunProgress:
-    """`megactor-datagen run`, in this process."""
-    out = Output(made)
-    source = find_footage(str(manifest), [], None, [], made / "media")
-    inputs = run.gather(out, source.recipe, None, [], None, None)
-    engine = run.Engine(runner="local", workers=1)
-    run.plan(out, source, inputs, say)
-    _, synthesised = run.run(out, inputs, engine, None)
-    return synthesised[-1]
+def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> None:
+    """`megactor-datagen run`, in one worker process."""
+    Pipeline(runner="local", workers=1, say=say).run(str(manifest), made)
