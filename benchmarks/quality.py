@@ -32,7 +32,9 @@ from datagen.faces import FaceAnalyser, Faces
 from datagen.imaging.crop import choose_crop
 from datagen.media import VideoReader
 from datagen.quality.motion import flicker, identity, motion
-from datagen.synthesise.stylise.arbitrary import FILTERS, ArbitraryStyle, ClassicFilter, Style
+from datagen.synthesise.stylise.arbitrary import ArbitraryStyle
+from datagen.synthesise.stylise.filters import FILTERS, ClassicFilter
+from datagen.synthesise.stylise.style import Style
 from datagen.synthesise.swap.mesh import MeshSwap
 
 SIDE, CROP_SCALE = 512, 2.0

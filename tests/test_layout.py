@@ -14,7 +14,7 @@ import pytest
 from datagen.common import owner
 from datagen.common.owner import is_alive, owner_id
 from datagen.output.paths import Output
-from datagen.output.temporary import TOUCH_S, Pulse, temporary
+from datagen.output.temporary import TOUCH_S, Heartbeat, temporary
 
 ROOT = Path(__file__).parents[1]
 CONTAINER = """
@@ -91,7 +91,7 @@ def test_a_pulse_keeps_own_files_young(out: Output, monkeypatch: pytest.MonkeyPa
     theirs.touch()
     now, old = time.monotonic(), time.time() - 90_000
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    pulse = Pulse(out.tmp, (out.root / "not there",))
+    pulse = Heartbeat(out.tmp, (out.root / "not there",))
     for _ in range(2):
         for path in (mine, theirs):
             os.utime(path, (old, old))

@@ -15,7 +15,7 @@ from datagen.output.failures import failure_row, publish_failures
 from datagen.output.paths import Output
 from datagen.output.publish import write_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, schema_of
-from datagen.output.temporary import Pulse
+from datagen.output.temporary import Heartbeat
 from datagen.pipeline.pending import Pending
 from datagen.pipeline.progress import OnProgress, RunProgress
 from datagen.pipeline.run_record import RunInputs, expected_fingerprint, fingerprint
@@ -24,7 +24,7 @@ from datagen.plan.tasks import CurateTask, PortraitTask, SynthesiseTask
 from datagen.runners.local import run_local
 from datagen.runners.supervise import Supervision
 from datagen.runners.tasks import Report, Task
-from datagen.shards.purge import obey
+from datagen.shards.purge import apply_withdrawals
 from datagen.sources.files import require_root
 from datagen.sources.roots import read_roots
 
@@ -95,7 +95,7 @@ def do_tasks(
             supervision = Supervision(
                 say=progress.say,
                 on_wait=progress.waiting,
-                pulse=Pulse(out.tmp.absolute(), tuple(roots.values())),
+                heartbeat=Heartbeat(out.tmp.absolute(), tuple(roots.values())),
                 logs=out.logs,
                 fingerprint=partial(fingerprint, inputs.recipe.encode.ffmpeg),
                 expected=expected_fingerprint(out, inputs),
@@ -150,7 +150,7 @@ def record_lost_task(out: Output, task: Task, report: Report) -> None:
             raise TypeError(f"no stage does {type(task).__name__}")
     publish_failures(out, task.name, rows)
     write_table(schema.empty_table(), folder / f"{task.name}.parquet", out.tmp)
-    obey(out, ("failures", task.name))
+    apply_withdrawals(out, ("failures", task.name))
 
 
 def _run(

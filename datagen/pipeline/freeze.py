@@ -22,7 +22,7 @@ from datagen.pipeline.run_record import RunInputs
 from datagen.plan.groups import group_clips
 from datagen.plan.waves import Wave, read_waves
 from datagen.recipe import Recipe
-from datagen.shards.purge import obey
+from datagen.shards.purge import apply_withdrawals
 
 Row = dict[str, Any]
 
@@ -53,7 +53,7 @@ def freeze(out: Output, inputs: RunInputs, engine: Engine) -> list[Wave]:
         )
         if ready and not any(wave.holds(piece) for wave in waiting for piece in retry.pieces):
             freeze_clips(out, retry.name, retry.pieces, inputs.recipe)
-            obey(out, ("plan/waves", retry.name))
+            apply_withdrawals(out, ("plan/waves", retry.name))
     return waiting
 
 
@@ -120,4 +120,4 @@ def _freeze_wave(out: Output, inputs: RunInputs, engine: Engine, wave: Wave) -> 
         for row in read_table(path).to_pylist()
     }
     publish_pool(out, wave.name, chosen, made)
-    obey(out, ("plan/waves", wave.name))
+    apply_withdrawals(out, ("plan/waves", wave.name))

@@ -27,7 +27,7 @@ from datagen.recipe import Recipe
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated
 from datagen.runners.tasks import Report
-from datagen.shards.purge import obey
+from datagen.shards.purge import apply_withdrawals
 from datagen.sources.files import SourceFiles, require_root
 from datagen.sources.roots import Roots
 from datagen.synthesise.backends import Backends
@@ -131,7 +131,7 @@ class Worker:
         publish_failures(self.out, task.name, failures, put)
         table = pa.Table.from_pylist(clips, schema=schema_of(CLIPS))
         write_table(table, self.out.clips / f"{task.name}.parquet", self.out.tmp, put)
-        obey(self.out, ("clips", task.name), ("failures", task.name))
+        apply_withdrawals(self.out, ("clips", task.name), ("failures", task.name))
         return {
             "sources": len(task.rows),
             "sources_failed": len({row["source"] for row in failures} - {clip["source"] for clip in clips}),

@@ -1,4 +1,4 @@
-"""The format: WebDataset tars with a Parquet index; writing, random access, checks."""
+"""The format of a data set: WebDataset tars with a Parquet index; writing, random access, checks."""
 
 from datagen.shards.reader import Dataset
 from datagen.shards.writer import Member, ShardWriter

@@ -1,4 +1,4 @@
-"""Compare one shard with its index rows, byte by byte, in one pass and with one member in memory."""
+"""Check one shard against its index rows, every byte, in one pass and with one member in memory at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FACE_SHAPES: dict[str, tuple[int, ...]] = {
 
 
 ContentFaults = Callable[[bytes, Row, str], Iterator[str]]
-"""Faults of a member that its hash does not show: of its bytes, its clip's row, and its name."""
+"""Takes the bytes of a member, its clip's row and its name; returns faults that a hash does not show."""
 
 
 def check_shard(store: Store, shard: str, rows: list[Row], *, deep: bool) -> Iterator[str]:
@@ -46,7 +46,7 @@ def check_shard(store: Store, shard: str, rows: list[Row], *, deep: bool) -> Ite
         rows: all index rows of the unit.
         deep: decode every frame of every stream.
     """
-    return check_tar(store, "shards", shard, rows, partial(_content, deep=deep))
+    return check_tar(store, "shards", shard, rows, partial(_stream_or_row_faults, deep=deep))
 
 
 def check_tar(
@@ -59,7 +59,7 @@ def check_tar(
         folder: where the tar lies.
         shard: its file name.
         rows: all rows that point to it.
-        content_faults: looks at the members that are as their rows say.
+        content_faults: checks the members whose place and hash are as their rows say.
     """
     match = SHARD_NAME.fullmatch(shard)
     if match is None:
@@ -68,24 +68,24 @@ def check_tar(
     expected = {member["name"]: (row, member) for row in rows for member in row["members"]}
     try:
         with store.filesystem.open_input_file(store.path(folder, shard)) as file:
-            hashed = _Hashed(file)
+            reader = _HashingReader(file)
             seen: set[str] = set()
-            yield from _members(hashed, f"{folder}/{shard}", expected, seen, content_faults)
-            hashed.drain()
+            yield from _member_faults(reader, f"{folder}/{shard}", expected, seen, content_faults)
+            reader.drain()
     except FileNotFoundError:
         yield f"{folder}/{shard}: missing, but the index has {len(rows)} clips in it"
         return
     except (OSError, pa.ArrowException) as error:
         yield f"{folder}/{shard}: cannot be read: {error}"
         return
-    if hashed.digest.hexdigest()[:16] != match["digest"]:
-        yield f"{folder}/{shard}: its sha256 begins with {hashed.digest.hexdigest()[:16]}, not as its name says"
+    if reader.digest.hexdigest()[:16] != match["digest"]:
+        yield f"{folder}/{shard}: its sha256 begins with {reader.digest.hexdigest()[:16]}, not as its name says"
     for name in sorted(expected.keys() - seen):
         yield f"{folder}/{shard}: {name} is missing, but the index lists it"
 
 
-class _Hashed(io.RawIOBase):
-    """A file read once from front to end, its hash taken on the way."""
+class _HashingReader(io.RawIOBase):
+    """A file that is read once from front to end and hashed on the way."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -104,8 +104,8 @@ class _Hashed(io.RawIOBase):
             pass
 
 
-def _members(
-    file: _Hashed,
+def _member_faults(
+    file: _HashingReader,
     shard: str,
     expected: dict[str, tuple[Row, Row]],
     seen: set[str],
@@ -127,7 +127,7 @@ def _members(
                     yield f"{where} is not in the index"
                     continue
                 row, member = expected[info.name]
-                faults = list(_place_and_hash(info, data, member))
+                faults = list(_entry_faults(info, data, member))
                 if content_faults is not None and not faults:
                     faults = list(content_faults(data, row, info.name))
                 yield from (f"{where} {fault}" for fault in faults)
@@ -135,7 +135,7 @@ def _members(
         yield f"{shard}: not a readable tar: {error}"
 
 
-def _place_and_hash(info: tarfile.TarInfo, data: bytes, member: Row) -> Iterator[str]:
+def _entry_faults(info: tarfile.TarInfo, data: bytes, member: Row) -> Iterator[str]:
     if info.offset_data != member["offset"]:
         yield f"lies at byte {info.offset_data}, the index says {member['offset']}"
     if len(data) != member["size"]:
@@ -144,18 +144,18 @@ def _place_and_hash(info: tarfile.TarInfo, data: bytes, member: Row) -> Iterator
         yield "has another sha256 than the index says"
 
 
-def _content(data: bytes, row: Row, name: str, deep: bool) -> Iterator[str]:
+def _stream_or_row_faults(data: bytes, row: Row, name: str, deep: bool) -> Iterator[str]:
     suffix = name.removeprefix(row["clip_id"] + ".")
     if suffix == "json":
         if data != row_json(row):
             yield "differs from the index row"
     elif suffix == "face.safetensors":
-        yield from _faces(data, row["frames"])
+        yield from _face_faults(data, row["frames"])
     elif suffix.endswith(".mp4"):
-        yield from (_decoded if deep else _counted)(data, row, suffix.removesuffix(".mp4"))
+        yield from (_frame_faults if deep else _count_faults)(data, row, suffix.removesuffix(".mp4"))
 
 
-def _faces(data: bytes, frames: int) -> Iterator[str]:
+def _face_faults(data: bytes, frames: int) -> Iterator[str]:
     try:
         arrays = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
@@ -170,14 +170,14 @@ def _faces(data: bytes, frames: int) -> Iterator[str]:
             yield f"has {key} that are not finite"
 
 
-def _counted(data: bytes, row: Row, stream: str) -> Iterator[str]:
+def _count_faults(data: bytes, row: Row, stream: str) -> Iterator[str]:
     count = _frame_count(data)
     if count != row["frames"]:
         yield "cannot be opened" if count is None else f"has {count} frames, the clip {row['frames']}"
 
 
-def _decoded(data: bytes, row: Row, stream: str) -> Iterator[str]:
-    faults = list(_counted(data, row, stream))
+def _frame_faults(data: bytes, row: Row, stream: str) -> Iterator[str]:
+    faults = list(_count_faults(data, row, stream))
     yield from faults
     if faults:
         return
@@ -199,7 +199,7 @@ def _decoded(data: bytes, row: Row, stream: str) -> Iterator[str]:
 
 
 def _frame_count(data: bytes) -> int | None:
-    if data[4:8] != b"ftyp":  # decord would print the bytes
+    if data[4:8] != b"ftyp":  # decord would print the bytes to stdout
         return None
     try:
         return len(decord.VideoReader(io.BytesIO(data), num_threads=1))

@@ -44,23 +44,23 @@ def merge(output: Output, name: str, units: list[str]) -> int:
     pieces = [f"{unit}.parquet" for unit in units]
     schema = schema_of(INDEX).with_metadata({PIECES: json.dumps(pieces).encode()})
     output.compacted.mkdir(exist_ok=True)
-    clips, waiting = 0, [schema.empty_table()]
+    clips, pending = 0, [schema.empty_table()]
     with scratch(output.tmp, f"{name}.parquet") as path:
         with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
             for piece in pieces:
                 table = store.table("index", piece)
                 if not table.schema.equals(schema_of(INDEX)):
                     raise UserError(f"index/{piece} has other columns than this version; `verify` says which")
-                waiting.append(table)
+                pending.append(table)
                 clips += table.num_rows
-                if sum(item.num_rows for item in waiting) >= ROWS:
-                    _write(writer, waiting, schema)
-            _write(writer, waiting, schema)
+                if sum(item.num_rows for item in pending) >= ROWS:
+                    _write(writer, pending, schema)
+            _write(writer, pending, schema)
         os.replace(path, output.compacted / f"{name}.parquet")
     return clips
 
 
-def _write(writer: pq.ParquetWriter, waiting: list[pa.Table], schema: pa.Schema) -> None:
-    tables = [item.cast(schema) for item in waiting]
+def _write(writer: pq.ParquetWriter, pending: list[pa.Table], schema: pa.Schema) -> None:
+    tables = [item.cast(schema) for item in pending]
     writer.write_table(pa.concat_tables(tables).combine_chunks(), row_group_size=ROWS)
-    del waiting[1:]
+    del pending[1:]

@@ -1,7 +1,7 @@
-"""Rewrite published tables and units without what was withdrawn: its bytes and rows go.
+"""Rewrite published tables and units without the rows and bytes of what was withdrawn.
 
-Consent may be withdrawn at any moment. So whoever publishes something looks at the tombstones once more afterwards:
-who withdraws later finds what was published, who came before is obeyed here.
+Consent may be withdrawn at any moment, also while a task runs. So every task reads the tombstones once more after it
+published: an earlier withdrawal is applied here, a later one finds what was published.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Row = dict[str, Any]
 
 
 SCRUBBED = {"clips": CLIPS, "plan/waves": WAVE, "failures": FAILURES}
-"""Tables whose rows about withdrawn sources go, with their columns."""
+"""Tables from which rows about withdrawn sources are removed, with their columns."""
 
 
-def obey(out: Output, *tables: tuple[str, str]) -> None:
-    """Look at the tombstones after something was published, and take out what they cover.
+def apply_withdrawals(out: Output, *tables: tuple[str, str]) -> None:
+    """Read the tombstones after something was published, and remove what they cover.
 
     Args:
         out: the output.
-        tables: folder and name of each; `index` takes the shard of a unit along.
+        tables: folder and name of each; `index` includes the unit's shard.
     """
     withdrawn = read_withdrawn(Store.open(out.root))
     for folder, name in tables if withdrawn else ():
@@ -58,12 +58,12 @@ def scrub(out: Output, folder: str, name: str, withdrawn: Withdrawn) -> None:
 
 
 def purge_unit(out: Output, unit: str, withdrawn: Withdrawn) -> tuple[int, int]:
-    """Rewrite a unit without its withdrawn clips. The new shard appears first, the old one goes last.
+    """Rewrite a unit without its withdrawn clips: the new shard is published first, the old one deleted last.
 
     Kept clips keep the hashes of their rows, so that damage from before is still seen by `verify`.
 
     Returns:
-        Clips that went, and kept clips whose bytes are not those that were written.
+        Numbers of removed clips, and of kept clips whose bytes differ from those that were written.
     """
     piece = out.index / f"{unit}.parquet"
     rows = read_table(piece, schema=schema_of(INDEX)).to_pylist()
@@ -86,7 +86,7 @@ def remove_other_shards(out: Output, unit: str, kept: set[str]) -> None:
 
 
 def rewrite(out: Output, folder: str, name: str, columns: tuple[Column, ...], rows: list[Row]) -> None:
-    """Put fewer or other rows in the place of a table's; a table of failures that becomes empty goes."""
+    """Replace the rows of a table; a table of failures that becomes empty is deleted."""
     final = out.root / folder / f"{name}.parquet"
     if rows or folder != "failures":
         write_table(pa.Table.from_pylist(rows, schema=schema_of(columns)), final, out.tmp, exchange)
@@ -99,7 +99,7 @@ def _covers(withdrawn: Withdrawn, row: Row) -> bool:
 
 
 def _repacked(out: Output, unit: str, rows: list[Row]) -> tuple[list[Row], int]:
-    """A new shard with some clips, their bytes as they are."""
+    """Write a new shard of some clips, bytes unchanged; their new rows, and how many of them are damaged."""
     store = Store.open(out.root)
     path = temporary(out.tmp, unit)
     damaged = 0

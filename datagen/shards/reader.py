@@ -22,16 +22,16 @@ from datagen.output.tombstones import Tombstones
 
 PIECES = b"pieces"  # metadata key of the compacted index: names of the pieces it holds
 
-PLACES = ("shard", "members")  # columns that tell where a clip's files lie
+LOCATION_COLUMNS = ("shard", "members")  # columns that tell where a clip's files lie
 
 Row = Mapping[str, Any]
 
 
 class Dataset:
-    """A finished or growing data set, withdrawn footage left out.
+    """A finished or growing data set, without withdrawn footage.
 
-    Consent may be withdrawn while a data set is open: every read looks whether it was, in a folder at once, in an
-    object store within `LOOK_S` seconds.
+    Consent may be withdrawn while a data set is open. Every read checks for that: in a folder at once, in an object
+    store at most `LOOK_S` seconds late.
 
     Attributes:
         table: the index as a pyarrow table, in the order of units and clip ids.
@@ -55,8 +55,8 @@ class Dataset:
             out: output folder, or a URI such as `s3://bucket/set`.
             where: SQL expression over the index columns, evaluated by DuckDB; default all clips.
             columns: columns of `table`, and always `clip_id`. Default all.
-            files: keep the places of the clips' files too; without, they cannot be read, but a query over a
-                million clips takes well under a second.
+            files: keep the columns that tell where the clips' files lie. Without them no file can be read, but a
+                query over a million clips takes well under a second.
 
         Raises:
             UserError: there is no index, the SQL is wrong, or a column is unknown.
@@ -76,7 +76,7 @@ class Dataset:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"cannot read the index of {out}: {error}; `verify` tells which file") from error
         self._hidden: frozenset[tuple[str, str]] = frozenset()
-        self._shards: frozenset[str] | None = None  # those that are published, after the first change
+        self._shards: frozenset[str] | None = None  # names of all shards, read after the first withdrawal
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -142,7 +142,7 @@ class Dataset:
             stream: `video`, `swapped`, `styled`, `driving_video` ..., `mask`.
             indices: frame numbers, default all.
         """
-        from datagen.media.decode import decode_bytes  # readers of rows and latents do without a decoder
+        from datagen.media.decode import decode_bytes  # readers of rows and latents need no decoder
 
         return decode_bytes(self.read(clip, f"{stream}.mp4"), indices)
 
@@ -159,8 +159,8 @@ class Dataset:
             rows = _open_index(self.store)
             withdrawn = self._tombstones.read()
             hidden = withdrawn.hidden(rows.to_table(columns=["source", "subject"]))
-            places = rows.to_table(columns=["clip_id", "shard"], filter=hidden)
-            gone = zip(places["clip_id"].to_pylist(), places["shard"].to_pylist(), strict=True)
+            rows_hidden = rows.to_table(columns=["clip_id", "shard"], filter=hidden)
+            gone = zip(rows_hidden["clip_id"].to_pylist(), rows_hidden["shard"].to_pylist(), strict=True)
             self._hidden |= frozenset(gone)
             self._shards = frozenset(pc.unique(rows.to_table(columns=["shard"])["shard"]).to_pylist())
         purged = self._shards is not None and row["shard"] not in self._shards
@@ -172,7 +172,7 @@ class Dataset:
 
 
 def _open_index(store: Store) -> ds.Dataset:
-    """All index pieces as one lazy dataset; those of merged files are read from there."""
+    """All index files as one lazy dataset; where `compact` has merged some, the merged file is read instead."""
     schema = schema_of(INDEX)
     pieces = {name for name in store.names("index") if name.endswith(".parquet")}
     parts: list[ds.Dataset] = []
@@ -200,14 +200,14 @@ def _columns(columns: Sequence[str] | None, files: bool) -> list[str]:
     unknown = sorted(set(columns or ()) - set(known))
     if unknown:
         raise UserError(f"the index has no column {unknown[0]!r}; see docs/format.md", code=2)
-    wanted = {"clip_id", *(known if columns is None else columns), *PLACES}
+    wanted = {"clip_id", *(known if columns is None else columns), *LOCATION_COLUMNS}
     if not files:
-        wanted -= set(PLACES)
+        wanted -= set(LOCATION_COLUMNS)
     return [name for name in known if name in wanted]
 
 
 def _select(rows: ds.Dataset, where: str) -> pa.Array:
-    """Ids of the clips for which the SQL expression holds; it can touch nothing but the index."""
+    """Ids of the clips for which the SQL expression is true; the expression can read nothing but the index."""
     limits: dict[str, Any] = {
         "enable_external_access": False,
         "python_enable_replacements": False,

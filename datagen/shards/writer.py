@@ -1,4 +1,4 @@
-"""Write one shard: a plain tar whose bytes depend on the members alone, with the place of each in it."""
+"""Write one shard: a plain tar whose bytes depend on the members alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Member:
 
 
 class ShardWriter:
-    """Writes a tar that `webdataset` reads as it is; the members of a clip follow each other.
+    """Writes a tar in the WebDataset layout; the members of a clip follow each other.
 
     Headers hold no times, users or hosts. Names beyond 256 bytes and members beyond 8 GiB get pax headers.
     Used as a context manager, it removes the unfinished file when the block fails.
@@ -121,7 +121,7 @@ class ShardWriter:
         self._write(header.tobuf(tarfile.PAX_FORMAT))
         offset = self._position
         digest = hashlib.sha256()
-        for piece in _pieces(content):
+        for piece in _chunks(content):
             digest.update(piece)
             self._write(piece)
         if self._position - offset != size:
@@ -163,9 +163,9 @@ def publish_unit(
         output: where to.
         unit: name of the unit; a retry ends in `-r1`.
         shard: the written shard, or None (or one without clips) where no clip came out.
-        rows: index rows in clip-id order, `members` filled, `shard` filled here.
+        rows: index rows with `members`; `shard` is set here.
         failures: failure rows, possibly none.
-        put: gives a finished file its name; `exchange` for a unit that takes the place of a damaged one.
+        put: moves a finished file to its name; `exchange` for a unit that replaces a damaged one.
 
     Returns:
         False when another driver published the unit first; its index piece stands.
@@ -188,7 +188,7 @@ def publish_unit(
     return write_table(table, output.index / f"{unit}.parquet", output.tmp, put)
 
 
-def _pieces(content: bytes | Path) -> Iterator[bytes]:
+def _chunks(content: bytes | Path) -> Iterator[bytes]:
     if isinstance(content, bytes):
         yield content
         return

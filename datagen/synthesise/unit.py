@@ -19,7 +19,7 @@ from datagen.output.store import Store
 from datagen.output.temporary import temporary
 from datagen.output.tombstones import read_withdrawn
 from datagen.plan.tasks import SynthesiseTask
-from datagen.shards.purge import obey, remove_other_shards
+from datagen.shards.purge import apply_withdrawals, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.sources.files import SourceFiles
 from datagen.synthesise.backends import Backends
@@ -116,7 +116,7 @@ def synthesise_unit(
             _replace(out, unit, shard, rows, failures, task.replaces)
         else:
             publish_unit(out, unit, shard, rows, failures)
-        obey(out, ("index", unit), ("failures", unit))
+        apply_withdrawals(out, ("index", unit), ("failures", unit))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {**counts, "seconds": dict(seconds)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ from datagen.shards import Dataset
 from datagen.sources.manifest import Manifest
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
-from datagen.synthesise.stylise.arbitrary import Style
+from datagen.synthesise.stylise.style import Style
 
 from .actors import owner_id, pause
 
@@ -292,10 +292,10 @@ def run_in_process(engine: Any, settings: Any, tasks: Any, on_report: Any, super
         on_report(task, outcome.report)
 
 
-def call_isolated(function: Any, *arguments: Any, timeout_s: float | None) -> None:
+def call_isolated(function: Callable[..., Any], *arguments: Any, timeout_s: float | None = None) -> Any:
     """In place of `datagen.runners.isolate.call_isolated`."""
     try:
-        function(*pickle.loads(pickle.dumps(arguments)))
+        return function(*pickle.loads(pickle.dumps(arguments)))
     except CrashError as error:
         raise Crashed("the process died") from error
 

@@ -1,6 +1,6 @@
-"""A portrait's colours on a clip: skin takes the portrait's skin, the rest takes the rest.
+"""Give a clip the colours of a portrait: the face those of the portrait's face, the rest those of its rest.
 
-Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks. Lab is OpenCV's for floats.
+Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks. Lab is OpenCV's, for float32 pictures.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import numpy as np
 from datagen.imaging import regions
 from datagen.imaging.alignment import size_of
 
-_FACE_SHARE = 0.36  # of a portrait's shorter side: the middle that shows the face in a portrait crop
-_GAINS = (0.6, 1.6)  # bounds of a change in contrast
-_STATISTICS_SIDE = 128  # pixels
+_FACE_SHARE = 0.36  # diameter of the face in a portrait crop, as a share of its shorter side
+_GAINS = (0.6, 1.6)  # bounds of the change in contrast
+_STATISTICS_SIDE = 128  # pixels to which pictures are reduced for their statistics
 _STEP = 4  # pixels between nodes of the face's mask
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Per region an affine change in Lab that brings one mean and spread to another (Reinhard et al. 2001).
+    """For each region a gain and a shift in Lab that change its mean and spread to another's (Reinhard et al. 2001).
 
     Attributes:
         gain: (2, 3), for the face and for the rest.
-        shift: (2, 3), likewise.
+        shift: (2, 3), for the face and for the rest.
     """
 
     gain: np.ndarray
@@ -58,7 +58,7 @@ class Palette:
 
 
 def _face(shape: tuple[int, int], landmarks_NC: np.ndarray | None) -> np.ndarray:
-    """Soft mask (H, W) float32 of the face; the middle of the picture where no landmarks are known."""
+    """Soft mask (H, W) float32 of the face; the middle of the picture where there are no landmarks."""
     if landmarks_NC is None:
         return _middle(shape)
     grid = (-(-shape[0] // _STEP), -(-shape[1] // _STEP))
@@ -77,7 +77,7 @@ def _middle(shape: tuple[int, int]) -> np.ndarray:
 
 
 def _statistics(rgb_HWC: np.ndarray, weight_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and spread (3,) in Lab."""
+    """Weighted mean and standard deviation plus 1, each (3,), in Lab."""
     size = (_STATISTICS_SIDE, _STATISTICS_SIDE)
     small = cv2.resize(rgb_HWC, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float64)

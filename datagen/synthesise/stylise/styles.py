@@ -1,17 +1,21 @@
-"""Styles a run draws from: classic filters, artworks and portraits."""
+"""The styles that a run chooses from: classic filters, artworks and portraits."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-from datagen.bundled.demo_set import styles as bundled_styles
+from datagen.bundled.artworks import artworks
+from datagen.bundled.portraits import portraits
 from datagen.common.errors import Refusal, UserError
+from datagen.common.hashing import pixels_sha256
 from datagen.common.text import shown
 from datagen.imaging.files import decode_image, folder_licences, image_files, read_bytes
 from datagen.recipe import Recipe
-from datagen.synthesise.stylise.arbitrary import FILTERS, Style
+from datagen.synthesise.stylise.filters import FILTERS
+from datagen.synthesise.stylise.style import Style
 
 
 def load_styles(
@@ -20,7 +24,7 @@ def load_styles(
     """The recipe's filters, and the pictures of `--styles` or the bundled artworks.
 
     Args:
-        say: told of the pictures that cannot be used and are left out, in one line.
+        say: takes one line about the pictures that cannot be used and are left out.
 
     Raises:
         UserError: an unknown filter, or a folder without a usable picture.
@@ -39,24 +43,37 @@ def load_styles(
     return tuple(styles)
 
 
+@cache
+def bundled_styles() -> tuple[Style, ...]:
+    """The bundled artworks, then the bundled portraits, whose colours a clip may take over."""
+    found = [
+        Style(name, picture, "art", pixels_sha256(picture), licence)
+        for name, (picture, _, licence) in artworks().items()
+    ]
+    for portrait in portraits():
+        digest = pixels_sha256(portrait.image)
+        found.append(Style(f"portrait-{portrait.name}", portrait.image, "portrait", digest, portrait.licence))
+    return tuple(found)
+
+
 def _pictures(folder: Path, say: Callable[[str], None] | None) -> list[Style]:
     licences = folder_licences(folder)
-    styles = []
-    refused = []
+    styles: list[Style] = []
+    unusable: list[str] = []
     for path in image_files(folder):
         name = shown(path.relative_to(folder))
         try:
             data = read_bytes(path)
             image = decode_image(data)
         except Refusal as refusal:
-            refused.append(f"{name} ({refusal.message})")
+            unusable.append(f"{name} ({refusal.message})")
             continue
         styles.append(
             Style(name, image, "art", hashlib.sha256(data).hexdigest(), licences.get(name, "unstated"))
         )
-    shortly = "; ".join(refused[:3]) + ("; ..." if len(refused) > 3 else "")
+    shortly = "; ".join(unusable[:3]) + ("; ..." if len(unusable) > 3 else "")
     if not styles:
         raise UserError(f"no picture of {folder} can serve as a style: {shortly}", code=2)
-    if refused and say is not None:
-        say(f"warning: {len(refused)} of {len(styles) + len(refused)} styles are left out: {shortly}")
+    if unusable and say is not None:
+        say(f"warning: {len(unusable)} of {len(styles) + len(unusable)} styles are left out: {shortly}")
     return styles

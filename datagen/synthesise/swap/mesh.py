@@ -1,8 +1,8 @@
-"""Face swap without a generator network: the donor's skin on the target's moving mesh.
+"""Face swap without a generator network: the donor's skin is warped onto the target's face mesh in every frame.
 
-What comes from the donor: brows, lids, nose, lips, skin, and the build of the face. What stays the target's:
-head pose, expression, eyeballs, inside of the mouth, light, hair and everything around the face. It is weaker
-than a trained swapper (no occlusion, no profile views) and is labelled as such.
+From the donor come brows, eyelids, nose, lips, skin, and the shape of the face. From the target come head pose,
+expression, eyeballs, inside of the mouth, light, hair and everything around the face. The result is weaker than that
+of a trained swapper (no occlusion, no profile views) and is labelled as such.
 
 Shapes: `F` frames, `H` height, `W` width, `C` channels or coordinates, `N` landmarks.
 """
@@ -25,22 +25,24 @@ from datagen.imaging import regions, warp
 from datagen.imaging import skin as colour
 from datagen.imaging.alignment import Similarity, identity_moves, mean_shape, size_of
 
-_ROOM = 0.22  # picture around the face that follows its change of build, as a share of the face's size
-_REACH = 0.10  # how far around the face the picture is bent, as a share of its size
-_RIM = 0.025  # width taken off the face's edge before it fades, as a share of its size
+_MARGIN = 0.22  # around the face: what is redrawn when its shape changes, as a share of the face's size
+_REACH = 0.10  # how far around the face the picture is warped, as a share of the face's size
+_RIM = 0.025  # width taken off the face's edge before it fades, as a share of the face's size
 _FILLED = np.concatenate([TRIANGLES, CLOSING_TRIANGLES]).astype(np.intp)
-_MIN_DENSITY = 0.3  # donor pixels per result pixel, over the face's median, below which skin is stretched
-_MANY = 0.2  # share of frames turned too far at which a clip is refused
+_MIN_DENSITY = (
+    0.3  # donor pixels per result pixel, relative to the face's median: skin below is too stretched
+)
+_MAX_TURNED = 0.2  # share of frames turned too far, above which a clip is refused
 
 
 @dataclass(frozen=True)
 class _Clip:
     """What is the same in every frame of one clip."""
 
-    skin: np.ndarray  # (H, W, 4) donor in the clip's colours and resolution, alpha where it may be used
+    skin: np.ndarray  # (H, W, 4) donor in the clip's colours and resolution; alpha 255 where it may be used
     landmarks: np.ndarray  # (N, 3) of the donor in `skin`
     mean: np.ndarray  # (N, 3) mean face of the clip
-    moves: np.ndarray  # (N, 3) from the target's build to the donor's
+    moves: np.ndarray  # (N, 3) from the shape of the target's face to the donor's
     size: float  # of the face, pixels
 
 
@@ -49,7 +51,7 @@ class MeshSwap:
 
     Attributes:
         name: the backend's name in recipes and rows.
-        models: networks used: none.
+        models: none.
     """
 
     name = "mesh"
@@ -59,9 +61,9 @@ class MeshSwap:
         """Configure.
 
         Args:
-            shape: how far the build of the face moves towards the donor's, 0..1.
+            shape: how far the shape of the face moves towards the donor's, 0..1.
             max_yaw_difference: degrees between face and donor beyond which a frame cannot be swapped well.
-            light: how closely the donor's skin takes on the target's light and tone, 0..1.
+            light: how far the donor's skin takes over the target's light and tone, 0..1.
         """
         self.shape, self.max_yaw_difference, self.light = shape, max_yaw_difference, light
 
@@ -75,7 +77,7 @@ class MeshSwap:
             seed: not used; nothing here is random.
 
         Raises:
-            Refusal: `yaw`, the face is turned too far from the donor's view in too many frames.
+            Refusal: reason `yaw`; the face is turned too far from the donor's view in too many frames.
         """
         self._check_yaw(faces, donor)
         landmarks_FNC = without_jitter(fill_gaps(faces.landmarks))
@@ -89,11 +91,11 @@ class MeshSwap:
         donor_yaw = pose(donor.landmarks)[0]
         difference = np.abs(faces.pose[np.isfinite(faces.pose[:, 0]), 0] - donor_yaw)
         share = float((difference > self.max_yaw_difference).mean()) if len(difference) else 1.0
-        if share > _MANY:
+        if share > _MAX_TURNED:
             raise Refusal(
                 "yaw",
                 f"the head is turned more than {self.max_yaw_difference:g} degrees from the donor's view in "
-                f"{share:.0%} of the frames (allowed: {_MANY:.0%})",
+                f"{share:.0%} of the frames (allowed: {_MAX_TURNED:.0%})",
                 "choose a donor seen from that side, or raise swap.max_yaw_difference",
             )
 
@@ -115,7 +117,7 @@ class MeshSwap:
     def _swap_frame(self, frame_HWC: np.ndarray, target_NC: np.ndarray, clip: _Clip) -> None:
         """Swap one frame in place."""
         moved_NC = target_NC + Similarity.between(clip.mean, target_NC).turn(clip.moves).astype(np.float32)
-        x0, y0, x1, y1 = _window(np.vstack([target_NC, moved_NC]), _ROOM * clip.size, frame_HWC.shape[:2])
+        x0, y0, x1, y1 = _window(np.vstack([target_NC, moved_NC]), _MARGIN * clip.size, frame_HWC.shape[:2])
         if x1 - x0 < 8 or y1 - y0 < 8:
             return
         corner = np.array([x0, y0, 0], np.float32)
@@ -136,7 +138,7 @@ class MeshSwap:
     def _maps(
         triangle: np.ndarray, moved_NC: np.ndarray, target_NC: np.ndarray, clip: _Clip
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Grid maps from result pixels to donor pixels and to the target's own, and donor pixels per result pixel."""
+        """Maps on a grid: from result pixels to donor pixels, to target pixels, and donor pixels per result pixel."""
         inside = triangle >= 0
         here = warp.nodes(triangle.shape)
         affines = np.concatenate(
@@ -158,7 +160,7 @@ class MeshSwap:
     ) -> np.ndarray:
         """Share of donor skin at each pixel, (H, W) float32: the face without eyes and inside of the mouth.
 
-        Skin that the donor shows edge-on only (low `density`) is left out, except around the features.
+        Skin that the donor's picture shows at a steep angle (low `density`) is left out, except around the features.
         """
         rim = max(1, int(_RIM * size / warp.STEP))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
@@ -174,9 +176,9 @@ class MeshSwap:
         return warp.to_pixels(soft, *shape) * (1 - holes * np.float32(1 / 255))
 
 
-def _window(points_NC: np.ndarray, room: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Box around points with room on all sides, clipped to a picture of (height, width)."""
-    low, high = points_NC[:, :2].min(axis=0) - room, points_NC[:, :2].max(axis=0) + room
+def _window(points_NC: np.ndarray, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Box around points with a margin on all sides, clipped to a picture of (height, width)."""
+    low, high = points_NC[:, :2].min(axis=0) - margin, points_NC[:, :2].max(axis=0) + margin
     limit = np.array(size[::-1])
     (x0, y0), (x1, y1) = (
         np.clip(np.floor(low), 0, limit).astype(int),
