@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from datagen.common.errors import UserError
+from datagen.common.extras import needs_extra
 from datagen.common.staging import sync, sync_tree
 from datagen.weights.cache import (
     FileRecord,
@@ -119,7 +120,8 @@ def _download(
     entry: Weight, file: WeightFile, path: Path, endpoint: str | None, mirror: str | None
 ) -> str | None:
     """Download one file unless an earlier call already did; returns the hash that the hub states for it."""
-    from datagen.weights import download
+    with needs_extra("train", "downloading weights"):
+        from datagen.weights import download
 
     if path.is_file() and file.sha256 is not None:
         return None  # came whole in an interrupted call; `_checked` hashes it again

@@ -51,4 +51,4 @@ def test_missing_development_packages_are_named(
     monkeypatch.delitem(script.sys.modules, "datagen.faces.mediapipe.convert.tflite_to_onnx", raising=False)
     monkeypatch.delattr(datagen.faces.mediapipe.convert, "tflite_to_onnx", raising=False)
     assert script.main([str(tmp_path), str(tmp_path / "out")]) == 1
-    assert "pip install tflite ai-edge-litert onnx" in capsys.readouterr().err
+    assert "pip install 'megactor-datagen[convert]'" in capsys.readouterr().err

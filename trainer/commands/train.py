@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from datagen.common.cli_options import OutArgument, folder
+from datagen.common.extras import needs_extra
 
 
 class Dtype(StrEnum):
@@ -74,12 +75,12 @@ def train(
     assignments: SetOption = None,
 ) -> None:
     """Train MegActor from finished data sets. --resume goes on after a stop or a crash as if there had been none."""
-    from trainer.train.job import Job, load_config, sources_of
+    with needs_extra("train", "training"):
+        from trainer.train.job import Job, load_config, sources_of
+        from trainer.train.launch import train_here, train_on_ray
 
     loaded = load_config(config, assignments or [])
     job = Job(loaded, sources_of(loaded, data, where), output, init, resume)
-
-    from trainer.train.launch import train_here, train_on_ray
 
     if address is None and (workers or 1) == 1:
         train_here(job)
@@ -102,13 +103,16 @@ def precompute(
     parts: Annotated[int, typer.Option("--parts", min=1, help="Processes that share the work.")] = 1,
 ) -> None:
     """Store VAE latents and CLIP tokens beside the shards, so that training need not make them. Rerun to resume."""
-    import torch
     from tqdm import tqdm
 
     from datagen.common.errors import UserError
-    from trainer.latents.load import load_encoders
-    from trainer.latents.precompute import Done
-    from trainer.latents.precompute import precompute as encode_units
+
+    with needs_extra("train", "precomputing latents"):
+        import torch
+
+        from trainer.latents.load import load_encoders
+        from trainer.latents.precompute import Done
+        from trainer.latents.precompute import precompute as encode_units
 
     if part >= parts:
         raise UserError(f"--part {part} must lie below --parts {parts}", code=2)

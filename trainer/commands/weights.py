@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from datagen.common.errors import UserError
+from datagen.common.extras import needs_extra
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +157,8 @@ def import_command(
     cache: CacheOption = None,
 ) -> None:
     """Turn others' weights into a checkpoint folder (safetensors and JSON)."""
-    from trainer.checkpoints.importers import KINDS, import_weights
+    with needs_extra("train", "importing weights"):
+        from trainer.checkpoints.importers import KINDS, import_weights
 
     *kinds, source = kind_and_source
     if len(kinds) > 1 or any(kind not in KINDS for kind in kinds):
@@ -183,7 +185,8 @@ def export(
     dtype: DtypeOption = None,
 ) -> None:
     """Write a checkpoint as one file in the published layout (.ckpt or .safetensors)."""
-    from trainer.checkpoints.exporter import export_megactor
+    with needs_extra("train", "exporting weights"):
+        from trainer.checkpoints.exporter import export_megactor
 
     if layout != "megactor":
         raise UserError(f"--layout {layout!r}: known is megactor", code=2)

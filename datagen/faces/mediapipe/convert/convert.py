@@ -3,7 +3,7 @@
 `python -m datagen.faces.mediapipe.convert.convert WHEEL_OR_FOLDER OUT` writes one .onnx per model,
 `models.json` (name, version, hashes, licence, source) and `face_mesh_triangles.npy`.
 Each converted model is run beside the TensorFlow Lite interpreter on the original; a difference beyond rounding is an
-error. Development only: `pip install tflite ai-edge-litert onnx`. The output is the same bytes every time.
+error. Development only: `pip install 'megactor-datagen[convert]'`. The output is the same bytes every time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 import onnxruntime
 
 from datagen.common.errors import UserError
+from datagen.common.extras import needs_extra
 from datagen.faces.mediapipe.shipped import MANIFEST_NAME, TRIANGLES_NAME
 
 VERSION = "mediapipe-0.10.21"
@@ -63,12 +64,8 @@ def convert(source: Path, out: Path) -> dict[str, Difference]:
     Raises:
         UserError: a development package or a model file is missing, or a conversion is not exact.
     """
-    try:
+    with needs_extra("convert", "the converter"):
         from datagen.faces.mediapipe.convert import tflite_to_onnx
-    except ModuleNotFoundError as missing:
-        raise UserError(
-            f"the converter needs the package {missing.name!r}: pip install tflite ai-edge-litert onnx"
-        ) from missing
     out.mkdir(parents=True, exist_ok=True)
     differences: dict[str, Difference] = {}
     entries: list[dict[str, str]] = []

@@ -4,7 +4,7 @@ Only the operators those graphs use are known; another one is an error that name
 NHWC and ONNX as NCHW: every rank-4 value is kept as NCHW inside, all others as they are, so that layout follows from
 the rank alone. The input and the outputs keep TensorFlow's NHWC shapes.
 
-Development only: needs the packages `tflite`, `ai-edge-litert` and `onnx`.
+Development only: needs the extra `convert`.
 """
 
 from __future__ import annotations
