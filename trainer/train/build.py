@@ -17,7 +17,8 @@ from trainer.checkpoints.folder import ensure_fits, layout_of, load_info, load_s
 from trainer.checkpoints.initial import initial_state
 from trainer.checkpoints.vae import VAEWeights, read_vae
 from trainer.data import Loader, TrainingData, open_training_data
-from trainer.data.clips import Clips, DamagedFileError
+from trainer.data.clips import Clips
+from trainer.data.errors import DamagedFileError
 from trainer.latents.frozen import FrozenNetworks, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS
