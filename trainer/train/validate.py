@@ -22,13 +22,13 @@ from trainer.diffusion.schedule import TrainingSchedule
 from trainer.latents.frozen import FrozenNetworks
 from trainer.model.config import DiffusionConfig, MegActorConfig
 from trainer.model.megactor import MegActor
+from trainer.model.precision import autocast
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.metrics import LossTable
 from trainer.train.ranks import Ranks
 from trainer.train.state.rng import untouched
 from trainer.train.state.train_state import TrainState
-from trainer.train.step import autocast
 
 _STEP = 2**31  # the key of validation's random numbers: no training step has it
 
@@ -80,7 +80,7 @@ class Validator:
         total, samples = 0.0, 0.0
         for batch in self.loader:
             inputs = self._inputs(batch)
-            with autocast(self.config, self.ranks.device):
+            with autocast(self.config.precision, self.ranks.device):
                 loss = training_loss(
                     train_state.model,
                     self.schedule,
@@ -149,7 +149,7 @@ def generate(
 ) -> Tensor:
     """Sampled videos (B F 3 H W) in [0, 1], from the draws' noise, as the config's stage samples them."""
     assert frozen.decode is not None
-    with torch.no_grad(), autocast(config, inputs.latents_BFCHW.device):
+    with torch.no_grad(), autocast(config.precision, inputs.latents_BFCHW.device):
         latents_BFCHW = sample(
             model, diffusion, inputs.conditions, inputs.draws.noise_BFCHW, motion=config.stage != "image"
         )
