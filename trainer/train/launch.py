@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from datagen.common.errors import UserError
-from trainer.train.build import per_rank_config
+from trainer.train.checks import per_rank_config
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
