@@ -76,7 +76,9 @@ class Judge:
         self.config, self.data = config, data
         self.architecture: MegActorConfig = config.model.resolve(load_info(weights).config)
         self.model: MegActor = load_model(weights).eval()
-        self.frozen: FrozenNetworks = load_frozen(config, self.architecture, CPU, None)
+        self.frozen: FrozenNetworks = load_frozen(
+            config.codec, config.image_encoder, self.architecture, CPU, None
+        )
         self.dataset = Dataset(data)
 
     def errors(self, where: str, kind: Kind) -> Errors:

@@ -77,7 +77,7 @@ def build(job: Job, ranks: Ranks, say: Say) -> Components:
     config = _with_clip_size(per_rank_config(job.config, ranks.size), architecture)
     check_compiler(config, ranks)
     own_vae = _vae_of(start.folder)
-    frozen = load_frozen(config, architecture, ranks.device, own_vae)
+    frozen = load_frozen(config.codec, config.image_encoder, architecture, ranks.device, own_vae)
     data = open_training_data(job.sources, config.data, config.seed, networks=frozen.networks)
     frozen.check(data.precomputed)
     check_latents(architecture, data.clips[0])
