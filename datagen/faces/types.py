@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.faces.mediapipe.shipped import ModelInfo
+from datagen.weights.onnx import ModelInfo
 
 __all__ = ["Detection", "Faces", "ModelInfo"]
 

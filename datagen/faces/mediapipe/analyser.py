@@ -17,8 +17,9 @@ from datagen.faces.mediapipe.blazeface import BlazeFace, around, iou, merge, til
 from datagen.faces.mediapipe.mesh import FaceMesh, Iris
 from datagen.faces.mediapipe.region import RotatedRegion
 from datagen.faces.mediapipe.segmentation import SelfieSegmentation
-from datagen.faces.mediapipe.shipped import ModelInfo, shipped
+from datagen.faces.mediapipe.shipped import shipped
 from datagen.faces.types import Detection, Faces
+from datagen.weights.onnx import ModelInfo
 
 _SURROUNDINGS = 4.0  # side of the square searched near a face, over the face's side
 _CONFIRMED = (

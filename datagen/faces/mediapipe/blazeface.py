@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from datagen.faces.mediapipe.region import RotatedRegion
-from datagen.faces.mediapipe.shipped import open_shipped, run
+from datagen.faces.mediapipe.shipped import open_shipped
 from datagen.faces.types import Detection
+from datagen.weights.onnx import run
 
 _OVERLAP = 0.3  # IoU from which two candidates are the same face, as in MediaPipe
 

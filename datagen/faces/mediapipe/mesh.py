@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from datagen.faces.mediapipe.region import RotatedRegion
-from datagen.faces.mediapipe.shipped import open_shipped, run
+from datagen.faces.mediapipe.shipped import open_shipped
 from datagen.faces.topology import EYE_CORNERS
 from datagen.faces.types import Detection
+from datagen.weights.onnx import run
 
 SEEN = 0.5
 """Presence from which a face counts as there."""
