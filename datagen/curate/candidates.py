@@ -10,7 +10,8 @@ import numpy as np
 
 from datagen.common.errors import Refusal
 from datagen.curate.shots import find_cuts
-from datagen.curate.track import COLUMN, Tracking, overlap
+from datagen.curate.track import COLUMN, Tracking
+from datagen.faces.boxes import iou
 from datagen.imaging.crop import ClipCrop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import Curate, Gates
@@ -204,7 +205,7 @@ def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
     for number, track in enumerate(tracking.tracks):
         table = track.table()
         boxes = table[:, :4]
-        jumps = [index for index in range(1, len(boxes)) if overlap(boxes[index - 1], boxes[index]) < 0.2]
+        jumps = [index for index in range(1, len(boxes)) if iou(boxes[index - 1], boxes[index]) < 0.2]
         inside = [cut - track.start for cut in cuts if 0 < cut - track.start < len(table)]
         edges = sorted({0, *inside, *jumps, len(table)})
         for begin, end in pairwise(edges):

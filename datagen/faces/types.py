@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.weights.onnx import ModelInfo
-
-__all__ = ["Detection", "Faces", "ModelInfo"]
+SEEN = 0.5
+"""Presence from which a face counts as there."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from datagen.faces import tracking
+from datagen.faces.boxes import iou
 from datagen.faces.identity import INFO as IDENTITY_INFO
 from datagen.faces.identity import DlibIdentity
-from datagen.faces.mediapipe.blazeface import BlazeFace, around, iou, merge, tiles, whole
+from datagen.faces.mediapipe.blazeface import BlazeFace, around, merge, tiles, whole
 from datagen.faces.mediapipe.mesh import FaceMesh, Iris
 from datagen.faces.mediapipe.region import RotatedRegion
 from datagen.faces.mediapipe.segmentation import SelfieSegmentation
