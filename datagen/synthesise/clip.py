@@ -17,9 +17,10 @@ from datagen.common.seeding import keyed_rng, seed_of
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.driving.augment import Augmentation
-from datagen.driving.mask import foreground, mask_driving
+from datagen.driving.mask import mask_driving
 from datagen.faces import FaceAnalyser, Faces
 from datagen.faces.boxes import iou
+from datagen.faces.foreground import foreground
 from datagen.faces.geometry import pose
 from datagen.faces.smoothing import fill_gaps
 from datagen.imaging.crop import ClipCrop
