@@ -45,3 +45,8 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.presence)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(F,) bool: the frames in which the face was seen."""
+        return (self.presence > 0) & np.isfinite(self.landmarks).all(axis=(1, 2))
