@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from datagen.common.seeding import seed_of
-from datagen.curate.frame_hashes import same_footage
-from datagen.plan.links import Links, Node, alike, near
+from datagen.plan.links import Links, Node, alike, near, same_footage
 from datagen.recipe import Split
 from datagen.sources.source import key_hash
 
