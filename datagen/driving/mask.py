@@ -13,6 +13,8 @@ import numpy as np
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 ABOVE, BELOW = 0.4, 0.1  # margins of the driving box over the side of the squared face box
 
+Region = Literal["box", "hull", "published"]
+
 
 def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Visible part of a driving frame: squared face box, 40 % of its side more on top, 10 % at the bottom.
@@ -34,33 +36,57 @@ def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, 
     return left, top, right, bottom
 
 
+def published_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Visible part of a driving frame as the released model was given it; see `driving_box`.
+
+    A box up to 1.5 times as high as wide is squared at its width (`driving_box`: at its longer side) and gets the same
+    margins. A higher box keeps its height and is widened to two thirds of it. Margins are truncated to whole pixels.
+    """
+    left, top, right, bottom = face_box_xyxy
+    width, height = right - left, bottom - top
+    tall = 1 + ABOVE + BELOW
+    if height > tall * width:
+        pad = int((height / tall - width) / 2)
+        edges = left - pad, top, right + pad, bottom
+    else:
+        pad = int((width - height) / 2)
+        edges = left, top - pad - int(ABOVE * width), right, bottom + pad + int(BELOW * width)
+    x0, y0, x1, y1 = (max(int(edge), 0) for edge in edges)
+    return x0, y0, min(x1, size[1]), min(y1, size[0])
+
+
 def grey(rgb: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 to (...) uint8 with the weights of the published driving video."""
-    return np.clip(rgb.astype(np.float32) @ np.array(GREY_WEIGHTS, np.float32) + 0.5, 0, 255).astype(np.uint8)
+    """(..., 3) to (...) with the weights of the published driving video; uint8 is rounded, float32 (0..255) is not."""
+    luma = rgb.astype(np.float32) @ np.array(GREY_WEIGHTS, np.float32)
+    if rgb.dtype == np.uint8:
+        return np.clip(luma + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(luma, 0, 255)
 
 
 def mask_driving(
     frames_FHWC: np.ndarray,
     boxes_F4: np.ndarray,
-    mode: Literal["box", "hull"] = "box",
+    mode: Region = "box",
     landmarks_FNC: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Driving frames (F, H, W) uint8: grey inside the face region, black outside.
+    """Driving frames (F, H, W): grey inside the face region, black outside; uint8 or float32 as the input.
 
     Args:
-        frames_FHWC: (F, H, W, 3) uint8.
+        frames_FHWC: (F, H, W, 3) uint8, or float32 in 0..255.
         boxes_F4: (F, 4) face boxes; a frame whose box is not finite becomes black.
-        mode: `box` for the driving box, `hull` for the convex hull of the landmarks.
+        mode: `box` for the driving box, `hull` for the convex hull of the landmarks, `published` for the box of the
+            released model.
         landmarks_FNC: (F, N, 2 or 3), needed for `hull`.
     """
     if mode == "hull" and landmarks_FNC is None:
         raise ValueError("mask mode 'hull' needs landmarks")
-    result = np.zeros(frames_FHWC.shape[:3], np.uint8)
+    result = np.zeros(frames_FHWC.shape[:3], frames_FHWC.dtype)
+    visible_box = published_box if mode == "published" else driving_box
     for index, (frame, box) in enumerate(zip(frames_FHWC, boxes_F4, strict=True)):
         if not np.isfinite(box).all():
             continue
-        if mode == "box" or landmarks_FNC is None:
-            x0, y0, x1, y1 = driving_box(box, frame.shape[:2])
+        if mode != "hull" or landmarks_FNC is None:
+            x0, y0, x1, y1 = visible_box(box, frame.shape[:2])
             result[index, y0:y1, x0:x1] = grey(frame[y0:y1, x0:x1])
         else:
             hull = cv2.convexHull(np.round(landmarks_FNC[index, :, :2]).astype(np.int32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,7 @@ from trainer.latents.encoders import Encoders
 from trainer.latents.load import load_clip, load_vae, module_hash
 from trainer.model.config import MegActorConfig
 from trainer.model.image_encoder import ImageEncoder, freeze
-from trainer.model.vae import LATENT, build_vae
-
-CHUNK = 8  # images decoded at a time
+from trainer.model.vae import LATENT, build_vae, decode
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def load_frozen(
         vae=module_hash(vae),
         clip=clip_hash,
     )
-    return FrozenNetworks(encoders, float(vae.config["scaling_factor"]), _decoder_of(vae), tuple(missing))
+    return FrozenNetworks(encoders, float(vae.config["scaling_factor"]), partial(decode, vae), tuple(missing))
 
 
 def _vae(codec: str, model: MegActorConfig, own: Path | None) -> Any:
@@ -159,13 +158,3 @@ def random_image_encoder(model: MegActorConfig) -> ImageEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return ImageEncoder(model.image_encoder)
-
-
-def _decoder_of(vae: Any) -> Callable[[Tensor], Tensor]:
-    @torch.no_grad()
-    def decode(latents_NChw: Tensor) -> Tensor:
-        latents_NChw = latents_NChw / vae.config["scaling_factor"]
-        images = torch.cat([vae.decode(chunk).sample for chunk in latents_NChw.split(CHUNK)])
-        return (images / 2 + 0.5).clamp(0, 1)
-
-    return decode

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainer.model.config import MegActorConfig, ModelConfig
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.megactor import STAGE_GROUPS, Stage
-from trainer.model.vae import build_vae, decode, encode
+from trainer.model.vae import build_vae, decode
 
 _DRIVEN = (
     (3, 3, 3, 1),
@@ -115,9 +115,9 @@ def measure_frozen(config: MegActorConfig, size: int) -> dict[str, float]:
         vae, image_encoder = build_vae(config.vae), ImageEncoder(config.image_encoder)
         image = torch.empty(1, 3, size, size)
         clip_image = torch.empty(1, 3, *[config.image_encoder.image_size] * 2)
-        latents = encode(vae, image)
+        latents = vae.encode(image).latent_dist.mean
         return {
-            "vae_encode": measure(lambda: encode(vae, image)),
+            "vae_encode": measure(lambda: vae.encode(image)),
             "vae_decode": measure(lambda: decode(vae, latents)),
             "image_encoder": measure(lambda: image_encoder.tokens(clip_image)),
         }

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainer.model.config import ModelConfig
 from trainer.model.denoiser import Denoiser
@@ -48,6 +49,30 @@ class Conditions:
     reference_mean_BCHW: Tensor
     background_B1HW: Tensor
     tokens_BTD: Tensor
+
+    @classmethod
+    def from_pixels(
+        cls,
+        driving_BFCHW: Tensor,
+        reference_B3HW: Tensor,
+        background_B1HW: Tensor,
+        reference_sample_BCHW: Tensor,
+        reference_mean_BCHW: Tensor,
+        tokens_BTD: Tensor,
+    ) -> Conditions:
+        """Conditions of pictures in 0..255 (uint8 or float) and a mask at the pictures' size.
+
+        `driving_BFCHW` may have one channel; the mask is resized to the latents by nearest neighbour.
+        """
+        size = reference_mean_BCHW.shape[-2:]
+        return cls(
+            driving_BF3HW=(driving_BFCHW.float() / 255).expand(-1, -1, 3, -1, -1),
+            reference_B3HW=reference_B3HW.float() / 255,
+            reference_sample_BCHW=reference_sample_BCHW,
+            reference_mean_BCHW=reference_mean_BCHW,
+            background_B1HW=F.interpolate(background_B1HW.float(), size, mode="nearest"),
+            tokens_BTD=tokens_BTD.float(),
+        )
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Conditions:
         """The same conditions, `function` applied to each tensor (to move them to a device, say)."""

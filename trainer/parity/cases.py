@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainer.data.pixels import clip_image
 from trainer.diffusion.draws import offset_noise
 from trainer.diffusion.sampler import Step, predict, sample
 from trainer.diffusion.schedule import TRAIN_TIMESTEPS, TrainingSchedule, build_scheduler
 from trainer.diffusion.windows import cover
+from trainer.latents.encoders import mean_latents, sample_latents
 from trainer.model.config import PUBLISHED_DIFFUSION, DiffusionConfig, WindowConfig
-from trainer.model.image_encoder import clip_pixels
 from trainer.model.layers import SpatialTransformer
 from trainer.model.megactor import Conditions, MegActor
 from trainer.model.reference_net import ReferenceFeatures, half_rounded
-from trainer.model.vae import decode, encode
+from trainer.model.vae import decode
 from trainer.parity.case import GRADIENT_TOLERANCE, TOLERANCE, Case, CaseError, video
 from trainer.parity.models import Models
 
@@ -88,8 +90,7 @@ def denoiser(case: Case, models: Models) -> None:
 def training_forward(case: Case, models: Models) -> None:
     """`d`: the whole forward pass of training, its loss, and the norm of every gradient."""
     model = models.megactor
-    with torch.no_grad():
-        reference_mean = encode(models.vae, case.input("source_image_u8").float() / 127.5 - 1)
+    reference_mean = models.mean_latents(case.input("source_image_u8"))
     case.check("ref_latents", reference_mean)
     timesteps, tokens = case.input("timesteps"), case.input("image_tokens")
     features = model.reference_features(reference_mean, timesteps, tokens)
@@ -137,13 +138,12 @@ def _check_gradients(case: Case, model: MegActor, loss: Tensor) -> None:
 def sampler(case: Case, models: Models) -> None:
     """`e`: the sampler with its windows, with or without guidance."""
     channels = models.config.latent_channels
-    source = case.input("source_image_u8").float() / 127.5 - 1
     concatenated = case.input("concat_latents")[:, :, 0]
     conditions = Conditions(
         driving_BF3HW=case.pixels("driving_u8"),
         reference_B3HW=case.pixels("ref_img_conditions_u8"),
         reference_sample_BCHW=concatenated[:, :channels],
-        reference_mean_BCHW=encode(models.vae, source),
+        reference_mean_BCHW=models.mean_latents(case.input("source_image_u8")),
         background_B1HW=concatenated[:, channels:],
         tokens_BTD=case.input("image_tokens"),
     )
@@ -248,34 +248,51 @@ def add_noise(case: Case, models: Models) -> None:
 @torch.no_grad()
 def preprocess(case: Case, models: Models) -> None:
     """`p`: from pixels to what the training forward takes."""
-    video_BFCHW = case.input("in.video_u8").float() / 127.5 - 1
-    clips, frames = video_BFCHW.shape[:2]
     timesteps = case.input("out.timesteps")
     if not ((timesteps >= 0) & (timesteps < TRAIN_TIMESTEPS)).all():
         raise CaseError(f"out.timesteps {timesteps.tolist()} leave 0..{TRAIN_TIMESTEPS - 1}")
-    eps = case.input("rand.vae_eps_video")
-    latents = encode(models.vae, video_BFCHW.flatten(0, 1), eps).unflatten(0, (clips, frames))
-    concatenated = case.input("in.concat_poses_u8")[:, 0].float() / 127.5 - 1
-    reference = encode(models.vae, concatenated, case.input("rand.vae_eps_ref"))
-    mask = F.interpolate(case.input("in.concat_background"), size=reference.shape[2:], mode="nearest")
+    encoders, scale = models.encoders, models.scaling_factor
+    target_BFCHW, reference_B3HW = case.input("in.video_u8"), case.input("in.reference_u8")
+    moments = encoders.image_moments(target_BFCHW.flatten(0, 1)).unflatten(0, target_BFCHW.shape[:2])
+    eps = case.input("rand.vae_eps_video").unflatten(0, target_BFCHW.shape[:2])
+    latents = sample_latents(moments, eps, scale)
+    # In the stored case the image that joins the noisy latents is another one than the reference.
+    joined_moments = encoders.image_moments(case.input("in.concat_poses_u8")[:, 0])
+    clip_images = _clip_images(case)
+    conditions = Conditions.from_pixels(
+        case.input("in.swapped_u8"),
+        reference_B3HW,
+        case.input("in.concat_background"),
+        sample_latents(joined_moments, case.input("rand.vae_eps_ref"), scale),
+        mean_latents(joined_moments, scale),
+        encoders.image_tokens(clip_images),
+    )
 
     offset_BC = case.input("rand.noise_offset")[:, :, 0, 0, 0]
     noise = offset_noise(video(case.input("rand.noise_main")), offset_BC, PUBLISHED_DIFFUSION.noise_offset)
     schedule = TrainingSchedule(PUBLISHED_DIFFUSION)
     noisy = schedule.add_noise(latents, noise, timesteps)
-    still = torch.cat([reference, mask], dim=1).unsqueeze(1).expand(-1, frames, -1, -1, -1)
+    still = torch.cat([conditions.reference_sample_BCHW, conditions.background_B1HW], dim=1)
+    still = still.unsqueeze(1).expand(-1, noisy.shape[1], -1, -1, -1)
     case.check("out.noisy_latents", video(torch.cat([noisy, still], dim=2)))
     case.check("out.target_noise", video(schedule.target(latents, noise, timesteps)))
+    case.check("out.image_tokens", conditions.tokens_BTD)
+    case.check("out.ref_img_conditions", conditions.reference_B3HW)
+    case.check("out.motion_sequence", conditions.driving_BF3HW.permute(0, 1, 3, 4, 2))
 
-    size = case.scalar("clip_processor")["size"]["shortest_edge"]
+    # What the encoders hand to their networks.
+    inputs = replace(encoders, moments=lambda images: images, tokens=lambda images: images)
+    case.check("out.source_image", inputs.image_moments(reference_B3HW))
+    case.check("clip_pixel_values", inputs.image_tokens(clip_images))
+
+
+def _clip_images(case: Case) -> Tensor:
+    """The stored images without a person (B 1 3 H W) at CLIP's size, uint8 (B 3 S S)."""
+    side = case.scalar("clip_processor")["size"]["shortest_edge"]
     images_BHW3 = case.input("in.clip_conditions_u8")[:, 0].permute(0, 2, 3, 1).numpy()
-    pixels = clip_pixels(images_BHW3, size)
-    case.check("clip_pixel_values", pixels)
-    case.check("out.image_tokens", models.image_encoder.tokens(pixels))
-
-    case.check("out.source_image", case.input("in.reference_u8").float() / 127.5 - 1)
-    case.check("out.ref_img_conditions", case.pixels("in.reference_u8"))
-    case.check("out.motion_sequence", case.pixels("in.swapped_u8").permute(0, 1, 3, 4, 2))
+    everything = np.ones(images_BHW3.shape[1:3], np.uint8)
+    resized = np.stack([clip_image(image, everything, side) for image in images_BHW3])
+    return torch.from_numpy(resized).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

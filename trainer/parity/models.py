@@ -8,8 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
 from transformers import CLIPVisionConfig
 
+from trainer.latents.encoders import Encoders, mean_latents
+from trainer.latents.load import encoders_of
 from trainer.model.config import PUBLISHED, ModelConfig
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.megactor import MegActor
@@ -57,6 +60,20 @@ class Models:
     def image_encoder(self) -> ImageEncoder:
         """The CLIP branch of the folder's size."""
         return self.build_image_encoder(self._sizes["image_encoder"])
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """VAE and CLIP branch as training and inference call them."""
+        return encoders_of(self.vae, self.image_encoder)
+
+    @property
+    def scaling_factor(self) -> float:
+        """Of latents against moments."""
+        return float(self.vae.config["scaling_factor"])
+
+    def mean_latents(self, images_N3HW: Tensor) -> Tensor:
+        """Scaled posterior mean of uint8 images."""
+        return mean_latents(self.encoders.image_moments(images_N3HW), self.scaling_factor)
 
     @staticmethod
     def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
