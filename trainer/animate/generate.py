@@ -1,4 +1,4 @@
-"""Videos from a model. Legend for suffixes as in `trainer.model.layers`."""
+"""Videos from a model. Shape suffixes as in `trainer.model.layers`."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def reference_pictures(
     crop = largest_crop(width, height)
     if box_4 is not None:
         crop = frame_face(box_4[None], width, height, config).crop
-    # The released model was given references cut down to whole numbers; uint8 stays as it is.
+    # The published preprocessing truncates the reference to whole numbers; uint8 is not changed by this.
     image_SS3 = crop_frames(picture_HW3[None], crop, side, config)[0].astype(np.uint8)
     background_SS = background_of(foreground(image_SS3[None], segmenter)[0])
     return ReferencePictures(image_SS3, background_SS, clip_image(image_SS3, background_SS, clip_size))

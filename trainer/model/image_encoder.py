@@ -1,6 +1,6 @@
-"""ImageEncoder: CLIP's vision tower on the background of the reference, every token projected.
+"""ImageEncoder: CLIP's vision tower, applied to the background of the reference; all tokens are projected.
 
-The tokens take the place of the text embedding of Stable Diffusion in both UNets.
+In both UNets the tokens replace the text embedding of Stable Diffusion.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trainer.model.config import ImageEncoderConfig
 
 
 class ImageEncoder(CLIPVisionModelWithProjection):
-    """The CLIP vision model of transformers, giving all tokens instead of the class token alone."""
+    """The CLIP vision model of transformers, with all tokens as output instead of the class token only."""
 
     def __init__(self, config: ImageEncoderConfig | CLIPVisionConfig):
         if isinstance(config, ImageEncoderConfig):
@@ -30,5 +30,5 @@ class ImageEncoder(CLIPVisionModelWithProjection):
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """`module` in evaluation mode, taking no gradients."""
+    """`module` in evaluation mode and without gradients."""
     return module.requires_grad_(False).eval()

@@ -1,8 +1,9 @@
-"""Cases of kind `h`: the pictures the model takes, made by the product with the preset `published`."""
+"""Cases of kinds `h` and `p`: from pixels to the inputs of the model, by the code that training and inference run."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,7 +15,13 @@ from datagen.driving.augment import Augmentation
 from datagen.driving.mask import grey, mask_driving
 from datagen.imaging.crop import ClipCrop, largest_crop
 from trainer.animate.preprocess import PRESETS, Framing, crop_frames, driving_frames, frame_face
-from trainer.parity.case import Case, CaseError
+from trainer.data.pixels import clip_image
+from trainer.diffusion.draws import offset_noise
+from trainer.diffusion.schedule import TRAIN_TIMESTEPS, TrainingSchedule
+from trainer.latents.encoders import mean_latents, sample_latents
+from trainer.model.config import PUBLISHED_DIFFUSION
+from trainer.model.megactor import Conditions
+from trainer.parity.case import Case, CaseError, video
 from trainer.parity.models import Models
 
 _PUBLISHED = PRESETS["published"]
@@ -24,7 +31,7 @@ _DETECTIONS = re.compile(r"rects? ((?:\d+(?:, | and )?)+)")
 
 
 def augmentations(case: Case, models: Models) -> None:
-    """The size and the place of an augmented picture.
+    """`h`: size and place of an augmented picture.
 
     Its values are not compared: the original scales by nearest neighbour, the product bilinearly.
     """
@@ -63,7 +70,7 @@ def _check_place(case: Case, name: str, frames_FHW3: np.ndarray, augmentation: A
 
 
 def crops(case: Case, models: Models) -> None:
-    """The square around the faces, the visible face region, grey."""
+    """`h`: the square around the faces, the visible face region, grey."""
     del models
     frames_FHW3 = _frames(case, "video_u8")
     ids, rectangles_N4 = case.input("image_ids").tolist(), case.input("rects").numpy()
@@ -101,6 +108,47 @@ def crops(case: Case, models: Models) -> None:
     case.check("sq_gray", driving_FHW.unsqueeze(1).expand(-1, 3, -1, -1))
 
 
+@torch.no_grad()
+def preprocess(case: Case, models: Models) -> None:
+    """`p`: from pixels to the inputs and targets of training."""
+    timesteps = case.input("out.timesteps")
+    if not ((timesteps >= 0) & (timesteps < TRAIN_TIMESTEPS)).all():
+        raise CaseError(f"out.timesteps {timesteps.tolist()} leave 0..{TRAIN_TIMESTEPS - 1}")
+    encoders, scale = models.encoders, models.scaling_factor
+    target_BFCHW, reference_B3HW = case.input("in.video_u8"), case.input("in.reference_u8")
+    moments = encoders.image_moments(target_BFCHW.flatten(0, 1)).unflatten(0, target_BFCHW.shape[:2])
+    eps = case.input("rand.vae_eps_video").unflatten(0, target_BFCHW.shape[:2])
+    latents = sample_latents(moments, eps, scale)
+    # In the stored case the image whose latents are concatenated is not the reference.
+    image_moments = encoders.image_moments(case.input("in.concat_poses_u8")[:, 0])
+    clip_images = _clip_images(case)
+    conditions = Conditions.from_pixels(
+        case.input("in.swapped_u8"),
+        reference_B3HW,
+        case.input("in.concat_background"),
+        sample_latents(image_moments, case.input("rand.vae_eps_ref"), scale),
+        mean_latents(image_moments, scale),
+        encoders.image_tokens(clip_images),
+    )
+
+    offset_BC = case.input("rand.noise_offset")[:, :, 0, 0, 0]
+    noise = offset_noise(video(case.input("rand.noise_main")), offset_BC, PUBLISHED_DIFFUSION.noise_offset)
+    schedule = TrainingSchedule(PUBLISHED_DIFFUSION)
+    noisy = schedule.add_noise(latents, noise, timesteps)
+    fixed_BCHW = torch.cat([conditions.reference_sample_BCHW, conditions.background_B1HW], dim=1)
+    fixed_BFCHW = fixed_BCHW.unsqueeze(1).expand(-1, noisy.shape[1], -1, -1, -1)
+    case.check("out.noisy_latents", video(torch.cat([noisy, fixed_BFCHW], dim=2)))
+    case.check("out.target_noise", video(schedule.target(latents, noise, timesteps)))
+    case.check("out.image_tokens", conditions.tokens_BTD)
+    case.check("out.ref_img_conditions", conditions.reference_B3HW)
+    case.check("out.motion_sequence", conditions.driving_BF3HW.permute(0, 1, 3, 4, 2))
+
+    # The inputs of the networks: identity functions take the place of the networks.
+    inputs = replace(encoders, moments=lambda images: images, tokens=lambda images: images)
+    case.check("out.source_image", inputs.image_moments(reference_B3HW))
+    case.check("clip_pixel_values", inputs.image_tokens(clip_images))
+
+
 def _frame_face(frames_FHW3: np.ndarray, ids: list[int], rectangles_N4: np.ndarray) -> Framing:
     """The framing of stored detections, of which the first in a frame counts."""
     boxes_F4 = np.full((len(frames_FHW3), 4), np.nan, np.float32)
@@ -133,3 +181,12 @@ def _grey(case: Case, name: str) -> Tensor:
 def _stated_detections(case: Case, count: int) -> list[int]:
     stated = _DETECTIONS.search(case.info["tensors"]["crop_out_missing_frames"]["meaning"])
     return [int(i) for i in re.findall(r"\d+", stated[1])] if stated else [0, count - 1]
+
+
+def _clip_images(case: Case) -> Tensor:
+    """The stored images without a person (B 1 3 H W) at CLIP's size, uint8 (B 3 S S)."""
+    side = case.scalar("clip_processor")["size"]["shortest_edge"]
+    images_BHW3 = case.input("in.clip_conditions_u8")[:, 0].permute(0, 2, 3, 1).numpy()
+    background = np.ones(images_BHW3.shape[1:3], np.uint8)
+    resized = np.stack([clip_image(image, background, side) for image in images_BHW3])
+    return torch.from_numpy(resized).permute(0, 3, 1, 2)

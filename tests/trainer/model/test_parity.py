@@ -43,13 +43,13 @@ def test_all_stored_cases_hold(parity_folder: Path) -> None:
     assert cases <= lines.keys()
 
 
-def test_cases_are_told_by_the_beginning_of_their_name(folder: Path, parity_folder: Path) -> None:
+def test_the_first_words_of_a_name_are_the_kind_of_case(folder: Path, parity_folder: Path) -> None:
     add(folder, parity_folder, "n_add_noise", "n_add_noise_other_b7")
     edit(folder / "tiny_layout.json", lambda layout: layout.update(rule_checks={}))
     assert run(folder / "golden")[0]
 
 
-SPOILT = {
+DAMAGED = {
     "f_temporal_output": ("y", 1e-3),
     "f_temporal_nan": ("y_f32", float("nan")),
     "f_temporal_input": ("x", 1e-2),
@@ -61,8 +61,8 @@ SPOILT = {
 }
 
 
-def test_spoilt_cases_fail_each_for_its_reason(folder: Path, parity_folder: Path) -> None:
-    for name, (tensor, change) in SPOILT.items():
+def test_damaged_cases_fail_each_for_its_reason(folder: Path, parity_folder: Path) -> None:
+    for name, (tensor, change) in DAMAGED.items():
         original = next(o for o in ("f_temporal", "n_add_noise", name) if name.startswith(o))
         path = add(folder, parity_folder, original, name)
         tensors = load_file(path)
