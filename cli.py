@@ -12,7 +12,7 @@ from datagen.commands.maintain import commands as maintain_commands
 from datagen.commands.run import commands as run_commands
 from datagen.common.cli_options import say
 from datagen.common.errors import UserError
-from trainer.commands.train import register
+from trainer.commands import register
 from trainer.commands.weights import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"

@@ -16,8 +16,11 @@ class ClipCrop:
     y: int
     size: int
 
-    def cut(self, frame_HWC: np.ndarray, side: int) -> np.ndarray:
-        """The square, resized to `side`; black outside the picture."""
+    def cut(self, frame_HWC: np.ndarray, side: int, interpolation: int | None = None) -> np.ndarray:
+        """The square, resized to `side`; black outside the picture.
+
+        `interpolation` is a flag of `cv2.resize`; None takes the area average to shrink and cubic to enlarge.
+        """
         piece = self.inside(frame_HWC)
         if piece.shape[:2] != (self.size, self.size):
             black = self.padding(frame_HWC.shape[1], frame_HWC.shape[0])
@@ -32,8 +35,9 @@ class ClipCrop:
             )
         if side == self.size:
             return np.ascontiguousarray(piece)
-        shrink = side < self.size
-        return cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+        if interpolation is None:
+            interpolation = cv2.INTER_AREA if side < self.size else cv2.INTER_CUBIC
+        return cv2.resize(piece, (side, side), interpolation=interpolation)
 
     def inside(self, frame_HWC: np.ndarray) -> np.ndarray:
         """View of the part of the square that lies in the picture."""
@@ -54,11 +58,11 @@ class ClipCrop:
         seen_y = max(0, min(self.y + self.size, height) - max(self.y, 0))
         return 1 - seen_x * seen_y / self.size**2
 
-    def to_clip(self, boxes_N4: np.ndarray, side: int) -> np.ndarray:
-        """Boxes from source pixels into clip pixels (the pixel centre convention of `cv2.resize`)."""
+    def to_clip(self, boxes: np.ndarray, side: int) -> np.ndarray:
+        """Boxes (..., 4) or points (..., 2) from source into clip pixels (pixel centres as in `cv2.resize`)."""
         scale = side / self.size
-        offset = np.array([self.x, self.y, self.x, self.y], np.float32)
-        return ((boxes_N4 - offset + 0.5) * scale - 0.5).astype(np.float32)
+        offset = np.array([self.x, self.y] * (boxes.shape[-1] // 2), np.float32)
+        return ((boxes - offset + 0.5) * scale - 0.5).astype(np.float32)
 
 
 def square_side(boxes_N4: np.ndarray) -> np.ndarray:
@@ -85,3 +89,18 @@ def choose_crop(boxes_N4: np.ndarray, width: int, height: int, scale: float) -> 
         else:
             corner[axis] = -((size - limit) // 2)
     return ClipCrop(int(corner[0]), int(corner[1]), size)
+
+
+def largest_crop(width: int, height: int, boxes_N4: np.ndarray | None = None) -> ClipCrop:
+    """The largest square inside the picture, around the middle of all boxes, or of the picture without boxes.
+
+    The released model was given such squares. Its corner is truncated to whole pixels, in the boxes' own precision.
+    """
+    side = min(width, height)
+    x, y = width / 2, height / 2
+    if boxes_N4 is not None:
+        low, high = boxes_N4[:, :2].min(axis=0), boxes_N4[:, 2:].max(axis=0)
+        x, y = (low + high) / 2
+    left = min(max(int(x - side / 2), 0), width - side)
+    top = min(max(int(y - side / 2), 0), height - side)
+    return ClipCrop(left, top, side)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from benchmarks.setting import convert
-from datagen.curate.frame_hashes import frame_hash, grid, same_footage
+from datagen.curate.frame_hashes import frame_hash, grid
 from datagen.media import VideoReader
+from datagen.plan.links import same_footage
 
 VIDEOS = Path(__file__).parents[3] / "shared" / "media" / "videos"
 needs_videos = pytest.mark.skipif(not VIDEOS.is_dir(), reason="needs the shared real clips")

@@ -22,7 +22,6 @@ import pytest
 from datagen.common.errors import Refusal, UserError
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
-from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
 from datagen.output.ids import key_hash
 from datagen.output.paths import Output
@@ -35,6 +34,7 @@ from datagen.sources.manifest import Manifest
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
 from datagen.synthesise.stylise.style import Style
+from datagen.weights.onnx import ModelInfo
 
 from .actors import owner_id, pause
 

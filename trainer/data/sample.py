@@ -12,16 +12,13 @@ import numpy as np
 
 from datagen.common.errors import UserError
 from datagen.common.seeding import keyed_rng
-from trainer.data.clips import Clips, DamagedFileError, MissingFileError
+from trainer.data.clips import Clips
 from trainer.data.config import KINDS, DataConfig
 from trainer.data.driver import choose_kind, draw_augmentation, online_driver, stream_file
+from trainer.data.errors import BadClipError, DamagedFileError, MissingFileError, StreamError
 from trainer.data.pixels import background_of, clip_image
-from trainer.data.video import Frames, StreamError, decode
+from trainer.data.video import Frames, decode
 from trainer.data.window import choose_window, reference_candidates, stride_of
-
-
-class BadClipError(Exception):
-    """A clip cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)

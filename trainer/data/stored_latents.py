@@ -24,7 +24,7 @@ from safetensors.numpy import load
 from datagen.common.errors import UserError
 from datagen.output.schema import MEMBER
 from datagen.output.store import Store
-from trainer.data.clips import DamagedFileError
+from trainer.data.errors import DamagedFileError
 
 FOLDER = "precomputed"
 SCHEMA = pa.schema(

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from datagen.common.errors import UserError
+from trainer.animate.side_by_side import write_side_by_side
 from trainer.data.config import Kind
 from trainer.demo.footage import WHERE, make_data
 from trainer.demo.measure import CPU, Judge
@@ -17,7 +18,6 @@ from trainer.train.config import TrainConfig
 from trainer.train.job import Job, load_config, sources_of
 from trainer.train.loop import train
 from trainer.train.ranks import Ranks
-from trainer.train.validate import write_side_by_side
 
 
 def main() -> int:

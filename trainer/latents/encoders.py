@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.data.batch import Batch
 
-# CLIP's normalisation, as in `trainer.model.image_encoder`.
+# CLIP's normalisation of RGB in 0..1
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 

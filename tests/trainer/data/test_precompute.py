@@ -16,22 +16,13 @@ from data.made import damage, make_dataset, read_code, withdraw_from
 from datagen.common.errors import UserError
 from datagen.inspect.verify import verify
 from datagen.output.paths import Output
-from trainer.data import (
-    Batch,
-    DataConfig,
-    DataSource,
-    Encoders,
-    Loader,
-    complete,
-    mean_latents,
-    open_training_data,
-    sample_latents,
-)
+from trainer.data import Batch, DataConfig, DataSource, Loader, open_training_data
+from trainer.latents.encoders import Encoders, complete, mean_latents, sample_latents
 from trainer.latents.load import encoders_of, load_encoders
 from trainer.latents.precompute import precompute
 from trainer.model.config import TINY
 from trainer.model.image_encoder import ImageEncoder
-from trainer.model.vae import build_vae, encode
+from trainer.model.vae import build_vae
 
 SIDE = TINY.image_encoder.image_size
 
@@ -107,8 +98,10 @@ def test_latents_are_the_models(dataset: Output, encoders: Encoders) -> None:
     scale = TINY.vae.scaling_factor
     mean = mean_latents(made.target_moments_BFChw[0], scale)
     drawn = sample_latents(made.target_moments_BFChw[0], noise, scale)
-    torch.testing.assert_close(mean, encode(vae, images), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(drawn, encode(vae, images, noise), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        posterior = vae.encode(images).latent_dist
+    torch.testing.assert_close(mean, posterior.mean * scale, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(drawn, (posterior.mean + posterior.std * noise) * scale, rtol=1e-4, atol=1e-4)
     assert made.tokens_BTD is not None and made.tokens_BTD.shape == (2, 17, 48)
 
 

@@ -16,10 +16,11 @@ from data.made import make_dataset, portrait, read_code, withdraw_from
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
 from datagen.output.store import Store
-from trainer.data import Batch, DataConfig, DataSource, Encoders, Loader, TrainingData, open_training_data
+from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
 from trainer.data import withdrawn as module
 from trainer.data.clips import Clips
 from trainer.data.stored_latents import Latents
+from trainer.latents.encoders import Encoders
 from trainer.latents.precompute import Done, precompute
 
 SIDE = 32  # of the image that CLIP would see

@@ -106,7 +106,7 @@ def test_killed_download_resumes(hub: Any, register: Any, tmp_path: Path) -> Non
     where = hub.add("org/thing", "sub/model.bin", BODY)
     hub.stall[where] = 200_000
     script = (
-        "import sys; from pathlib import Path; from trainer.weights import download\n"
+        "import sys; from pathlib import Path; from datagen.weights import download\n"
         "remote = download.on_hub('org/thing', 'sub/model.bin', 'main', sys.argv[1])\n"
         "download.download(remote, Path(sys.argv[2]))"
     )
@@ -251,7 +251,7 @@ def test_full_disk_is_one_line_and_resumes(
     where = hub.add("org/thing", "sub/model.bin", BODY)
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from datagen.common.errors import UserError; from trainer.weights import download\n"
+        "from datagen.common.errors import UserError; from datagen.weights import download\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "remote = download.on_hub('org/thing', 'sub/model.bin', 'main', sys.argv[1])\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
