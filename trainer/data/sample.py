@@ -6,7 +6,6 @@ Shapes: F frames, H height, W width, S side of CLIP's image, C h w moments, T to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -120,14 +119,7 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
     at_reference = np.array([window.reference])
     reference = streams["video.mp4"].at(at_reference).pixels[0]
     background = background_of(streams["mask.mp4"].pixels[0])
-    pictures: dict[str, Any] = {}
-    if latents is not None:
-        precomputed = latents.reference(number, window.candidate)
-        pictures["target_moments"] = latents.moments(number, window.indices_F)
-        pictures["reference_moments"], pictures["tokens"] = precomputed["moments"], precomputed["tokens"]
-    elif target is not None:
-        pictures["target"] = target.pixels
-        pictures["clip_image"] = clip_image(reference, background, config.clip_size)
+    stored = None if latents is None else latents.reference(number, window.candidate)
     return Sample(
         slot=slot,
         clip_id=clip_id,
@@ -140,7 +132,11 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
         driver=driver_pixels,
         reference=reference,
         background=background,
-        **pictures,
+        target=None if target is None else target.pixels,
+        clip_image=None if stored is not None else clip_image(reference, background, config.clip_size),
+        target_moments=None if latents is None else latents.moments(number, window.indices_F),
+        reference_moments=None if stored is None else stored.moments,
+        tokens=None if stored is None else stored.tokens,
     )
 
 

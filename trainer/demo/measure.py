@@ -63,6 +63,10 @@ class Errors:
         return {name: round(value, 3) for name, value in asdict(self).items()} | {"follows": self.follows}
 
 
+Measured = dict[str, dict[Kind, Errors]]
+"""Errors by part of the data and kind of driver."""
+
+
 class Judge:
     """A trained run, and the data set it is measured on."""
 

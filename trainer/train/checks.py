@@ -36,7 +36,7 @@ def check_latents(architecture: MegActorConfig, clips: Clips) -> None:
             f"the precomputed moments of {clips.store.uri} have shape {clips.latents.shape}, the model takes {ours}"
         )
     try:
-        width = clips.latents.reference(0, 0)["tokens"].shape[-1]
+        width = clips.latents.reference(0, 0).tokens.shape[-1]
     except (DamagedFileError, UserError):
         return  # one bad clip, which the loader will skip and count
     if width != model.cross_attention_dim:

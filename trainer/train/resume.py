@@ -43,7 +43,7 @@ def resume(
             f"begin the stage with --init {folder.parents[1]} and another --output"
         )
     notes = [f"going on from step {progress.step}"]
-    notes += loader.load_state_dict(progress.data)
+    notes += loader.restore(progress.data)
     data: TrainingData = loader.data
     if list(data.recipes) != progress.recipes:
         notes.append(f"the data's recipes changed: {progress.recipes} before, {list(data.recipes)} now")
