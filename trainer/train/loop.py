@@ -26,7 +26,7 @@ from trainer.train.ranks import Ranks
 from trainer.train.state import checkpoint, rng
 from trainer.train.step import accumulate_gradients
 from trainer.train.stop import StopRequest
-from trainer.train.watch import Pulse
+from trainer.train.watchdog import ActivityRecorder
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,16 @@ class TrainingResult:
     checkpoint: Path
 
 
-def train(job: Job, ranks: Ranks, say: Say = print, pulse: Pulse | None = None) -> TrainingResult:
+def train(
+    job: Job, ranks: Ranks, say: Say = print, recorder: ActivityRecorder | None = None
+) -> TrainingResult:
     """Train until the last step, or until asked to stop; either way the end is a checkpoint.
 
     Args:
         job: what the user asked for.
         ranks: this rank among the others.
         say: prints a line; only the main rank's is called.
-        pulse: told what this rank is at.
+        recorder: keeps what this rank is doing.
 
     Raises:
         UserError: the job cannot be done, or the loss is no longer finite.
@@ -63,7 +65,7 @@ def train(job: Job, ranks: Ranks, say: Say = print, pulse: Pulse | None = None) 
     report = Reporter(job.output, components.train_state.step, say, ranks.is_main)
     try:
         with stop.on_signals():
-            return _Run(job, ranks, components, report, stop, pulse or Pulse()).go()
+            return _Run(job, ranks, components, report, stop, recorder or ActivityRecorder()).go()
     finally:
         report.close()
 
@@ -81,10 +83,10 @@ class _Run:
         components: Components,
         report: Reporter,
         stop: StopRequest,
-        pulse: Pulse,
+        recorder: ActivityRecorder,
     ) -> None:
         self.job, self.ranks, self.components, self.report, self.stop = job, ranks, components, report, stop
-        self.pulse = pulse
+        self.recorder = recorder
         self.config, self.train_state = job.config, components.train_state
         self.accumulate = job.config.accumulate(ranks.size)
         self.position = components.loader.position
@@ -153,13 +155,13 @@ class _Run:
         taken: list[ModelInputs] = []
 
         def prepared() -> Iterator[ModelInputs]:
-            self.pulse.at("waiting for data", self.train_state.step)
+            self.recorder.record("waiting for data", self.train_state.step)
             for batch, draws in prefetcher:
-                self.pulse.at("training", self.train_state.step)
+                self.recorder.record("training", self.train_state.step)
                 current = self.components.loader.without_withdrawn(batch)
                 taken[:] = [prepare(current, draws, self.components.frozen, self.ranks.device)]
                 yield taken[0]
-                self.pulse.at("waiting for data", self.train_state.step)
+                self.recorder.record("waiting for data", self.train_state.step)
 
         loss = accumulate_gradients(
             self.train_state.forward, schedule, prepared(), self.accumulate, self.config, table
@@ -184,7 +186,7 @@ class _Run:
     def _validate(self) -> None:
         if self.components.validator is None:
             return
-        self.pulse.at("validating", self.train_state.step)
+        self.recorder.record("validating", self.train_state.step)
         values = self.components.validator.run(self.train_state)
         self.report.log(self.train_state.step, values)
         self.report.say(f"validation at step {self.train_state.step}: loss {values['validation/loss']:.4f}")
@@ -194,7 +196,7 @@ class _Run:
         train_state, ranks = self.train_state, self.ranks
         if self.saved == train_state.step:
             return
-        self.pulse.at("saving", train_state.step)
+        self.recorder.record("saving", train_state.step)
         mine = rng.capture(ranks.device)
         everyone = {name: ranks.gather(tensor) for name, tensor in mine.items()}
         if ranks.is_main:
