@@ -1,7 +1,7 @@
-"""The image CLIP sees: the reference's background, at CLIP's size, still in uint8.
+"""CLIP's input image: the reference without the person, resized to CLIP's size, in uint8.
 
-`trainer.model.image_encoder.clip_pixels` gives the same numbers from this small image as from the full one; loader
-workers make it, so that the resize does not hold up training. (They do without the model's packages.)
+`trainer.model.image_encoder.clip_pixels` gives the same result for this small image as for the full one. Loader
+workers make it, so that resizing does not slow down training; they need none of the model's packages.
 """
 
 from __future__ import annotations

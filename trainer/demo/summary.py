@@ -1,4 +1,4 @@
-"""The demonstration's result as JSON and markdown."""
+"""The result of the demonstration as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def summarise(
     result: Mapping[str, Measured],
     configs: Mapping[str, TrainConfig],
 ) -> tuple[str, bool]:
-    """Write `result.json` and `result.md`; returns the markdown, and whether the model follows its driver.
+    """Write `result.json` and `result.md`; returns the Markdown, and whether the model follows its driver.
 
-    It does if, with drivers of the same heads, results on trained clips and on held-out motion are better than
-    copying the reference and better than with shuffled drivers. An unseen identity is reported, not required.
+    It does if `Errors.follows` holds for original drivers, both on trained clips and on held-out motion. An unseen
+    identity is reported only.
     """
     final = result["video"]
     seconds = {stage: _seconds(out / f"run-{stage}") for stage in result}
@@ -79,7 +79,7 @@ def _lines(
 
 
 def _seconds(run: Path) -> dict[str, float]:
-    """Time a run took, over all resumes, from its log."""
+    """Time that a run took over all resumes, from its log."""
     wall = cpu = 0.0
     before = 0
     for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""A training run, on this rank of however many there are."""
+"""The training loop of one rank."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class TrainingResult:
 def train(
     job: Job, ranks: Ranks, say: Say = print, recorder: ActivityRecorder | None = None
 ) -> TrainingResult:
-    """Train until the last step, or until asked to stop; either way the end is a checkpoint.
+    """Train until the last step, or until asked to stop; both end with a checkpoint.
 
     Args:
         job: what the user asked for.
-        ranks: this rank among the others.
+        ranks: rank, world size and device.
         say: prints a line; only the main rank's is called.
         recorder: keeps what this rank is doing.
 
@@ -71,7 +71,7 @@ def train(
 
 
 def stop_file(run: Path) -> Path:
-    """A file of this name asks all workers of a run to stop."""
+    """The file that asks all workers of a run to stop, once it exists."""
     return run / "stop"
 
 
@@ -101,7 +101,7 @@ class _Run:
         peak = (peak_flops(config, self.ranks.device) or 0.0) * self.ranks.size
         losses: list[float] = []
         stopping = False
-        with closing(Prefetcher(self._feed())) as prefetcher:
+        with closing(Prefetcher(self._batches())) as prefetcher:
             while train_state.step < config.steps and not stopping:
                 waited = prefetcher.waited_s
                 loss, norm, stopping = self._step(schedule, prefetcher, table)
@@ -130,15 +130,15 @@ class _Run:
                         self._validate()
         self._save()
         finished = train_state.step == config.steps
-        outcome = TrainingResult(
+        result = TrainingResult(
             train_state.step, finished, checkpoint.folder_of(self.job.output, train_state.step)
         )
         if self.ranks.is_main:
-            self._tell_end(outcome)
-        return outcome
+            self._print_result(result)
+        return result
 
-    def _feed(self) -> Iterator[tuple[Batch, Draws]]:
-        """Batches with their random numbers, on from the step of the state."""
+    def _batches(self) -> Iterator[tuple[Batch, Draws]]:
+        """Batches with their random numbers, from the state's step on."""
         architecture, step = self.train_state.architecture, self.train_state.step
         for index, batch in enumerate(self.components.loader):
             channels = architecture.model.latent_channels
@@ -151,7 +151,11 @@ class _Run:
     def _step(
         self, schedule: TrainingSchedule, prefetcher: Iterator[tuple[Batch, Draws]], table: LossTable
     ) -> tuple[float, float, bool]:
-        """Gradients of one step, clipped; the loss over all ranks, the norm, and whether anyone asks to stop."""
+        """Compute and clip the gradients of one step.
+
+        Returns:
+            Mean loss over all ranks, gradient norm before clipping, and whether a rank was asked to stop.
+        """
         taken: list[ModelInputs] = []
 
         def prepared() -> Iterator[ModelInputs]:
@@ -167,14 +171,14 @@ class _Run:
             self.train_state.forward, schedule, prepared(), self.accumulate, self.config, table
         ).item()
         norm = self.train_state.clip().item()
-        broken = not (math.isfinite(loss) and math.isfinite(norm))
-        total, breaks, stops = self.ranks.sums([loss, float(broken), float(bool(self.stop))])
-        if breaks:
-            raise UserError(self._keep_evidence(taken[0], loss, norm))
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        total, failures, stops = self.ranks.sums([loss, float(not finite), float(bool(self.stop))])
+        if failures:
+            raise UserError(self._save_failed_batch(taken[0], loss, norm))
         return total / self.ranks.size, norm, stops > 0
 
-    def _keep_evidence(self, inputs: ModelInputs, loss: float, norm: float) -> str:
-        """Save the batch that broke the run; says where. The weights are still those before the step."""
+    def _save_failed_batch(self, inputs: ModelInputs, loss: float, norm: float) -> str:
+        """Save the last micro-batch of a step whose loss or gradient is not finite; returns the error message."""
         step = self.train_state.step
         path = self.job.output / f"not-finite-step-{step:08d}-rank{self.ranks.rank}.safetensors"
         write_safetensors(path, inputs.tensors())
@@ -192,16 +196,16 @@ class _Run:
         self.report.say(f"validation at step {self.train_state.step}: loss {values['validation/loss']:.4f}")
 
     def _save(self) -> None:
-        """A checkpoint of this step, unless there is one; every rank takes part."""
+        """Save a checkpoint of this step, unless there is one; every rank must call this."""
         train_state, ranks = self.train_state, self.ranks
         if self.saved == train_state.step:
             return
         self.recorder.record("saving", train_state.step)
-        mine = rng.capture(ranks.device)
-        everyone = {name: ranks.gather(tensor) for name, tensor in mine.items()}
+        own = rng.capture(ranks.device)
+        gathered = {name: ranks.gather(tensor) for name, tensor in own.items()}
         if ranks.is_main:
             rngs = {
-                f"{rank}.{name}": t for name, tensors in everyone.items() for rank, t in enumerate(tensors)
+                f"{rank}.{name}": t for name, tensors in gathered.items() for rank, t in enumerate(tensors)
             }
             progress = checkpoint.TrainingProgress(
                 step=train_state.step,
@@ -230,17 +234,17 @@ class _Run:
         ranks.wait()
         self.saved = train_state.step
 
-    def _tell_end(self, outcome: TrainingResult) -> None:
-        """What was done, and what to do next."""
+    def _print_result(self, result: TrainingResult) -> None:
+        """Print what was done, and what can be done next."""
         run, loader = self.job.output, self.components.loader
-        if outcome.finished:
-            weights = checkpoint.usable_weights(outcome.checkpoint)
-            self.report.say(f"finished {outcome.steps} steps; weights in {weights}")
+        if result.finished:
+            weights = checkpoint.usable_weights(result.checkpoint)
+            self.report.say(f"finished {result.steps} steps; weights in {weights}")
             self.report.say(f"  look at   tensorboard --logdir {run / 'tensorboard'}")
             self.report.say(f"  next      another stage with --init {run}, or `weights export {weights}`")
         else:
             self.report.say(
-                f"stopped at step {outcome.steps} of {self.config.steps}; --resume goes on from here"
+                f"stopped at step {result.steps} of {self.config.steps}; --resume continues from here"
             )
         if loader.bad:
             clip_id, why = next(iter(loader.bad.items()))

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: everything it needs to go on as if it had never stopped.
+"""Checkpoints of a run: everything it needs to continue as if it had never stopped.
 
     RUN/checkpoints/step-00001000/
         model/                  a checkpoint folder (`trainer.checkpoints.folder`), the weights as they are trained
@@ -7,8 +7,8 @@
         rng.safetensors         random generators of every rank
         state.json              step, position in the data, stage, recipe hashes of the data
 
-A folder is written under another name, synced to the disk and renamed, so it is whole or absent whenever the power
-goes; only then does an old one go. Nothing in it can run.
+A folder is written under a temporary name, synced to the disk and renamed, so that it is complete or absent even after
+a power failure; only then is an old one removed. It contains no code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OLD = re.compile(rf"\.{_NAME.pattern}\.old")
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run stands.
+    """Position of a run.
 
     Attributes:
         step: optimiser steps done.
@@ -58,7 +58,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class Weights:
-    """The model at a step: all tensors, and the averages of those that train (empty without averaging)."""
+    """The model at a step: all tensors, and the averages of the trained ones (empty without averaging)."""
 
     config: MegActorConfig
     origins: dict[str, str]
@@ -80,16 +80,16 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def refuse_unless_resumed(run: Path, resume: bool) -> None:
-    """A run is never overwritten.
+    """Check that a run with checkpoints is resumed, never overwritten.
 
     Raises:
-        UserError: it has checkpoints, and nobody asked to go on from them.
+        UserError: it has checkpoints, and `resume` is false.
     """
     existing = checkpoints(run)
     if existing and not resume:
         raise UserError(
             f"{run} holds checkpoints up to {existing[-1].name}; "
-            f"--resume goes on from there, another --output begins anew"
+            f"--resume goes on from there, another --output starts a new run"
         )
 
 
@@ -118,15 +118,15 @@ def save(
         text = json.dumps(asdict(progress), indent=1, sort_keys=True) + "\n"
         (staging / "state.json").write_text(text, encoding="utf-8")
     for old in checkpoints(run)[:-keep]:
-        # Renamed first: a removal that is cut short must not leave half a checkpoint under a valid name.
-        gone = old.with_name(f".{old.name}.old")
-        old.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        # Renamed first: an interrupted removal must not leave half a checkpoint under a valid name.
+        obsolete = old.with_name(f".{old.name}.old")
+        old.rename(obsolete)
+        shutil.rmtree(obsolete, ignore_errors=True)
     return folder
 
 
 def clear_leftovers(run: Path) -> list[str]:
-    """Remove what killed saves left among the checkpoints of a run; what a living process writes stays.
+    """Remove incomplete checkpoints of killed processes; those that a running process is writing stay.
 
     Returns:
         Names removed.
@@ -134,23 +134,23 @@ def clear_leftovers(run: Path) -> list[str]:
     folder = run / "checkpoints"
     removed = clear_stale(folder)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if _OLD.fullmatch(path.name):  # its removal was cut short
+        if _OLD.fullmatch(path.name):  # its removal was interrupted
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
     return removed
 
 
 def read_progress(folder: Path) -> TrainingProgress:
-    """Where the run stood at a checkpoint.
+    """Position of the run at a checkpoint.
 
     Raises:
-        UserError: unreadable, or not of this program.
+        UserError: unreadable, or not written by this program.
     """
     values: dict[str, Any] = read_json(folder / "state.json")
     try:
         return TrainingProgress(**values | {"data": LoaderState(**values["data"])})
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'state.json'} is not of this program: {error}") from error
+        raise UserError(f"{folder / 'state.json'} was not written by this program: {error}") from error
 
 
 def read_optimiser(folder: Path) -> dict[str, Tensor]:
@@ -159,7 +159,7 @@ def read_optimiser(folder: Path) -> dict[str, Tensor]:
 
 
 def read_rng(folder: Path, rank: int) -> dict[str, Tensor]:
-    """Generators of a rank at a checkpoint, empty if it was made without that rank."""
+    """Random generators of a rank at a checkpoint, empty if it was saved without that rank."""
     prefix = f"{rank}."
     tensors = read_tensors(folder / "rng.safetensors")
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
