@@ -13,6 +13,7 @@ is complete or absent.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,8 @@ from trainer.checkpoints.vae import VAEWeights, write_vae
 from trainer.model.config import MegActorConfig, ModelConfig
 from trainer.model.megactor import MegActor
 from trainer.model.state_dict import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "megactor-datagen checkpoint"
 VERSION = 1
@@ -119,6 +122,7 @@ def load_state(folder: Path) -> dict[str, Tensor]:
         UserError: damaged, or names or shapes are not those its config describes.
     """
     info = load_info(folder)
+    logger.info("loading weights from %s", folder)
     state = {
         f"{component}.{name}": tensor
         for component in COMPONENTS

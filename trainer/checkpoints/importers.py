@@ -7,6 +7,7 @@ Names are those of `trainer.model.state_dict`; a source whose names or shapes di
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ from trainer.model.state_dict import (
     is_motion,
     strip_prefix,
 )
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["sd15", "animatediff-v3", "appearance-encoder", "megactor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -102,6 +105,7 @@ def import_weights(
         behaviour = PUBLISHED if read.kind == "megactor" else DEFAULT
         config = with_sizes(behaviour, read.sizes, vae_sizes(vae.config) if vae else {}, str(source))
     expected = layout_of(config.model)
+    logger.info("importing %s as %s: %d tensors", source, read.kind, len(read.tensors))
     state = _CONVERT[read.kind](read, expected)
     origins = {group_of(name): f"{read.kind} {source.name}" for name in state}
     if base is not None:

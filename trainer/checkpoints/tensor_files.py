@@ -6,6 +6,7 @@ Tensors are read as views of memory-mapped files, so that opening a checkpoint t
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from datagen.common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _INDEX = ".safetensors.index.json"
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin")
@@ -33,6 +36,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if path.is_dir():
         return _read_folder(path)
+    logger.debug("reading %s", path)
     if not path.is_file():
         raise UserError(f"{path} is not there")
     if path.suffix == ".safetensors":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from datagen.common.errors import UserError
 from trainer.data.config import DataConfig, DataSource
 from trainer.data.index import Opened, open_clips
 from trainer.data.training_data import TrainingData
+
+logger = logging.getLogger(__name__)
 
 
 def open_training_data(
@@ -54,6 +57,8 @@ def open_training_data(
     if left_out:
         clip_id, why = next(iter(left_out.items()))
         notes.append(f"{len(left_out)} clips are left out, the first is {clip_id}: {why}")
+    for item, source in zip(opened, sources, strict=True):
+        logger.info("opened %s: %d clips, %d left out", source.path, len(item.clips), len(item.left_out))
     return TrainingData(
         [item.clips for item in opened],
         weights or None,

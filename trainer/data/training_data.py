@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +15,8 @@ from trainer.data.order import Order
 from trainer.data.sample import Sample, Skipped, make_sample
 from trainer.data.stored_latents import Settings
 from trainer.data.withdrawn import REASON, Withdrawals
+
+logger = logging.getLogger(__name__)
 
 MAX_BAD_IN_A_ROW = 64
 
@@ -111,6 +114,7 @@ class TrainingData:
                     return replace(made, skipped=tuple(skipped))
                 except BadClipError as error:
                     self._bad[key] = str(error)
+                    logger.info("clip %s cannot be used: %s", clips.clip_id(number), error)
                     fresh += 1
             skipped.append(Skipped(clips.clip_id(number), self._bad[key]))
             if fresh == MAX_BAD_IN_A_ROW:

@@ -7,6 +7,7 @@ are compared; no names need to be kept for that. Shapes: N clips.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,8 @@ import pyarrow.fs as pafs
 from datagen.common.errors import UserError
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn, source_hash, subject_hash
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("source", "subject", "donor_sha256", "style_sha256")
 """Columns of the index that `keys_of` needs."""
@@ -88,6 +91,7 @@ class Withdrawals:
                 self._update()
                 self._answered = now
             except UserError as error:
+                logger.info("the withdrawals cannot be read now: %s", error)
                 if now - self._answered > UNKNOWN_S:
                     raise UserError(f"it cannot be known which footage was withdrawn: {error}") from error
         return self._found
@@ -98,6 +102,7 @@ class Withdrawals:
             found_N = np.isin(self._keys_N4, withdrawn_keys(self._store)).any(axis=1)
             self._found = {n: self._ids[n].as_py() for n in np.flatnonzero(found_N).tolist()}
             self._names = names
+            logger.info("%s: %d clips are withdrawn", self._store.uri, len(self._found))
 
     def __getstate__(self) -> dict[str, Any]:
         """State for another process, whose monotonic clock differs."""

@@ -7,6 +7,7 @@ is still to be done.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -34,6 +35,8 @@ from trainer.data.video import Frames, decode
 from trainer.data.window import reference_candidates
 from trainer.data.withdrawn import COLUMNS, Withdrawals, keys_of, withdrawn_keys
 from trainer.latents.encoders import Encoders
+
+logger = logging.getLogger(__name__)
 
 _SUFFIXES = ("video.mp4", "mask.mp4")
 _COLUMNS = ("unit", "frames", "fps", "size", "augmentations", *COLUMNS)
@@ -90,6 +93,7 @@ def precompute(
     _record(output, settings, data)
     done_before = published_names(index)
     pending = [unit for unit in sorted(published_names(output.index))[part::parts] if unit not in done_before]
+    logger.info("%s: %d units to encode, %d encoded before", out, len(pending), len(done_before))
     done = []
     for count, unit in enumerate(pending, 1):
         made = _encode_unit(output, data, unit, encoders, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from trainer.train.metrics import Say
 from trainer.train.ranks import Ranks
 from trainer.train.state import checkpoint, rng
 from trainer.train.state.train_state import TrainState
+
+logger = logging.getLogger(__name__)
 
 
 def newest_checkpoint(job: Job, ranks: Ranks, say: Say) -> Path | None:
@@ -37,6 +40,7 @@ def resume(
 ) -> list[str]:
     """Restore everything from a checkpoint; returns what the user should know."""
     progress = checkpoint.read_progress(folder)
+    logger.info("rank %d resumes from %s", ranks.rank, folder)
     if progress.stage != config.stage:
         raise UserError(
             f"{folder} is of stage {progress.stage}, this config of stage {config.stage}; "

@@ -14,6 +14,7 @@ a power failure; only then is an old one removed. It contains no code.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ from trainer.checkpoints.tensor_files import read_json, read_tensors, write_safe
 from trainer.checkpoints.vae import VAEWeights
 from trainer.data.loader import LoaderState
 from trainer.model.config import MegActorConfig
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{8,})")
 _OLD = re.compile(rf"\.{_NAME.pattern}\.old")
@@ -117,11 +120,13 @@ def save(
         write_safetensors(staging / "rng.safetensors", dict(rngs))
         text = json.dumps(asdict(progress), indent=1, sort_keys=True) + "\n"
         (staging / "state.json").write_text(text, encoding="utf-8")
+    logger.info("saved %s", folder)
     for old in checkpoints(run)[:-keep]:
         # Renamed first: an interrupted removal must not leave half a checkpoint under a valid name.
         obsolete = old.with_name(f".{old.name}.old")
         old.rename(obsolete)
         shutil.rmtree(obsolete, ignore_errors=True)
+        logger.info("removed %s", old)
     return folder
 
 
@@ -137,6 +142,8 @@ def clear_leftovers(run: Path) -> list[str]:
         if _OLD.fullmatch(path.name):  # its removal was interrupted
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
+    if removed:
+        logger.info("%s: removed what killed processes left: %s", folder, ", ".join(removed))
     return removed
 
 
