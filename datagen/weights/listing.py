@@ -1,4 +1,4 @@
-"""The registry as rows for people: the `weights list` table and the one in docs/weights.md."""
+"""The registry as tables for readers: the one of `weights list` and the one in docs/weights.md."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def rows(cache: Path | None = None, shipped: Sequence[ShippedNetwork] = ()) -> l
 
 
 def text(row: Row, files: bool) -> str:
-    """A row of `rows` as a few lines: facts that are compared first, sentences below."""
+    """A row as a few lines of text; `files` adds one line for each file."""
     lines = [
         f"{row.name:<26}{row.size:>9}   commercial use: {row.commercial:<8}here: {row.state}",
         f"    {row.title}; for {row.used_by}",
@@ -84,7 +84,7 @@ def text(row: Row, files: bool) -> str:
 
 
 def markdown() -> str:
-    """The registry (not what is shipped) as a Markdown table; `docs/weights.md` holds it and a test compares."""
+    """The registry, without shipped networks, as the Markdown table in `docs/weights.md`; a test compares both."""
     lines = [
         "| name | what | used by | source | size | sha256 | licence | commercial use |",
         "|---|---|---|---|---|---|---|---|",

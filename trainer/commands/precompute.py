@@ -15,7 +15,7 @@ from datagen.common.extras import needs_extra
 
 
 class Dtype(StrEnum):
-    """Numbers latents are stored in."""
+    """Number formats in which latents are stored."""
 
     float16 = "float16"
     float32 = "float32"
@@ -30,19 +30,21 @@ def register(app: typer.Typer) -> None:
 
 def precompute(
     out: OutArgument,
-    vae: Annotated[Path, typer.Option("--vae", metavar="DIR", help="VAE, as diffusers lays it out.")],
+    vae: Annotated[Path, typer.Option("--vae", metavar="DIR", help="VAE, in the layout of diffusers.")],
     clip: Annotated[
-        Path, typer.Option("--clip", metavar="DIR", help="CLIP vision model, as in transformers.")
+        Path, typer.Option("--clip", metavar="DIR", help="CLIP vision model, in the layout of transformers.")
     ],
-    dtype: Annotated[Dtype, typer.Option("--dtype", help="Numbers to store.")] = Dtype.float16,
+    dtype: Annotated[Dtype, typer.Option("--dtype", help="Number format of what is stored.")] = Dtype.float16,
     references: Annotated[
         int, typer.Option("--references", min=1, help="Candidate reference frames of a clip.")
     ] = 4,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images encoded at once.")] = 8,
-    part: Annotated[int, typer.Option("--part", min=0, help="Do every PARTS-th unit, from this one on.")] = 0,
+    part: Annotated[
+        int, typer.Option("--part", min=0, help="Encode every PARTS-th unit, from this number on.")
+    ] = 0,
     parts: Annotated[int, typer.Option("--parts", min=1, help="Processes that share the work.")] = 1,
 ) -> None:
-    """Store VAE latents and CLIP tokens beside the shards, so that training need not make them. Rerun to resume."""
+    """Store VAE latents and CLIP tokens beside the shards, so that training need not compute them. Rerun to resume."""
     from tqdm import tqdm
 
     with needs_extra("train", "precomputing latents"):
@@ -59,7 +61,7 @@ def precompute(
 
     started, units = time.monotonic(), 0
 
-    def tell(done: Done, left: int) -> None:
+    def report(done: Done, left: int) -> None:
         nonlocal units
         units += 1
         eta = tqdm.format_interval((time.monotonic() - started) / units * left)
@@ -74,7 +76,7 @@ def precompute(
         clip_size=_image_size(clip),
         part=part,
         parts=parts,
-        on_unit=tell,
+        on_unit=report,
     )
     failed = {clip_id: reason for done in made for clip_id, reason in done.failed.items()}
     for clip_id, reason in failed.items():
@@ -84,7 +86,7 @@ def precompute(
 
 
 def _image_size(clip: Path) -> int:
-    """Side in pixels of the image a CLIP vision model takes."""
+    """Side in pixels of the input image of a CLIP vision model."""
     from transformers import CLIPVisionConfig
 
     config: Any = CLIPVisionConfig.from_pretrained(clip, local_files_only=True)

@@ -26,13 +26,15 @@ InitOption = Annotated[
     Path | None,
     typer.Option("--init", metavar="CKPT", help="Weights to start from: a checkpoint, or another run."),
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of RUN.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint of RUN.")]
 WhereOption = Annotated[
     str | None, typer.Option("--where", metavar="SQL", help="Choose clips by index columns.")
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes; more than one, or an --address, starts them by Ray."),
+    typer.Option(
+        "--workers", min=1, help="Processes; with more than one, or with --address, Ray starts them."
+    ),
 ]
 AddressOption = Annotated[str | None, typer.Option("--address", help="Ray cluster to join, or `auto`.")]
 SetOption = Annotated[
@@ -61,7 +63,7 @@ def train(
     address: AddressOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Train MegActor from finished data sets. --resume goes on after a stop or a crash as if there had been none."""
+    """Train MegActor on finished data sets. After a stop or a crash, --resume continues as if there had been none."""
     with needs_extra("train", "training"):
         from trainer.train.job import Job, load_config, sources_of
         from trainer.train.launch import train_here, train_on_ray

@@ -1,4 +1,4 @@
-"""`megactor-datagen weights ...`: thin commands over the registry, the importers and the exporter."""
+"""`megactor-datagen weights ...`: commands over the registry, the importers and the exporter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DLIB_BYTES = 22_466_066  # size of dlib's face recognition network
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="External weights: list, fetch and verify them; import them to checkpoints, export ours.",
+    help="External weights: list, fetch and verify them, import them to checkpoints; export checkpoints.",
 )
 
 CacheOption = Annotated[
@@ -46,7 +46,7 @@ def list_weights(
     cache: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
 ) -> None:
-    """Every external weight: source, size, licence, what uses it, whether it is here."""
+    """List every external weight: source, size, licence, what uses it, whether it was fetched."""
     from datagen.weights.listing import rows, text
 
     found = [row for row in rows(cache, _shipped()) if not names or row.name in names]
@@ -84,9 +84,11 @@ def fetch(
             "--allow-noncommercial", help="Accept licences that forbid or leave open commercial use."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Fetch again, even when it is here.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch again, even what was fetched before.")
+    ] = False,
 ) -> None:
-    """Fetch weights, checked by size and sha256; an interrupted download resumes."""
+    """Fetch weights and check their size and sha256. An interrupted download resumes."""
     from datagen.weights.fetch import check_terms
     from datagen.weights.fetch import fetch as fetch_one
     from datagen.weights.registry import weight
@@ -110,7 +112,7 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names; default all that were fetched.")] = None,
     cache: CacheOption = None,
 ) -> None:
-    """Hash fetched weights again, against the registry or, where it names no sha256, against the first fetch."""
+    """Hash fetched weights again and compare with the registry or, where it has no sha256, with the first fetch."""
     from datagen.weights.cache import cache_folder, read_receipt
     from datagen.weights.cache import verify as verify_one
     from datagen.weights.registry import WEIGHTS
@@ -131,9 +133,9 @@ def verify(
         )
 
 
-OutputOption = Annotated[Path, typer.Option("--output", help="What to make; must not exist.")]
+OutputOption = Annotated[Path, typer.Option("--output", help="File or folder to make; must not exist.")]
 DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default keeps the source's.")
+    str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: as in the source.")
 ]
 
 
@@ -148,24 +150,24 @@ def import_command(
         list[str],
         typer.Argument(
             metavar="[KIND] SOURCE",
-            help="KIND is sd15, animatediff-v3, appearance-encoder or megactor, found out when left away; "
+            help="KIND is sd15, animatediff-v3, appearance-encoder or megactor; default: detected. "
             "SOURCE is a file, a folder, or the name of a fetched weight.",
         ),
     ],
     output: OutputOption,
     base: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint that all else comes from; default is a fresh initialisation."),
+        typer.Option(help="Checkpoint from which everything else is taken; default: initialised."),
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option(help="Preset (published, default, tiny) or JSON file; default fits the source."),
+        typer.Option(help="Preset (published, default, tiny) or JSON file; default: as the source."),
     ] = None,
     dtype: DtypeOption = None,
-    seed: Annotated[int, typer.Option(help="Of what is initialised.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the weights that are initialised.")] = 0,
     cache: CacheOption = None,
 ) -> None:
-    """Turn others' weights into a checkpoint folder (safetensors and JSON)."""
+    """Convert published weights to a checkpoint folder (safetensors and JSON)."""
     with needs_extra("train", "importing weights"):
         from trainer.checkpoints.importers import KINDS, import_weights
 
@@ -190,7 +192,7 @@ def import_command(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
     output: OutputOption,
-    layout: Annotated[str, typer.Option(help="Whose layout: megactor.")] = "megactor",
+    layout: Annotated[str, typer.Option(help="Layout of the file: megactor.")] = "megactor",
     dtype: DtypeOption = None,
 ) -> None:
     """Write a checkpoint as one file in the published layout (.ckpt or .safetensors)."""
@@ -198,7 +200,7 @@ def export(
         from trainer.checkpoints.exporter import export_megactor
 
     if layout != "megactor":
-        raise UserError(f"--layout {layout!r}: known is megactor", code=2)
+        raise UserError(f"--layout {layout!r} is unknown; give megactor", code=2)
     export_megactor(checkpoint, output, dtype=_dtype(dtype))
     answer(f"exported: {output}")
 
@@ -243,7 +245,7 @@ def _config(name: str | None) -> MegActorConfig | None:
     if name is None or name in PRESETS:
         return None if name is None else PRESETS[name]
     document = read_json(Path(name))
-    values = document.get("config", document)  # a checkpoint's config.json will do
+    values = document.get("config", document)  # a checkpoint's config.json holds it under `config`
     try:
         return MegActorConfig.from_dict(values if isinstance(values, dict) else document)
     except (ValueError, TypeError) as error:

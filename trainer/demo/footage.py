@@ -1,6 +1,6 @@
-"""Footage for learning to follow a driver: few heads, much motion, and motion and a head that are kept for the test.
+"""Footage for the training demonstration: few heads with much motion; some motion and one head are for testing only.
 
-The pipeline makes the data set as it makes any other; clips are small and cut close, for a tiny model.
+The pipeline makes the data set in the usual way; clips are small and cropped closely, to suit a tiny model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WHERE = {
     "held-out motion": "source like 'test-%'",
     "unseen identity": "source like 'unseen-%'",
 }
-"""Which clips belong to which part, as SQL over the index."""
+"""SQL over the index that selects the clips of each part."""
 
 _MANIFEST = {
     "name": "follow",
@@ -48,7 +48,7 @@ _MANIFEST = {
 
 
 def takes() -> dict[str, tuple[str, int]]:
-    """Person and seed of the motion of every video, by its name."""
+    """Person and seed of the motion of every video, by the name of the video."""
     found = {}
     for index, person in enumerate(SEEN):
         for number in range(TRAIN_TAKES):
@@ -58,7 +58,7 @@ def takes() -> dict[str, tuple[str, int]]:
 
 
 def make_data(folder: Path, say: Callable[[str], None]) -> Path:
-    """The data set in `folder`; what is there already is left alone.
+    """Make the data set in `folder`, except what exists already.
 
     Returns:
         The pipeline's output folder.

@@ -1,4 +1,4 @@
-"""The frozen parts: what turns pixels into latents and tokens, and latents into pixels."""
+"""The frozen networks: they turn pixels into latents and tokens, and latents into pixels."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from trainer.model.vae import LATENT, build_vae, decode
 
 @dataclass(frozen=True)
 class FrozenNetworks:
-    """Encoders and decoder; a part that a run can do without may be missing.
+    """Encoders and decoder; those that a run does not need may be missing.
 
     Attributes:
         encoders: pixels to moments and tokens.
-        scaling_factor: of latents against moments.
+        scaling_factor: latents are the VAE's latents times this.
         decode: scaled latents (N, C, h, w) to images in [0, 1]; None without a VAE.
         missing: what must be given before pixels can be encoded.
     """
@@ -44,13 +44,13 @@ class FrozenNetworks:
         return (self.encoders.vae, self.encoders.clip) if not self.missing else None
 
     def check(self, stored: Settings | None) -> None:
-        """See that everything is there that the data does not bring.
+        """Check that there is a network for everything that the data does not hold precomputed.
 
         Args:
-            stored: what made the precomputed latents, where the data has them.
+            stored: settings of the precomputed latents, where the data has them.
 
         Raises:
-            UserError: a part is missing, or is not the one the latents were made with.
+            UserError: a network is missing, or is not the one that the latents were made with.
         """
         if stored is None and self.missing:
             raise UserError(f"latents and tokens are not precomputed; {' and '.join(self.missing)}")
@@ -61,7 +61,7 @@ class FrozenNetworks:
             if ours and theirs and ours != theirs:
                 raise UserError(
                     f"a network of hash {ours} is given, but the latents were precomputed with {theirs}; "
-                    f"give the same, or neither"
+                    f"give the same network, or none"
                 )
 
 
@@ -95,7 +95,7 @@ def load_frozen(
         return FrozenNetworks(encoders, 1.0, cosine.decode, tuple(missing))
     vae = _vae(codec, model, own_vae)
     if vae is None:
-        missing.append("give the VAE with --set codec=DIR, since the checkpoint brought none")
+        missing.append("give the VAE with --set codec=DIR, since the checkpoint has none")
         encoders = Encoders(_refuse, tokens, device, clip=clip_hash)
         return FrozenNetworks(encoders, model.vae.scaling_factor, None, tuple(missing))
     _check_equal("VAE", "latent channels", vae.config["latent_channels"], model.model.latent_channels)
@@ -142,19 +142,19 @@ def _check_equal(network: str, what: str, theirs: object, ours: int) -> None:
 
 
 def _refuse(images: Tensor) -> Tensor:
-    """In the place of a network that is not there; `Frozen.check` lets nobody come here."""
+    """Takes the place of a missing network; `FrozenNetworks.check` ensures that it is never called."""
     raise UserError("the run has no such network")
 
 
 def random_vae(model: MegActorConfig) -> AutoencoderKL:
-    """An untrained VAE, always the same: measuring speed takes no more."""
+    """An untrained VAE, always with the same weights; it suffices for measuring speed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build_vae(model.vae)
 
 
 def random_image_encoder(model: MegActorConfig) -> ImageEncoder:
-    """An untrained image encoder, always the same: a checkpoint need not hold it."""
+    """An untrained image encoder, always with the same weights, so that checkpoints need not hold it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return ImageEncoder(model.image_encoder)

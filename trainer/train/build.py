@@ -1,4 +1,4 @@
-"""Everything a run is made of, from what the user asked for."""
+"""Builds everything a run needs from what the user asked for."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Components:
         train_state: model, optimiser, averages.
         loader: batches of this rank, from where the run goes on.
         frozen: encoders and decoder.
-        validator: None where nothing is validated.
+        validator: None without validation.
         cost: of a step.
         origins: for each parameter group, where its weights came from.
-        vae: that came with the weights, to be handed on.
+        vae: the VAE that came with the weights, to be saved with every checkpoint.
     """
 
     train_state: TrainState
@@ -55,7 +55,7 @@ class Components:
 
 @dataclass(frozen=True)
 class _Start:
-    """Weights a run starts from; `folder` is the checkpoint they came from."""
+    """Weights that a run starts from; `folder` is the checkpoint they came from, if any."""
 
     architecture: MegActorConfig
     state: Mapping[str, Tensor]
@@ -64,10 +64,10 @@ class _Start:
 
 
 def build(job: Job, ranks: Ranks, say: Say) -> Components:
-    """Open the data, build the model, go back to the newest checkpoint if asked to.
+    """Open the data, build the model, and resume from the newest checkpoint if asked to.
 
     Raises:
-        UserError: anything about the job that cannot work.
+        UserError: the job cannot be done.
     """
     if not ranks.is_main:
         say = _ignore
@@ -153,7 +153,7 @@ def _resolve(config: TrainConfig, base: MegActorConfig | None) -> MegActorConfig
 
 
 def _with_clip_size(config: TrainConfig, architecture: MegActorConfig) -> TrainConfig:
-    """The config with the loader's CLIP image of the size the image encoder wants."""
+    """The config with CLIP's input image in the size that the image encoder takes."""
     data = config.data.model_copy(update={"clip_size": architecture.image_encoder.image_size})
     return config.model_copy(update={"data": data})
 
@@ -182,4 +182,4 @@ def _validator(
 
 
 def _ignore(text: str) -> None:
-    """Only the main rank speaks."""
+    """For all ranks but the main one, which alone prints."""

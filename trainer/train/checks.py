@@ -13,11 +13,11 @@ from trainer.model.vae import LATENT
 from trainer.train.config import TrainConfig
 from trainer.train.ranks import Ranks
 
-SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at
+SMALLEST = 128  # side of a clip in pixels; smaller ones leave the DrivenEncoder's reference branch no pixels
 
 
 def check_compiler(config: TrainConfig, ranks: Ranks) -> None:
-    """Compiled layers are C++ on a CPU, and start from C on a GPU: without a compiler the first step would fail."""
+    """Check that there is a compiler where layers are compiled: C++ on a CPU, C on a GPU."""
     variable, usual = ("CC", "gcc") if ranks.device.type == "cuda" else ("CXX", "g++")
     if config.compile and shutil.which(os.environ.get(variable, usual)) is None:
         raise UserError(
@@ -26,7 +26,7 @@ def check_compiler(config: TrainConfig, ranks: Ranks) -> None:
 
 
 def check_latents(architecture: MegActorConfig, clips: Clips) -> None:
-    """Check that precomputed latents and tokens, where there are any, are of the model's size."""
+    """Check that precomputed latents and tokens, where there are any, have the model's size."""
     if clips.latents is None:
         return
     model, side = architecture.model, clips.size // LATENT
@@ -36,9 +36,9 @@ def check_latents(architecture: MegActorConfig, clips: Clips) -> None:
             f"the precomputed moments of {clips.store.uri} have shape {clips.latents.shape}, the model takes {ours}"
         )
     try:
-        width = clips.latents.reference(0, 0)["tokens"].shape[-1]
+        width = clips.latents.reference(0, 0).tokens.shape[-1]
     except (DamagedFileError, UserError):
-        return  # one bad clip, which the loader will skip and count
+        return  # one bad clip, which the loader skips and counts
     if width != model.cross_attention_dim:
         raise UserError(
             f"the precomputed tokens of {clips.store.uri} are {width} wide, the model takes {model.cross_attention_dim}"
@@ -46,7 +46,7 @@ def check_latents(architecture: MegActorConfig, clips: Clips) -> None:
 
 
 def check_size(architecture: MegActorConfig, size: int) -> None:
-    """Check that the model takes clips of a size."""
+    """Check that the model takes clips of this size."""
     locked = architecture.model.reference_size
     if locked is not None and size != locked:
         raise UserError(
@@ -58,10 +58,10 @@ def check_size(architecture: MegActorConfig, size: int) -> None:
 
 
 def per_rank_config(config: TrainConfig, ranks: int) -> TrainConfig:
-    """The config of one of some workers.
+    """The config of each of `ranks` workers.
 
     Raises:
-        UserError: they cannot share the batch.
+        UserError: they cannot share the batch evenly.
     """
     try:
         return config.shared(ranks)

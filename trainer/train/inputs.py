@@ -1,4 +1,4 @@
-"""A batch of the loader as what the model takes. Legend for suffixes as in `trainer.model.layers`."""
+"""Turns a batch of the loader into inputs of the model. Legend for suffixes as in `trainer.model.layers`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class ModelInputs:
 
 
 def draws_of(batch: Batch, config: DiffusionConfig, channels: int, *, seed: int, step: int) -> Draws:
-    """The random numbers of a batch's samples: functions of (seed, step, slot in the global order)."""
+    """The random numbers of a batch, which depend on (seed, step, slot in the global order) only."""
     frames, height, width = batch.driver_BF1HW.shape[1], *batch.driver_BF1HW.shape[3:]
     shape = (frames, channels, height // LATENT, width // LATENT)
     return draw(config, shape, seed=seed, step=step, slots=batch.slots_B.tolist())
 
 
 def prepare(batch: Batch, draws: Draws, frozen: FrozenNetworks, device: torch.device) -> ModelInputs:
-    """Move to the device, encode what is not precomputed, bring pictures to [0, 1]."""
+    """Move to the device, encode what is not precomputed, scale pixels to [0, 1]."""
     batch = complete(batch.to(device), frozen.encoders)
     draws = draws.map(lambda tensor: tensor.to(device, non_blocking=True))
     moments, reference_moments, tokens = (

@@ -24,7 +24,7 @@ def accumulate_gradients(
     config: TrainConfig,
     table: LossTable | None = None,
 ) -> Tensor:
-    """Add up the gradients of `count` micro-batches; between ranks they are averaged once, with the last.
+    """Accumulate the gradients of `count` micro-batches; they are averaged over ranks once, with the last one.
 
     Args:
         model: a `MegActor`, or a wrapper of it.
@@ -32,15 +32,15 @@ def accumulate_gradients(
         micro_batches: at least `count` of them.
         count: micro-batches of the step.
         config: of the run.
-        table: collects the loss by timestep and kind of driver.
+        table: to which the losses are added, by timestep and kind of driver.
 
     Returns:
         This rank's mean loss, a scalar on the device.
     """
     total: Tensor | None = None
     for index, inputs in zip(range(count), micro_batches, strict=False):
-        waits = index < count - 1
-        with model.no_sync() if waits and isinstance(model, DistributedDataParallel) else nullcontext():
+        is_last = index == count - 1
+        with model.no_sync() if not is_last and isinstance(model, DistributedDataParallel) else nullcontext():
             with autocast(config.precision, inputs.latents_BFCHW.device):
                 loss = training_loss(
                     model,

@@ -1,4 +1,4 @@
-"""Looks at clips of `split = val` without touching the training: weights, mode and generators are as before.
+"""Validation on clips of `split = val`; afterwards weights, mode and random generators are as before.
 
 Legend for suffixes as in `trainer.model.layers`.
 """
@@ -24,14 +24,14 @@ from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.metrics import LossTable
 from trainer.train.ranks import Ranks
-from trainer.train.state.rng import untouched
+from trainer.train.state.rng import preserved
 from trainer.train.state.train_state import TrainState
 
-_STEP = 2**31  # the key of validation's random numbers: no training step has it
+_STEP = 2**31  # step number in the key of validation's random numbers; no training step has it
 
 
 class Validator:
-    """Validation loss and sample videos, from the same samples and the same noise every time."""
+    """Validation loss and sample videos, every time from the same samples and the same noise."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Validator:
         Raises:
             UserError: no clip can be used, or the disk is full.
         """
-        with untouched(self.ranks.device), evaluating(train_state), torch.no_grad():
+        with preserved(self.ranks.device), evaluating(train_state), torch.no_grad():
             values = self._loss(train_state)
             if self.ranks.is_main:
                 self._remove_withdrawn()
@@ -132,7 +132,7 @@ class Validator:
 
 @contextmanager
 def evaluating(train_state: TrainState) -> Iterator[None]:
-    """The model is in evaluation mode with averaged weights inside the block, and afterwards as it was."""
+    """Inside the block the model is in evaluation mode with averaged weights; afterwards it is as before."""
     modes = [(module, module.training) for module in train_state.model.modules()]
     train_state.model.eval()
     try:

@@ -163,7 +163,9 @@ def test_half_finished_latents_are_not_used_unless_demanded(dataset: Output, enc
     source = DataSource(path=str(dataset.root))
     data = open_training_data([source], DataConfig(frames=4), 0)
     assert data.precomputed is None
-    assert data.notes == (f"encoding in line: 2 of 4 clips of {dataset.root} have no latents",)
+    assert data.notes == (
+        f"latents are computed while training: 2 of 4 clips of {dataset.root} have no latents",
+    )
     with pytest.raises(UserError, match=r"2 of 4 clips .* run `precompute`"):
         open_training_data([source], DataConfig(frames=4, precomputed="always"), 0)
     assert open_training_data([source], DataConfig(frames=4, precomputed="never"), 0).notes == ()

@@ -75,9 +75,11 @@ def test_killed_and_stopped_workers_cost_only_the_steps_since_the_checkpoint(
     striker.join()
     assert list(losses(struck.output)) == list(range(1, 13))
     assert losses(struck.output) == losses(shared.output)
-    (ended,) = [line for line in capsys.readouterr().out.splitlines() if "all workers are ended" in line][-1:]
+    (ended,) = [line for line in capsys.readouterr().out.splitlines() if "all workers are killed" in line][
+        -1:
+    ]
     assert re.match(
-        r"no sign of life for \d+ s, after step \d+, of worker \d \(process \d+ on [\d.]+\)", ended
+        r"no heartbeat for \d+ s, after step \d+, from worker \d \(process \d+ on [\d.]+\)", ended
     )
 
 

@@ -325,7 +325,7 @@ def test_malicious_pickle_is_refused(wrapped: bool, modern: bool, tmp_path: Path
     [
         ("empty.ckpt", b"", "cannot be read as a torch checkpoint"),
         ("text.ckpt", b"not a checkpoint", "was refused|cannot be read"),
-        ("torn.safetensors", b"\xff" * 40, "is not a whole safetensors file"),
+        ("torn.safetensors", b"\xff" * 40, "is not a complete safetensors file"),
         ("model.onnx", b"x", "unknown kind of file"),
     ],
 )
