@@ -1,4 +1,4 @@
-"""What of a driving frame stays visible: the face, grey, on black.
+"""Masked driving frames: the face in grey on black.
 
 Shapes: `F` frames, `H` height, `W` width, `N` landmarks, `C` channels or coordinates.
 """
@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
-ABOVE, BELOW = 0.4, 0.1  # margins of the driving box over the side of the squared face box
+ABOVE, BELOW = 0.4, 0.1  # margins of the driving box, as shares of the squared face box's side
 
 
 def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Visible part of a driving frame: squared face box, 40 % of its side more on top, 10 % at the bottom.
+    """Visible part of a driving frame: the squared face box, extended at the top by 40 % of its side, below by 10 %.
 
     Args:
-        face_box_xyxy: (4,) x0, y0, x1, y1 in pixels, `inf`-free.
+        face_box_xyxy: (4,) x0, y0, x1, y1 in pixels, finite.
         size: height and width of the frame.
 
     Returns:
@@ -35,7 +35,7 @@ def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, 
 
 
 def grey(rgb: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 to (...) uint8 with the weights of the published driving video."""
+    """Grey (...) uint8 of RGB (..., 3) uint8, with the weights of the published driving videos."""
     return np.clip(rgb.astype(np.float32) @ np.array(GREY_WEIGHTS, np.float32) + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -49,9 +49,12 @@ def mask_driving(
 
     Args:
         frames_FHWC: (F, H, W, 3) uint8.
-        boxes_F4: (F, 4) face boxes; a frame whose box is not finite becomes black.
+        boxes_F4: (F, 4) face boxes; a frame with a box that is not finite becomes black.
         mode: `box` for the driving box, `hull` for the convex hull of the landmarks.
         landmarks_FNC: (F, N, 2 or 3), needed for `hull`.
+
+    Raises:
+        ValueError: mode `hull` without landmarks.
     """
     if mode == "hull" and landmarks_FNC is None:
         raise ValueError("mask mode 'hull' needs landmarks")
