@@ -1,4 +1,4 @@
-"""Look into a data set: what is in it, which clips match, everything about one clip."""
+"""Questions to a data set: its contents, the clips that match, the details of one clip, the failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LISTED = ("clip_id", "split", "frames", "face_area", "donor", "identity_to_sourc
 
 
 def summary(dataset: Dataset) -> dict[str, Any]:
-    """What a data set holds, as plain JSON values; medians leave out clips that lack the value."""
+    """Contents of a data set as plain JSON values; clips without a value do not count in its median."""
     table = dataset.table
     frames, fps = table["frames"], table["fps"]
     seconds = pc.sum(pc.divide(pc.cast(frames, pa.float64()), fps)).as_py()
@@ -51,7 +51,11 @@ def summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def query(dataset: Dataset, columns: Sequence[str] = LISTED) -> list[dict[str, Any]]:
-    """The clips of a data set (opened with `where`) as plain rows of a few columns."""
+    """The clips of a data set (opened with `where`) as plain rows with these columns.
+
+    Raises:
+        UserError: the index lacks a column.
+    """
     unknown = [name for name in columns if name not in dataset.table.column_names]
     if unknown:
         raise UserError(f"the index has no column {unknown[0]!r}; see docs/format.md", code=2)
@@ -60,7 +64,7 @@ def query(dataset: Dataset, columns: Sequence[str] = LISTED) -> list[dict[str, A
 
 
 def clip_details(dataset: Dataset, clip_id: str) -> dict[str, Any]:
-    """Everything about one clip; per-frame boxes and values that are null are left out.
+    """All columns of one clip, without per-frame boxes and null values, and its files with their sizes.
 
     Raises:
         UserError: there is no such clip.
@@ -79,13 +83,13 @@ def sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
 
 
 def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table:
-    """Failure rows that still stand: a later attempt, successful or not, supersedes the earlier ones.
+    """Failure rows that are still valid: a later attempt, successful or not, replaces the earlier ones.
 
-    Rows about one left-out stream of a clip in the index are kept; withdrawn sources are left out.
+    Rows about a missing stream of a clip that is in the index are kept; rows of withdrawn sources are left out.
 
     Args:
         out: the data set.
-        lenient: pass over files that cannot be read, which `verify` reports.
+        lenient: skip files that cannot be read, which `verify` reports.
     """
     store = out if isinstance(out, Store) else Store.open(out)
     schema = schema_of(FAILURES)
@@ -98,8 +102,8 @@ def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table
     for row in rows:
         latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
     owners = {f"{owner_of(name.removesuffix('.parquet'))}.parquet" for name in store.names("failures")}
-    made = _brought(store, owners, "index", ["clip_id"], lenient)
-    curated = _brought(store, owners, "clips", ["source", "clip_id"], lenient)
+    made = _later_results(store, owners, "index", ["clip_id"], lenient)
+    curated = _later_results(store, owners, "clips", ["source", "clip_id"], lenient)
     last = {(*_subject(row), row["attempt"] or 1): number for number, row in enumerate(rows)}
     kept = [
         row
@@ -114,18 +118,20 @@ def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table
 
 
 def failures_by_reason(store: Store) -> dict[str, int]:
-    """How many sources and clips are left out, by reason; left-out streams are not counted."""
+    """Number of sources and clips that are left out, by reason; missing streams are not counted."""
     failures = read_failures(store)
     return _counts(failures.filter(pc.is_null(failures["stream"]))["reason"])
 
 
 def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What a failure row is about: a source, a clip, or a stream of a clip."""
+    """Key of the source, the clip, or the stream of a clip that a failure row is about."""
     return row["source"], row["clip_id"], row["stream"]
 
 
-def _brought(store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool) -> set[str]:
-    """What is there although a failure may name it: of retries (`-r1` ...) and of tables that failures stand beside."""
+def _later_results(
+    store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool
+) -> set[str]:
+    """Values in tables that may contain what an earlier failure names: retries (`-r1` ...), and owners of failures."""
     found: set[str] = set()
     for name in store.names(folder):
         if "-r" in name or name in owners:
@@ -147,7 +153,7 @@ def _clip_bytes(table: pa.Table) -> list[int]:
 
 
 def _streams(table: pa.Table) -> dict[str, int]:
-    """How many clips have each video stream."""
+    """Number of clips with each video stream."""
     names = pc.struct_field(pc.list_flatten(table["members"]), "name").to_pylist()
     suffixes = Counter(name.partition(".")[2] for name in names)
     return {
