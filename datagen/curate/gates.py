@@ -1,4 +1,4 @@
-"""Measures of a candidate clip and the gates on them."""
+"""Quality measures of a candidate clip, and the gates on them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from datagen.recipe import Gates
 
 
 def measure(candidate: Candidate, crop: ClipCrop) -> dict[str, float]:
-    """Quality columns of the clip table that tracking tells; `luma` is measured on the pixels."""
+    """Quality columns of the clip table that follow from the face track; `luma` is measured on the pixels later."""
     area = (square_side(candidate.boxes) / crop.size) ** 2
     yaw = candidate.column("yaw")
-    look = candidate.column("gaze_x", "gaze_y")
+    gaze = candidate.column("gaze_x", "gaze_y")
     return {
         "face_area": float(np.median(area)),
         "face_area_min": float(area.min()),
         "sharpness": float(np.median(candidate.column("sharpness"))),
         "yaw_range": float(yaw.max() - yaw.min()),
         "yaw_median": float(np.median(np.abs(yaw))),
-        "gaze_movement": float(np.hypot(*look.std(axis=0))),
+        "gaze_movement": float(np.hypot(*gaze.std(axis=0))),
     }
 
 
 def check(quality: dict[str, float], gates: Gates) -> None:
-    """Refuse what misses a gate.
+    """Refuse a clip that fails a gate.
 
     Args:
-        quality: measures by name, as many as are known: those of `measure`, `movement`, `luma`.
+        quality: measures by name; gates on measures that are missing are not checked.
+        gates: of the recipe.
 
     Raises:
-        Refusal: names the measure, its value and the gate.
+        Refusal: with the measure, its value and the limit.
     """
     lower = (
         ("luma", gates.min_luma, "too_dark", "gates.min_luma"),

@@ -1,4 +1,4 @@
-"""What of a driving frame stays visible: the face, grey, on black.
+"""Masked driving frames: the face in grey on black.
 
 Shapes: `F` frames, `H` height, `W` width, `N` landmarks, `C` channels or coordinates.
 """
@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
-ABOVE, BELOW = 0.4, 0.1  # margins of the driving box over the side of the squared face box
+ABOVE, BELOW = 0.4, 0.1  # margins of the driving box, as shares of the squared face box's side
 
 Region = Literal["box", "hull", "published"]
 
 
 def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Visible part of a driving frame: squared face box, 40 % of its side more on top, 10 % at the bottom.
+    """Visible part of a driving frame: the squared face box, extended at the top by 40 % of its side, below by 10 %.
 
     Args:
-        face_box_xyxy: (4,) x0, y0, x1, y1 in pixels, `inf`-free.
+        face_box_xyxy: (4,) x0, y0, x1, y1 in pixels, finite.
         size: height and width of the frame.
 
     Returns:
@@ -77,6 +77,9 @@ def mask_driving(
         mode: `box` for the driving box, `hull` for the convex hull of the landmarks, `published` for the box of the
             released model.
         landmarks_FNC: (F, N, 2 or 3), needed for `hull`.
+
+    Raises:
+        ValueError: mode `hull` without landmarks.
     """
     if mode == "hull" and landmarks_FNC is None:
         raise ValueError("mask mode 'hull' needs landmarks")

@@ -1,4 +1,4 @@
-"""The person's foreground mask over a clip, from a segmenter's probabilities.
+"""Foreground mask of the person in a clip, from the probabilities of a segmentation network.
 
 Shapes: `F` frames, `H` height, `W` width, `C` channels.
 """
@@ -11,26 +11,26 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-_SMOOTHING_FRAMES = 1.0  # standard deviation in time of the foreground probabilities
-_SPECK_SHARE = 0.005  # islands and holes smaller than this share of the frame are noise
-_FEATHER_SHARE = 0.004  # standard deviation in space, as a share of the frame's height
+_SMOOTHING_FRAMES = 1.0  # standard deviation of the Gaussian over time
+_SPECK_SHARE = 0.005  # of the frame: smaller islands and holes are removed as noise
+_BLUR_SHARE = 0.004  # standard deviation of the Gaussian in space, as a share of the frame's height
 
 
 class Segmenter(Protocol):
     """The part of a face analyser that `foreground` needs."""
 
     def foreground(self, rgb: np.ndarray) -> np.ndarray:
-        """(H, W) float32 probability of person."""
+        """Probability (H, W) float32 0..1 that a pixel belongs to a person."""
 
 
 def foreground(frames_FHWC: np.ndarray, analyser: Segmenter) -> np.ndarray:
-    """Foreground mask (F, H, W) uint8, 255 person and 0 background, without flicker at the edge.
+    """Foreground mask (F, H, W) uint8: 255 person, 0 background.
 
-    Probabilities are averaged over neighbouring frames before the cut; small islands and holes are
-    dropped. Holds the probabilities of a few frames at a time, whatever the length.
+    The probabilities are averaged over neighbouring frames before the threshold, so that the edge does not flicker;
+    small islands and holes are removed. Only the probabilities of a few frames are in memory at a time.
     """
     result = np.empty(frames_FHWC.shape[:3], np.uint8)
-    sigma = max(0.5, _FEATHER_SHARE * frames_FHWC.shape[1])
+    sigma = max(0.5, _BLUR_SHARE * frames_FHWC.shape[1])
     for index, mean in enumerate(_smoothed(frames_FHWC, analyser)):
         inside = (cv2.GaussianBlur(mean, (0, 0), sigma) > 0.5).astype(np.uint8)
         result[index] = _without_specks(inside) * 255
@@ -38,7 +38,7 @@ def foreground(frames_FHWC: np.ndarray, analyser: Segmenter) -> np.ndarray:
 
 
 def _smoothed(frames_FHWC: np.ndarray, analyser: Segmenter) -> Iterable[np.ndarray]:
-    """Probabilities averaged over time with Gaussian weights; ends are repeated."""
+    """Probabilities averaged over time with Gaussian weights; at the ends the first and last frame are repeated."""
     reach = int(np.ceil(2 * _SMOOTHING_FRAMES))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SMOOTHING_FRAMES) ** 2)
     weights /= weights.sum()

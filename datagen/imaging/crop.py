@@ -1,4 +1,4 @@
-"""The fixed square of a clip: one crop for all frames, so that nothing jitters."""
+"""The crop of a clip: one square for all frames, so that the picture does not jitter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ClipCrop:
-    """Square in displayed source pixels; `x`, `y` may be negative and the square may reach beyond the picture."""
+    """Square in pixels of the upright source; it may reach beyond the picture, so `x` and `y` may be negative."""
 
     x: int
     y: int
@@ -40,7 +40,7 @@ class ClipCrop:
         return cv2.resize(piece, (side, side), interpolation=interpolation)
 
     def inside(self, frame_HWC: np.ndarray) -> np.ndarray:
-        """View of the part of the square that lies in the picture."""
+        """View of the part of the square that is inside the picture."""
         return frame_HWC[max(self.y, 0) : self.y + self.size, max(self.x, 0) : self.x + self.size]
 
     def padding(self, width: int, height: int) -> dict[str, int]:
@@ -53,7 +53,7 @@ class ClipCrop:
         }
 
     def outside(self, width: int, height: int) -> float:
-        """Share of the square that lies outside the picture."""
+        """Share of the square's area that is outside the picture."""
         seen_x = max(0, min(self.x + self.size, width) - max(self.x, 0))
         seen_y = max(0, min(self.y + self.size, height) - max(self.y, 0))
         return 1 - seen_x * seen_y / self.size**2
@@ -66,20 +66,21 @@ class ClipCrop:
 
 
 def square_side(boxes_N4: np.ndarray) -> np.ndarray:
-    """(N,) side of the square around each box."""
+    """Longer side (N,) of each box."""
     return np.maximum(boxes_N4[:, 2] - boxes_N4[:, 0], boxes_N4[:, 3] - boxes_N4[:, 1])
 
 
 def choose_crop(boxes_N4: np.ndarray, width: int, height: int, scale: float) -> ClipCrop:
-    """Square of `scale` times the median face box side around the track's centre.
+    """Square around the median centre of the boxes, with `scale` times the median of their longer sides.
 
-    Enlarged only as far as needed to hold every frame's face; moved into the picture where it fits.
+    It is enlarged and moved only as far as needed to contain the box of every frame, and moved into the picture where
+    it fits.
     """
     sides = square_side(boxes_N4)
     low, high = boxes_N4[:, :2].min(axis=0), boxes_N4[:, 2:].max(axis=0)
     side = max(scale * float(np.median(sides)), float((high - low).max()) + 2)
     centres = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / 2
-    # The median centre, moved just enough that the union of all boxes stays inside.
+    # The median centre, moved just enough that all boxes are inside.
     centre = np.clip(np.median(centres, axis=0), high - side / 2, low + side / 2)
     size = int(np.ceil(side))
     corner = np.round(centre - size / 2).astype(int)

@@ -1,4 +1,4 @@
-"""How much a stream flickers, compared with its source.
+"""Flicker of a stream relative to its source.
 
 Shapes: `F` frames, `H` height, `W` width, `C` channels.
 """
@@ -10,15 +10,15 @@ import numpy as np
 
 from datagen.faces.types import Faces
 
-_FLICKER_SIDE = 128  # pixels; finer change is compression noise
-_FLICKER_FLOOR = 0.003  # of the contrast; what an entirely still source is taken to flicker
+_SIDE = 128  # pixels to which frames are shrunk; changes at finer scales are compression noise
+_FLOOR = 0.003  # of the contrast; added to both flickers, so that a still source does not divide by zero
 
 
 def flicker(source_FHWC: np.ndarray, other_FHWC: np.ndarray, faces: Faces) -> float:
-    """Flicker of another stream over the source's, 1 where it is the same; 1 for clips under three frames.
+    """Ratio of another stream's flicker to the source's: 1 where it is the same, and for clips under three frames.
 
-    Flicker is the mean second difference of luma in time (change that does not go on like motion does) around the
-    face, over the luma's contrast there.
+    Flicker is the mean absolute second difference of luma over time, around the face, divided by the luma's contrast
+    there. Steady motion changes the first difference more than the second.
     """
     if len(source_FHWC) < 3:
         return 1.0
@@ -29,13 +29,13 @@ def flicker(source_FHWC: np.ndarray, other_FHWC: np.ndarray, faces: Faces) -> fl
         side = float((boxes[:, 2:] - boxes[:, :2]).max())
         x0, y0 = (int(max(0, value - 0.4 * side)) for value in boxes[:, :2].min(axis=0))
         x1, y1 = (int(value + 0.4 * side) for value in boxes[:, 2:].max(axis=0))
-    values = [_unsteadiness(frames[:, y0:y1, x0:x1]) + _FLICKER_FLOOR for frames in (source_FHWC, other_FHWC)]
+    values = [_flicker(frames[:, y0:y1, x0:x1]) + _FLOOR for frames in (source_FHWC, other_FHWC)]
     return values[1] / values[0]
 
 
-def _unsteadiness(frames_FHWC: np.ndarray) -> float:
-    """Mean absolute second difference of luma in time over its contrast."""
-    size = (_FLICKER_SIDE, _FLICKER_SIDE)
+def _flicker(frames_FHWC: np.ndarray) -> float:
+    """Mean absolute second difference of luma over time, divided by its contrast."""
+    size = (_SIDE, _SIDE)
     last: list[np.ndarray] = []
     change, contrast = [], []
     for frame in frames_FHWC:

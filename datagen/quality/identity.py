@@ -1,4 +1,4 @@
-"""Whose face a swapped clip shows: distances to the source and to the donor.
+"""Identity of a swapped clip: distances of its embeddings to the source and to the donor.
 
 Shapes: `F` frames, `H` height, `W` width, `C` channels or coordinates, `N` landmarks.
 """
@@ -15,14 +15,15 @@ from datagen.faces.types import Faces
 
 
 class Identifier(Protocol):
-    """The part of a face analyser that identity needs."""
+    """The part of a face analyser that `identity` needs."""
 
-    def embed(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray: ...
+    def embed(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
+        """Embedding (D,) of the face with these landmarks."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Mean Euclidean distances of identity embeddings.
+    """Mean Euclidean distances between identity embeddings.
 
     Attributes:
         to_source: from swapped frames to the same frames of the source.
@@ -44,10 +45,10 @@ def identity(
     analyser: Identifier,
     frames: int = 5,
 ) -> Identity:
-    """Identity of a swapped clip on `frames` evenly spread frames.
+    """Identity of a swapped clip, measured on `frames` evenly spread frames in which both streams show a face.
 
     Raises:
-        Refusal: `no_face`, there is no frame where both streams show a face.
+        Refusal: `no_face`, there is no such frame.
     """
     both = np.flatnonzero(source_faces.seen & swapped_faces.seen)
     if len(both) == 0:

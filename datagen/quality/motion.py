@@ -1,4 +1,4 @@
-"""How well a stream keeps the motion of its source, in the units of the index."""
+"""Motion of a stream compared with its source, in the units of the index."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from datagen.common.errors import Refusal
 from datagen.faces import geometry
 from datagen.faces.types import Faces
 
-# Standard deviation of the source from which a correlation means something; below it is mostly noise.
-_MOVES = {"pose": 2.0, "mouth": 0.03, "eyes": 0.03}  # degrees of yaw, eye distances, eye widths
+# Standard deviation of the source from which a correlation is computed; below, it would be mostly noise.
+_MIN_MOTION = {"pose": 2.0, "mouth": 0.03, "eyes": 0.03}  # degrees of yaw, eye distances, eye widths
 
 
 @dataclass(frozen=True)
 class Motion:
-    """How well another stream keeps the source's motion.
+    """Differences between the motion of a source and of another stream.
 
     Attributes:
-        pose_rms: head pose, root mean square over frames and the three angles, degrees.
-        mouth_rms: mouth opening, in eye distances.
-        eyes_rms: eye opening, in eye widths.
+        pose_rms: root mean square difference of the head pose over frames and the three angles, in degrees.
+        mouth_rms: the same of the mouth opening, in eye distances.
+        eyes_rms: the same of the eye opening, in eye widths.
         pose_corr: correlation of yaw; None where the source hardly moves.
         mouth_corr: correlation of mouth opening; None where the source hardly moves.
         eyes_corr: correlation of eye opening; None where the source hardly moves.
-        landmark_error: mean distance of landmarks in the picture over the eye distance.
-        lost: share of the source's frames in which the other stream shows no face.
+        landmark_error: mean distance of the landmarks in the picture plane, in eye distances.
+        lost: share of the source's frames with a face in which the other stream shows none.
     """
 
     pose_rms: float
@@ -40,7 +40,7 @@ class Motion:
 
 
 def motion(source: Faces, other: Faces) -> Motion:
-    """Motion of another stream against its source, over the frames where both show a face.
+    """Motion of another stream compared with its source, over the frames in which both show a face.
 
     Raises:
         Refusal: `no_face`, there is no such frame.
@@ -56,9 +56,9 @@ def motion(source: Faces, other: Faces) -> Motion:
         pose_rms=_rms(source.pose[both], other.pose[both]),
         mouth_rms=_rms(*mouth),
         eyes_rms=_rms(*eyes),
-        pose_corr=_correlation(source.pose[both, 0], other.pose[both, 0], _MOVES["pose"]),
-        mouth_corr=_correlation(*mouth, _MOVES["mouth"]),
-        eyes_corr=_correlation(*eyes, _MOVES["eyes"]),
+        pose_corr=_correlation(source.pose[both, 0], other.pose[both, 0], _MIN_MOTION["pose"]),
+        mouth_corr=_correlation(*mouth, _MIN_MOTION["mouth"]),
+        eyes_corr=_correlation(*eyes, _MIN_MOTION["eyes"]),
         landmark_error=float((distance / geometry.eye_distance(one)).mean()),
         lost=1 - float(both.sum() / source.seen.sum()),
     )
@@ -68,7 +68,7 @@ def _rms(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(one.astype(np.float64) - other))))
 
 
-def _correlation(one: np.ndarray, other: np.ndarray, moves: float) -> float | None:
-    if len(one) < 3 or one.std() < moves or other.std() < 1e-6:
+def _correlation(one: np.ndarray, other: np.ndarray, min_motion: float) -> float | None:
+    if len(one) < 3 or one.std() < min_motion or other.std() < 1e-6:
         return None
     return float(np.corrcoef(one, other)[0, 1])

@@ -1,4 +1,4 @@
-"""ONNX networks: what identifies one, the check of its file, and sessions to run it."""
+"""ONNX networks: name and licence, check of the file's hash, and sessions to run them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datagen.common.errors import UserError
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which network produced a result, as recorded in every index row."""
+    """A network that produced a result, as recorded in every index row."""
 
     name: str
     version: str
@@ -25,7 +25,7 @@ class ModelInfo:
 
 @cache
 def checked(path: Path, sha256: str) -> Path:
-    """Return `path` once its content has the hash; each file is read for this once per process.
+    """`path`, after a check of its content's hash; each file is checked once per process.
 
     Raises:
         UserError: the file is missing or differs.
@@ -45,20 +45,20 @@ def checked(path: Path, sha256: str) -> Path:
 
 
 def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
-    """An onnxruntime session that gives the same floats every time: one thread, CUDA first where it is offered.
+    """An onnxruntime session with reproducible outputs: one thread, deterministic kernels; on CUDA where available.
 
     Args:
-        model: file, or the serialised network itself.
+        model: file, or the serialised network.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 3  # errors only: warnings about CUDA's memory copies are of no use to a user
+    options.log_severity_level = 3  # errors only: users cannot act on warnings about CUDA memory copies
     cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
     offered = cuda[0] in onnxruntime.get_available_providers()
     if offered:
-        onnxruntime.preload_dlls()  # finds CUDA and cuDNN in the wheels that torch brings
+        onnxruntime.preload_dlls()  # finds CUDA and cuDNN in the wheels that torch installs
     return onnxruntime.InferenceSession(
         model if isinstance(model, bytes) else str(model),
         options,
@@ -67,5 +67,5 @@ def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
 
 
 def run(session: onnxruntime.InferenceSession, image_HWC: np.ndarray) -> list[np.ndarray]:
-    """Outputs for one float32 image, without the batch dimension."""
+    """Outputs for one float32 image (H, W, C), without the batch dimension."""
     return [output[0] for output in session.run(None, {session.get_inputs()[0].name: image_HWC[None]})]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.curate.shots import FrameChange, find_cuts
-from datagen.curate.timeline import HELD_S, breaks, timeline
+from datagen.curate.timeline import MAX_STEP_S, breaks, timeline
 from datagen.imaging.crop import ClipCrop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import load_recipe
@@ -61,7 +61,7 @@ def test_ticks_are_bounded_by_the_frames(steps, assignments):
     times = np.concatenate([[0], np.cumsum(steps)])
     average = info(len(steps) / times[-1], constant=False, frames=len(times))
     chosen, fps = timeline(average, times, settings(*assignments))
-    assert len(chosen) <= len(times) * (HELD_S * fps + 1)
+    assert len(chosen) <= len(times) * (MAX_STEP_S * fps + 1)
     assert (np.diff(chosen) >= 0).all() and chosen[0] == 0
 
 

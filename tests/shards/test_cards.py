@@ -201,7 +201,7 @@ def test_sharing_states_the_strictest_and_names_the_data_sets(output: Output) ->
     assert stated.split(". ") == [
         "As a whole, the clips may not be passed on",
         "Clips of kept-talks may not be passed on",
-        "Clips of quiet-talks come with no word on whether they may be passed on: ask their owners first",
+        "Clips of quiet-talks come without a statement on passing them on: ask their owners first",
         "Clips of alike-talks may be passed on under the licence of their footage only",
         "Clips of open-talks may be passed on.",
     ]

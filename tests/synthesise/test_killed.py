@@ -56,7 +56,7 @@ def test_a_crop_is_read_again_where_the_decoder_is_killed(
 ) -> None:
     encode(FRAMES, 25, tmp_path / "source.mp4")
     expected = read_crop(ROW, tmp_path / "source.mp4", load_recipe(None, []))
-    monkeypatch.setattr("datagen.media.backends.AHEAD_BYTES", 0)  # long videos are streamed by ffmpeg
+    monkeypatch.setattr("datagen.media.backends.DECODE_AHEAD_BYTES", 0)  # long videos are streamed by ffmpeg
     once = recipe(dying_ffmpeg("FFMPEG | head -c 100000; kill -9 $$", times=1))
     read = read_crop(ROW, tmp_path / "source.mp4", once)
     assert np.abs(read.astype(int) - expected).mean() < 1

@@ -1,4 +1,4 @@
-"""The shipped networks: where they lie, what they are, and sessions to run them."""
+"""The shipped networks: their folder, their manifest, and sessions to run them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ WEIGHTS = Path(str(resources.files("datagen.faces.mediapipe"))) / "weights"
 
 
 def shipped(name: str, folder: Path = WEIGHTS) -> ModelInfo:
-    """What `models.json` says of a shipped network, without opening the network itself."""
+    """Entry of a shipped network in `models.json`; the network itself is not opened.
+
+    Raises:
+        KeyError: there is no such network.
+    """
     for entry in json.loads((folder / MANIFEST_NAME).read_text()):
         if entry["name"] == name:
             return ModelInfo(entry["name"], entry["version"], entry["sha256"], entry["licence"])
@@ -24,7 +28,7 @@ def shipped(name: str, folder: Path = WEIGHTS) -> ModelInfo:
 
 
 def open_shipped(name: str, folder: Path = WEIGHTS) -> onnxruntime.InferenceSession:
-    """A session for a shipped network whose file is the one that `models.json` names.
+    """A session for a shipped network whose file has the hash in `models.json`.
 
     Raises:
         UserError: the file is missing or its sha256 differs.

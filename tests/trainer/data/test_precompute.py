@@ -229,4 +229,4 @@ def test_verify_finds_damaged_and_missing_latents(dataset: Output, encoders: Enc
     assert "has another sha256 than the index says" in faults
     assert f"precomputed/{second.name}: missing, but the index has 2 clips in it" in faults
     (dataset.precomputed / "index" / "p00000-u01.parquet").unlink()
-    assert "precomputed/: 2 clips have no latents; `precompute` goes on" in verify(dataset.root).notes
+    assert "precomputed/: 2 clips have no latents; `precompute` makes them" in verify(dataset.root).notes
