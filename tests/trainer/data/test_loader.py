@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from data.made import damage, make_dataset
-from data.s3 import served
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
+from tests.trainer.data.made import damage, make_dataset
+from tests.trainer.data.s3 import served
 from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
 
 

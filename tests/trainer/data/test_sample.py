@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.made import SIZE, damage, make_dataset, read_code, read_stream
 from datagen.driving.augment import Augmentation
 from datagen.driving.mask import mask_driving
 from datagen.media import decode_bytes
 from datagen.output.paths import Output
 from datagen.shards.reader import Dataset
+from tests.trainer.data.made import SIZE, damage, make_dataset, read_code, read_stream
 from trainer.data import KINDS, DataConfig, DataSource, Drivers, Sample, open_training_data
 from trainer.data.config import STREAM_OF
 from trainer.data.video import StreamError, decode

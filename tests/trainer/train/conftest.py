@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from data import made
 
+from tests.trainer.data import made
 from trainer.data import DataSource
 from trainer.train.job import Job, load_config
 from trainer.train.ranks import Ranks

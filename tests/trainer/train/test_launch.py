@@ -17,8 +17,9 @@ import pytest
 import ray
 
 from datagen.common.errors import UserError
-from train.conftest import CPU, SMALL, losses
-from train.runs import silent
+from tests.support import ROOT
+from tests.trainer.train.conftest import CPU, SMALL, losses
+from tests.trainer.train.runs import silent
 from trainer.data import DataSource
 from trainer.train.job import Job, load_config
 from trainer.train.launch import train_on_ray
@@ -30,9 +31,7 @@ MakeJob = Callable[..., Job]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "PYTHONPATH", str(Path(__file__).parents[3])
-        )  # the workers' working directory is another
+        patch.setenv("PYTHONPATH", str(ROOT))  # the workers' working directory is another
         patch.setenv("RAY_worker_niceness", "0")  # tests must not starve beside other work
         ray.init(num_cpus=3, include_dashboard=False)
         yield
@@ -61,7 +60,7 @@ def test_two_ray_workers_train_as_one_process_does(job: MakeJob, shared: Job) ->
 
 def test_training_in_this_process_imports_no_ray() -> None:
     program = "import sys, trainer.commands.train, trainer.train.launch; sys.exit('ray' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=True)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_killed_and_stopped_workers_cost_only_the_steps_since_the_checkpoint(

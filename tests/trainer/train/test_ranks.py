@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from train.conftest import CPU, losses
-from train.runs import gradients, on_rank, silent
+from tests.trainer.train.conftest import CPU, losses
+from tests.trainer.train.runs import gradients, on_rank, silent
 from trainer.train.job import Job
 from trainer.train.loop import train
 from trainer.train.state.checkpoint import checkpoints

@@ -17,8 +17,8 @@ import torch
 from datagen.common.errors import UserError
 from datagen.common.staging import staging_of
 from datagen.output.paths import owner_id
-from train.conftest import CPU, losses
-from train.runs import silent, train_alone
+from tests.trainer.train.conftest import CPU, losses
+from tests.trainer.train.runs import silent, train_alone
 from trainer.checkpoints.tensor_files import read_tensors
 from trainer.train.job import Job
 from trainer.train.loop import train

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from datagen.media import probe
-from train.conftest import CPU, losses
-from train.runs import silent
+from tests.trainer.train.conftest import CPU, losses
+from tests.trainer.train.runs import silent
 from trainer.train.build import build
 from trainer.train.job import Job
 from trainer.train.loop import train

@@ -1,0 +1,102 @@
+"""Owners of temporary files: another container on the same host is not this one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from datagen.output import paths as layout
+from datagen.output.paths import TOUCH_S, Output, Pulse, is_alive, owner_id, temporary
+from tests.support import environment
+
+CONTAINER = """
+import pathlib, sys
+from datagen.output.paths import Output, temporary
+out = Output(pathlib.Path(sys.argv[1]))
+path = temporary(out.tmp, "theirs")
+path.write_text("at work")
+print(path.name, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Output:
+    made = Output(tmp_path / "out")
+    made.create()
+    return made
+
+
+def test_an_owner_is_alive_until_its_process_ends(out: Output) -> None:
+    place, pid, start = owner_id().split("~")
+    assert is_alive(owner_id(), out.root)
+    assert not is_alive(f"{place}~{pid}~{int(start) - 1}", out.root), "a later process with the same number"
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not is_alive(f"{place}~{child.pid}~{start}", out.root)
+    assert not is_alive("", out.root) and not is_alive("a~b", out.root) and not is_alive("a~b~c", out.root)
+
+
+def test_the_same_process_number_in_another_container_is_another_owner(
+    out: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a process that is not here, in a namespace whose numbers mean nothing here."""
+    monkeypatch.setattr(layout, "_place", lambda: "a5a5a5a5a5a5")
+    theirs = temporary(out.tmp, "theirs")
+    theirs.write_text("at work")
+    monkeypatch.undo()
+    name = theirs.name.replace(f"~{os.getpid()}~", "~999999999~")
+    theirs.rename(out.tmp / name)
+    assert out.clear_stale_tmp() == 0
+    old = time.time() - 90_000
+    os.utime(out.tmp / name, (old, old))
+    assert out.clear_stale_tmp() == 1
+
+
+def test_files_of_a_living_process_in_another_pid_namespace_stay(out: Output) -> None:
+    enter = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*enter, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("needs the right to make a PID namespace")
+    process = subprocess.Popen(
+        [*enter, sys.executable, "-c", CONTAINER, out.root],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        name = process.stdout.readline().strip()
+        assert name.split("~")[1] != owner_id().split("~")[0]
+        assert out.clear_stale_tmp() == 0 and (out.tmp / name).exists()
+    finally:
+        process.communicate("")
+
+
+def test_a_pulse_keeps_own_files_young(out: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = temporary(out.tmp, "mine"), out.tmp / "theirs~elsewhere~1~1~0"
+    mine.mkdir()
+    theirs.touch()
+    now, old = time.monotonic(), time.time() - 90_000
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pulse = Pulse(out.tmp, (out.root / "not there",))
+    for _ in range(2):
+        for path in (mine, theirs):
+            os.utime(path, (old, old))
+        pulse()
+        assert mine.stat().st_mtime > old + 80_000 and theirs.stat().st_mtime < old + 1
+        now += TOUCH_S
+    os.utime(mine, (old, old))
+    pulse()
+    os.utime(mine, (old, old))
+    pulse()
+    assert mine.stat().st_mtime < old + 1, "not at every beat"
