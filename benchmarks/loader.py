@@ -34,7 +34,8 @@ from torch.utils.data import DataLoader, Dataset
 from datagen.driving.augment import Augmentation
 from datagen.driving.mask import mask_driving
 from datagen.media import encode
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
+from datagen.output.temporary import temporary
 from datagen.shards.reader import Dataset as Index
 from datagen.shards.writer import ShardWriter, publish_unit
 from trainer.data import DataConfig, DataSource, Drivers, Encoders, Loader, TrainingData, open_training_data

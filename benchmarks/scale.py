@@ -31,12 +31,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.donors.choose import choose_donors
+from datagen.output.ids import part_number
 from datagen.output.paths import Output
 from datagen.output.publish import read_table, save_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, WAVE, schema_of
 from datagen.pipeline.freeze import freeze_clips
 from datagen.pipeline.pending import synthesise_tasks
-from datagen.plan.parts import Found, extend_plan, part_number
+from datagen.plan.parts import Found, extend_plan
 from datagen.plan.waves import Wave, cut_waves
 from datagen.recipe import Plan, Recipe
 from datagen.runners import Report, Task, Worker, run_local

@@ -17,7 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from datagen.common.errors import UserError
-from datagen.output.paths import is_alive, owner_id
+from datagen.common.owner import is_alive, owner_id
 
 _STAGING = re.compile(r"\.(?P<name>.+?)(?:~(?P<owner>[^~]+(?:~[^~]+)*)|\.\d+)\.tmp")
 _NOT_SYNCED = {errno.EINVAL, errno.ENOTSUP}  # of folders on some network mounts

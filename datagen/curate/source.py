@@ -20,10 +20,10 @@ from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import ClipCrop
 from datagen.media import KilledError, VideoReader, again_if_killed
+from datagen.output.ids import clip_id_of
 from datagen.output.publish import disk_errors
 from datagen.recipe import Recipe
 from datagen.sources.files import SourceFiles
-from datagen.sources.source import key_hash
 
 Row = dict[str, Any]
 CARRIED = ("source", "source_key", "dataset", "subject", "group", "licence", "consent", "sharing", "credit")
@@ -131,7 +131,7 @@ def _clips(
     if not tracking.tracks:
         raise Refusal("no_face", f"no face in {len(chosen)} frames")
     for candidate in candidates(tracking, settings, recipe.gates, breaks(times_s)):
-        clip_id = f"{row['name']}-{key_hash(row['source_key'])}-t{candidate.number}-f{candidate.start}"
+        clip_id = clip_id_of(row["name"], row["source_key"], candidate.number, candidate.start)
         try:
             with refuse_unexpected():
                 clip = _clip(clip_id, row, recipe, analyser, reader, candidate, chosen, fps)

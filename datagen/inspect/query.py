@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from datagen.common.errors import UserError
 from datagen.inspect.contact_sheet import save_sheet
 from datagen.output.failures import owner_of
+from datagen.output.ids import is_again
 from datagen.output.schema import FAILURES, INDEX, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
@@ -128,7 +129,7 @@ def _brought(store: Store, owners: set[str], folder: str, columns: list[str], le
     """What is there although a failure may name it: of retries (`-r1` ...) and of tables that failures stand beside."""
     found: set[str] = set()
     for name in store.names(folder):
-        if "-r" in name or name in owners:
+        if is_again(name) or name in owners:
             with suppress(UserError) if lenient else nullcontext():
                 table = store.table(folder, name, columns)
                 for column in columns:

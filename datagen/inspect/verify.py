@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from datagen.common.errors import UserError
 from datagen.output.failures import owner_of
-from datagen.output.paths import SHARD_NAME, UNIT_NAME
+from datagen.output.ids import SHARD_NAME, UNIT_NAME
 from datagen.output.publish import save_table
 from datagen.output.schema import CLIPS, FAILURES, INDEX, PLAN, WAVE, Column, schema_of
 from datagen.output.store import Store

@@ -7,10 +7,12 @@ from typing import Any
 
 from datagen.common.errors import UserError
 from datagen.donors.choose import blank_withdrawn
-from datagen.output.paths import SHARD_NAME, TOUCH_S, Output, published_names
+from datagen.output.ids import SHARD_NAME
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, replace
 from datagen.output.schema import PLAN, schema_of
 from datagen.output.store import Store
+from datagen.output.temporary import TOUCH_S
 from datagen.output.tombstones import BLANK, Withdrawn, read_withdrawn, source_hash
 from datagen.pipeline.retries import plan_worn, read_retries
 from datagen.plan.parts import read_plan

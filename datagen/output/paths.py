@@ -1,32 +1,14 @@
-"""Where everything of an output lies, and which of its temporary files belong to a process that has died."""
+"""Where everything of an output lies, and which files of a folder are published."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import shutil
-import socket
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from datagen.common.errors import UserError
-
-# Another host or container cannot be asked whether a process lives: its temporary files count as dead when idle this
-# long. Workers touch theirs (see `Pulse`); what else writes under `tmp` (one file, then published) is done in minutes.
-FOREIGN_AGE_S = 6 * 3600.0
-TOUCH_S = 600.0
-
-# A part that was curated again is `p00000-r1`; a unit that was made again is `p00000-u00-r1`.
-UNIT_NAME = re.compile(r"p\d{5,}(?:-r\d+)?-u\d{2,}(?:-r\d+)?")
-SHARD_NAME = re.compile(rf"(?P<unit>{UNIT_NAME.pattern})-(?P<digest>[0-9a-f]{{16}})\.tar")
-
-
-def shard_name(unit: str, sha256: str) -> str:
-    """File name of a unit's shard: it carries the hash, so equal names mean equal bytes."""
-    return f"{unit}-{sha256[:16]}.tar"
+from datagen.common.owner import FOREIGN_AGE_S
+from datagen.output.temporary import clear_stale
 
 
 @dataclass(frozen=True)
@@ -146,25 +128,8 @@ class Output:
                 raise UserError(f"cannot create {folder}: {error.strerror}") from error
 
     def clear_stale_tmp(self, foreign_age_s: float = FOREIGN_AGE_S) -> int:
-        """Remove temporary files whose process is gone; those of living ones, here or elsewhere, stay.
-
-        Files of this host and container are stale when their process has ended, files of others when untouched
-        for `foreign_age_s` seconds. Call it at the start and the end of a run.
-
-        Returns:
-            Number of files and folders removed.
-        """
-        removed = 0
-        for path in _entries(self.tmp):
-            owner = path.name.rpartition("~")[0].split("~", 1)
-            if is_alive(owner[1] if len(owner) == 2 else "", path, foreign_age_s):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-            removed += 1
-        return removed
+        """Remove temporary files whose process is gone; see `datagen.output.temporary.clear_stale`."""
+        return clear_stale(self.tmp, foreign_age_s)
 
 
 def published_names(folder: Path, suffix: str = ".parquet") -> set[str]:
@@ -178,100 +143,3 @@ def published_names(folder: Path, suffix: str = ".parquet") -> set[str]:
             return {entry.name[:-cut] for entry in entries if entry.name.endswith(suffix)}
     except FileNotFoundError:
         return set()
-
-
-_counter = iter(range(2**62))
-
-
-def temporary(tmp: Path, name: str) -> Path:
-    """A path under `tmp` nobody else uses; its name tells which process it belongs to."""
-    return tmp / f"{name.replace('~', '-')}~{owner_id()}~{next(_counter)}"
-
-
-def owner_id() -> str:
-    """This process as `place~pid~start`; `start` tells it from a later process with the same number."""
-    return f"{_place()}~{os.getpid()}~{_start_of(os.getpid())}"
-
-
-def is_alive(owner: str, path: Path, foreign_age_s: float = FOREIGN_AGE_S) -> bool:
-    """Whether the process named by `owner_id` that wrote `path` may still be at work."""
-    parts = owner.split("~")
-    if len(parts) != 3 or not parts[1].isdigit():
-        return False
-    place, pid, start = parts
-    if place == _place():
-        return _start_of(int(pid)) in (start, "?")
-    try:
-        return time.time() - path.lstat().st_mtime < foreign_age_s
-    except FileNotFoundError:
-        return False
-
-
-class Pulse:
-    """Called every few seconds in a worker, beside its work: keeps its temporary files from looking idle.
-
-    A call returns only when the disks answer, so that one that hangs tells of a dead disk.
-
-    Args:
-        tmp: folder of the temporary files.
-        places: further files or folders whose disks the worker needs.
-    """
-
-    def __init__(self, tmp: Path, places: tuple[Path, ...] = ()) -> None:
-        self._tmp, self._places = tmp, places
-        self._touch_at = 0.0
-
-    def __call__(self) -> None:
-        for place in (self._tmp, *self._places):
-            with suppress(OSError):
-                place.stat()
-        if time.monotonic() >= self._touch_at:
-            self._touch_at = time.monotonic() + TOUCH_S
-            mine = f"~{owner_id()}~"
-            for path in (path for path in _entries(self._tmp) if mine in path.name):
-                with suppress(OSError):  # published meanwhile
-                    os.utime(path)
-
-
-def _place() -> str:
-    """Where process numbers mean the same: a boot of a host, and a PID namespace there, hashed."""
-    boot = namespace = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    with suppress(OSError):
-        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
-    text = "\n".join((socket.gethostname(), boot, namespace))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _start_of(pid: int) -> str:
-    """Start of a process in ticks since boot, `?` where the system does not tell, empty if it is gone."""
-    if _proc_is_ours():
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-            fields = stat.rpartition(")")[2].split()
-            return "" if fields[0] in "ZX" else fields[19]
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # gone, or hidden from us
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "?"
-
-
-def _proc_is_ours() -> bool:
-    """Whether `/proc` shows this process under its own number, and not those of an outer PID namespace."""
-    try:
-        return str(Path("/proc/self").readlink()) == str(os.getpid())
-    except OSError:
-        return False
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except FileNotFoundError:
-        return []

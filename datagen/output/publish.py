@@ -14,8 +14,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from datagen.common.errors import UserError
-from datagen.output.paths import temporary
 from datagen.output.schema import TABLES, schema_of
+from datagen.output.temporary import temporary
 
 CHECKED = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)

@@ -7,7 +7,8 @@ import time
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
-from datagen.output.paths import Output, is_alive
+from datagen.common.owner import is_alive
+from datagen.output.paths import Output
 
 SILENT_S = 180.0  # a driver on another host that has not renewed its status file for so long is dead
 NEXT_STAGE_S = 600.0  # a process that lives on after its stage may be one that does other things

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from datagen.common.seeding import seed_of
 from datagen.donors.choose import earlier_portraits
+from datagen.output.ids import is_again, is_retry, unit_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import packed_rows, read_table, write_table
 from datagen.output.schema import WAVE, schema_of
@@ -46,8 +47,8 @@ def freeze_clips(out: Output, name: str, pieces: list[str], recipe: Recipe) -> N
     rows = []
     for clip, group in zip(clips, groups, strict=True):
         piece = clip["piece"]
-        base = seed_of(piece) % 2**30 if "-r" in piece else 0  # a retry takes turns of its own
-        unit = f"{piece}-u{numbers[piece] // recipe.plan.clips_per_unit:02d}"
+        base = seed_of(piece) % 2**30 if is_again(piece) else 0  # a retry takes turns of its own
+        unit = unit_name(piece, numbers[piece] // recipe.plan.clips_per_unit)
         rows.append({**clip, **vars(group), "unit": unit, "rank": base + ranks[group.split]})
         numbers[piece] += 1
         ranks[group.split] += 1
@@ -58,7 +59,7 @@ def freeze_clips(out: Output, name: str, pieces: list[str], recipe: Recipe) -> N
 def _settled(out: Output) -> list[Row]:
     """What earlier waves and retries settled: their clips, and the portraits of their pools."""
     rows: list[Row] = []
-    for name in sorted(published_names(out.waves), key=lambda name: (name[0] == "r", name)):
+    for name in sorted(published_names(out.waves), key=lambda name: (is_retry(name), name)):
         rows += packed_rows(read_table(out.waves / f"{name}.parquet", schema=schema_of(WAVE)))
     for row in earlier_portraits(out):
         name = f"portrait-{row['sha256'][:16]}"

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.output.failures import publish_failures
+from datagen.output.ids import again, clip_table_of, is_retry, part_of, retry_of
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, write_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
@@ -17,7 +18,7 @@ from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.pipeline.retries import Retry, read_retries
 from datagen.plan.groups import CONFLICT
-from datagen.plan.parts import part_of, read_plan
+from datagen.plan.parts import read_plan
 from datagen.plan.waves import Wave, read_waves, wave_of
 from datagen.recipe import Recipe
 from datagen.runners import Report, Task
@@ -82,12 +83,12 @@ def curate_tasks(
 
     parts = [part for wave in waves for part in wave.parts]
     pending = [part for part in parts if wanted(part)]
-    again = [
-        (retry, part, f"{part}-r{retry.number}")
+    asked = [
+        (retry, part, again(part, retry.number))
         for retry in (read_retries(out) if retries else ())
         for part in sorted(retry.parts)
     ]
-    pending_again = [item for item in again if wanted(item[2])]
+    pending_again = [item for item in asked if wanted(item[2])]
     rows = rows_by_part(plan, {*pending, *(part for _, part, _ in pending_again)})
     if limit is not None:
         pending = _enough(pending, rows, limit)
@@ -97,7 +98,7 @@ def curate_tasks(
         chosen = [row for row in rows[part] if row["source_key"] in retry.parts[part]]
         known = sorted(_clip_ids(out, part, before=piece))
         tasks.append(_curate_task(part, piece, _standing(chosen, withdrawn), retry.attempt, known, recipe))
-    return Pending(tasks, len(tasks), len(parts) + len(again))
+    return Pending(tasks, len(tasks), len(parts) + len(asked))
 
 
 def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) -> Pending:
@@ -141,16 +142,16 @@ def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) 
         only: units to make whether they are published or not; None takes all that are not.
     """
     done = published_names(out.index)
-    frozen = sorted(published_names(out.waves), key=lambda name: (name[0] == "r", name))
+    frozen = sorted(published_names(out.waves), key=lambda name: (is_retry(name), name))
     listed = {name: list(frozen_units(out, name, ["unit"])) for name in frozen}
     retries = [retry for retry in read_retries(out) if retry.units]
-    again = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}
+    asked = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}
 
     def wanted(unit: str) -> bool:
         return unit in only if only is not None else unit not in done
 
     pending = {name: [unit for unit in units if wanted(unit)] for name, units in listed.items()}
-    pending_again = {unit: item for unit, item in again.items() if wanted(unit)}
+    pending_again = {unit: item for unit, item in asked.items() if wanted(unit)}
     home = {unit: name for name, units in listed.items() for unit in units}
 
     def make() -> Iterator[Task]:
@@ -174,7 +175,7 @@ def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) 
                 yield _unit_task(unit, chosen, retry.attempt, sources, waves, withdrawn, recipe)
 
     count = sum(map(len, pending.values())) + len(pending_again)
-    return Pending(make(), count, sum(map(len, listed.values())) + len(again))
+    return Pending(make(), count, sum(map(len, listed.values())) + len(asked))
 
 
 def asked_after(retries: list[Retry], unit: str, number: int) -> set[str]:
@@ -243,7 +244,7 @@ def _unit_task(
     recipe: Recipe,
 ) -> Task:
     standing = _standing(rows, withdrawn)
-    piece = unit.rpartition("-u")[0]
+    piece = clip_table_of(unit)
     conflict = "it joins clips of earlier waves that are in different splits"
     payload = {
         "unit": unit,
@@ -289,8 +290,7 @@ def _enough(pending: list[str], rows: dict[str, list[Row]], limit: int) -> list[
 def _clip_ids(out: Output, part: str, before: str) -> set[str]:
     """Clips of a part and of the retries of it before this one."""
     found: set[str] = set()
-    number = int(before.rpartition("-r")[2])
-    for piece in (part, *(f"{part}-r{other}" for other in range(1, number))):
+    for piece in (part, *(again(part, number) for number in range(1, retry_of(before)))):
         path = out.clips / f"{piece}.parquet"
         if path.exists():
             found.update(read_table(path, ["clip_id"])["clip_id"].to_pylist())

@@ -12,7 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from datagen.output.paths import Output, owner_id
+from datagen.common.owner import owner_id
+from datagen.output.paths import Output
 from datagen.output.publish import replace
 from datagen.runners.supervise import Doing
 from datagen.runners.tasks import Report, Task

@@ -10,6 +10,7 @@ from typing import Any
 
 from datagen.common.errors import PERMANENT, REASONS, UserError
 from datagen.inspect.query import read_failures
+from datagen.output.ids import again, first_unit, retry_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, write_bytes
 from datagen.output.store import Store
@@ -34,7 +35,7 @@ class Retry:
     @property
     def name(self) -> str:
         """Name of its files."""
-        return f"r{self.number:05d}"
+        return retry_name(self.number)
 
     @property
     def attempt(self) -> int:
@@ -44,11 +45,11 @@ class Retry:
     @property
     def pieces(self) -> list[str]:
         """Pieces of the clip table that it makes."""
-        return [f"{part}-r{self.number}" for part in sorted(self.parts)]
+        return [again(part, self.number) for part in sorted(self.parts)]
 
     def unit(self, unit: str) -> str:
         """Name of the unit that makes clips of `unit` again."""
-        return f"{unit}-r{self.number}"
+        return again(unit, self.number)
 
 
 def read_retries(out: Output) -> list[Retry]:
@@ -116,7 +117,7 @@ def plan_worn(out: Output) -> None:
                 if withdrawn.covers(row["source"], row["subject"]):
                     continue
                 if withdrawn.covers(None, None, row["donor_sha256"], row["style_sha256"]):
-                    worn[planned_unit(unit)].add(row["clip_id"])
+                    worn[first_unit(unit)].add(row["clip_id"])
                 else:
                     shown.add(row["clip_id"])
         failed = {row["clip_id"] for row in read_failures(out.root).to_pylist() if row["stream"] is None}
@@ -124,12 +125,6 @@ def plan_worn(out: Output) -> None:
         units = {unit: clips for unit, clips in units.items() if clips}
         if not units or _record(out, retries, {}, units):
             return
-
-
-def planned_unit(unit: str) -> str:
-    """The unit that was first tried: `p00000-u00` of `p00000-u00-r1`."""
-    head, _, tail = unit.rpartition("-u")
-    return f"{head}-u{tail.partition('-r')[0]}"
 
 
 def _record(
@@ -176,7 +171,7 @@ def _failed(
         elif row["unit"] is None:
             sources[row["part"]].add(row["source"])
         elif row["clip_id"] not in asked_clips:
-            units[planned_unit(row["unit"])].add(row["clip_id"])
+            units[first_unit(row["unit"])].add(row["clip_id"])
     if sources:
         for row in read_plan(out, ["part", "source", "source_key"]).to_pylist():
             if row["source"] in sources.get(row["part"], ()) and row["source_key"] not in asked_sources:

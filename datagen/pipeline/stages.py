@@ -14,9 +14,10 @@ from typing import Any, Literal
 from datagen.common.errors import UserError
 from datagen.donors.choose import choose_donors, measured_portraits, publish_pool
 from datagen.faces import FaceAnalyser
-from datagen.output.paths import Output, Pulse, published_names
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.output.store import Store
+from datagen.output.temporary import Pulse
 from datagen.output.tombstones import read_withdrawn
 from datagen.pipeline.content_hashes import content_hashes
 from datagen.pipeline.footage import Footage, Say

@@ -19,9 +19,10 @@ from datagen.curate.portrait import cut_portrait
 from datagen.curate.source import curate_source
 from datagen.donors.choose import blank_withdrawn
 from datagen.output.failures import publish_failures
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
 from datagen.output.publish import Put, exchange, publish, write_table
 from datagen.output.schema import CLIPS, DONORS, schema_of
+from datagen.output.temporary import temporary
 from datagen.recipe import Recipe
 from datagen.runners import Task
 from datagen.runners.isolate import Crashed, TimedOut, call_isolated

@@ -16,9 +16,9 @@ import numpy as np
 
 from datagen.common.seeding import seed_of
 from datagen.curate.frame_hashes import same_footage
+from datagen.output.ids import first_frame, key_hash
 from datagen.plan.links import Links, Node, alike, near
 from datagen.recipe import Split
-from datagen.sources.source import key_hash
 
 Row = dict[str, Any]
 CONFLICT = "conflict"
@@ -231,8 +231,7 @@ def _hashes_of_sources(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     for row in rows:
         hashes = row.get("frame_hashes")
         if hashes is not None and len(hashes):
-            first_frame = int(row["clip_id"].rpartition("-f")[2])
-            found[row["source_key"]].append((first_frame, np.asarray(hashes, np.uint64)))
+            found[row["source_key"]].append((first_frame(row["clip_id"]), np.asarray(hashes, np.uint64)))
     return {
         key: np.concatenate([hashes for _, hashes in sorted(parts, key=lambda part: part[0])])
         for key, parts in found.items()

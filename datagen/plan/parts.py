@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from datagen.output.ids import clip_stem, key_hash, part_name, part_number, source_key
 from datagen.output.paths import Output
 from datagen.output.publish import read_tables, write_table
 from datagen.output.schema import PLAN, schema_of
@@ -15,7 +16,7 @@ from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
 from datagen.recipe import Recipe
 from datagen.sources.manifest import Manifest
-from datagen.sources.source import SourceVideo, key_hash, name_of, sources_key
+from datagen.sources.source import SourceVideo
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,6 @@ class Planned:
     withdrawn: int
 
 
-def part_number(piece: str) -> int:
-    """Number of a part, of a part curated again or of a unit; names do not sort by text beyond `p99999`."""
-    return int(piece[1:].partition("-")[0])
-
-
-def part_of(piece: str) -> str:
-    """The planned part of a piece of the clip table or of a unit: `p00000` of `p00000-r1` and `p00000-u00`."""
-    return piece.partition("-")[0]
-
-
 def read_plan(out: Output, columns: list[str] | None = None) -> pa.Table:
     """The whole plan, generations in order."""
     return read_tables(out.plan, columns)
@@ -88,7 +79,7 @@ def preview_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned
     changed = []
     left_out = 0
     for item in found:
-        key = sources_key(item.name)
+        key = source_key(item.name)
         if withdrawn.covers(item.name, item.source.subject):
             left_out += 1
         elif key not in sizes:
@@ -112,7 +103,7 @@ def _rows(fresh: dict[str, Found], planned: pa.Table, recipe: Recipe) -> list[di
     for number, key in enumerate(sorted(fresh)):
         item = fresh[key]
         source = item.source
-        stem = name_of(source.source)
+        stem = clip_stem(source.source)
         name = stem
         while names[f"{name}-{key_hash(key)}"]:  # two sources of one name and hash: tell them apart
             names[f"{stem}-{key_hash(key)}"] += 1
@@ -121,7 +112,7 @@ def _rows(fresh: dict[str, Found], planned: pa.Table, recipe: Recipe) -> list[di
         licence, consent, sharing = item.manifest.rights()
         rows.append(
             {
-                "part": f"p{part + number // recipe.plan.sources_per_part:05d}",
+                "part": part_name(part + number // recipe.plan.sources_per_part),
                 "source": item.name,
                 "source_key": key,
                 "name": name,

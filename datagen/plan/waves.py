@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from datagen.common.errors import UserError
+from datagen.output.ids import part_name, part_number, wave_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import write_bytes
-from datagen.plan.parts import part_number
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Wave:
     @property
     def parts(self) -> list[str]:
         """Names of its parts, in order."""
-        return [f"p{number:05d}" for number in range(self.first, self.last + 1)]
+        return [part_name(number) for number in range(self.first, self.last + 1)]
 
     def holds(self, piece: str) -> bool:
         """Whether a part, or a part that was curated again, belongs to it."""
@@ -48,7 +48,7 @@ def read_waves(out: Output) -> list[Wave]:
     """
     waves = []
     for number in range(len(published_names(out.waves, ".json"))):
-        path = out.waves / f"w{number:03d}.json"
+        path = out.waves / f"{wave_name(number)}.json"
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
             waves.append(Wave(path.stem, int(held["first"]), int(held["last"])))
@@ -79,7 +79,7 @@ def cut_waves(out: Output, plan: pa.Table, most: int, limit: int | None = None) 
         while last + 1 in sizes and sources < left and sources + sizes[last + 1] <= most:
             last += 1
             sources += sizes[last]
-        wave = Wave(f"w{len(waves):03d}", first, last)
+        wave = Wave(wave_name(len(waves)), first, last)
         data = json.dumps({"first": first, "last": last}, sort_keys=True).encode()
         if write_bytes(data, out.waves / f"{wave.name}.json", out.tmp):
             left -= sources

@@ -17,7 +17,7 @@ from safetensors.numpy import load
 
 from datagen.common.errors import Refusal
 from datagen.media import decode_bytes
-from datagen.output.paths import SHARD_NAME
+from datagen.output.ids import SHARD_NAME
 from datagen.output.store import Store
 from datagen.shards.writer import row_json
 

@@ -13,10 +13,12 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.output.failures import files_of
-from datagen.output.paths import SHARD_NAME, Output, shard_name, temporary
+from datagen.output.ids import SHARD_NAME, shard_name
+from datagen.output.paths import Output
 from datagen.output.publish import exchange, publish, read_table, write_table
 from datagen.output.schema import CLIPS, FAILURES, INDEX, WAVE, Column, schema_of
 from datagen.output.store import Store
+from datagen.output.temporary import temporary
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.shards.writer import ShardWriter
 

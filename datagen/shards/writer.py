@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.output.failures import publish_failures
-from datagen.output.paths import Output, shard_name
+from datagen.output.ids import shard_name
+from datagen.output.paths import Output
 from datagen.output.publish import Put, disk_errors, publish, write_table
 from datagen.output.schema import INDEX, schema_of
 

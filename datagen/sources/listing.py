@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 
 from datagen.common.errors import UserError
 from datagen.common.text import shown
+from datagen.output.ids import SEPARATOR
 from datagen.sources.files import require_root
 from datagen.sources.manifest import VIDEO_SUFFIXES, Manifest
-from datagen.sources.source import SEPARATOR, Listing, PassedOver, SourceVideo
+from datagen.sources.source import Listing, PassedOver, SourceVideo
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 

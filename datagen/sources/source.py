@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from datagen.common.text import plain, shown
-
-SEPARATOR = "::"
 
 
 @dataclass(frozen=True)
@@ -72,28 +66,3 @@ def describe_passed_over(listing: Listing) -> list[str]:
         total = sum(listing.others.values())
         lines.append(f"passed over {total} other files: {', '.join(kinds)}{f', {rest} more' if rest else ''}")
     return lines
-
-
-def sources_key(
-    source: str, person: str = "", start_s: float | None = None, end_s: float | None = None
-) -> str:
-    """Source plus person and time range where annotations give them."""
-    key = source
-    if person:
-        key += f"#{person}"
-    if start_s is not None or end_s is not None:
-        key += f"@{start_s or 0:.3f}-{'' if end_s is None else format(end_s, '.3f')}"
-    return key
-
-
-def name_of(source: str) -> str:
-    """Readable stem of clip ids: the tail of the path in `[a-z0-9_-]`, at most 40 characters."""
-    path = PurePosixPath(source.replace(SEPARATOR, "/"))
-    tail = "_".join([*path.parts[-3:-1], path.stem])
-    plain_tail = unicodedata.normalize("NFKD", tail).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9_]+", "-", plain_tail).strip("-_")[-40:].strip("-_") or "clip"
-
-
-def key_hash(source_key: str) -> str:
-    """First 8 hex digits of the source key's sha256."""
-    return hashlib.sha256(source_key.encode()).hexdigest()[:8]

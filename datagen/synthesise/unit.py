@@ -11,10 +11,11 @@ from typing import Any
 from datagen.common.errors import Refusal
 from datagen.curate.source import failure, refuse_unexpected
 from datagen.faces import ModelInfo
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
 from datagen.output.publish import exchange, read_table
 from datagen.output.schema import CLIP, GROUPS, SOURCE
 from datagen.output.store import Store
+from datagen.output.temporary import temporary
 from datagen.output.tombstones import read_withdrawn
 from datagen.pipeline.run_record import software
 from datagen.shards.purge import obey, remove_other_shards

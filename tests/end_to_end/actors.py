@@ -104,7 +104,7 @@ def pause(where: str) -> None:
 
 
 def owner_id() -> str:
-    """In place of `datagen.output.paths.owner_id`: every command is a process of its own."""
+    """In place of `datagen.output.temporary.owner_id`: every command is a process of its own."""
     actor: Actor | None = getattr(_here, "actor", None)
     return "cheap~0~0" if actor is None else actor.owner
 
@@ -129,8 +129,8 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(publish, "_sync", lambda path: pause(f"sync {_short(path)}"))
     patch.setattr(Path, "unlink", slow_unlink)
     patch.setattr(os, "replace", slow_replace)
-    patch.setattr("datagen.output.paths.owner_id", owner_id)
-    patch.setattr("datagen.output.paths.is_alive", lambda owner, path, foreign_age_s: owner in _alive)
+    patch.setattr("datagen.output.temporary.owner_id", owner_id)
+    patch.setattr("datagen.output.temporary.is_alive", lambda owner, path, foreign_age_s: owner in _alive)
 
 
 def _short(path: Any) -> str:

@@ -23,6 +23,7 @@ from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
+from datagen.output.ids import key_hash
 from datagen.output.paths import Output
 from datagen.output.schema import CLIP
 from datagen.runners import Task
@@ -30,7 +31,6 @@ from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
 from datagen.sources.manifest import Manifest
-from datagen.sources.source import key_hash
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
 from datagen.synthesise.stylise.arbitrary import Style

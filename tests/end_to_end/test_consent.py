@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
+from datagen.common.owner import owner_id
 from datagen.maintain.purge import purge_all
 from datagen.maintain.withdraw import remove
-from datagen.output.paths import Output, owner_id
+from datagen.output.paths import Output
 from datagen.shards import Dataset
 from datagen.synthesise import unit as units
 from tests.end_to_end.people import BROKEN, NAMES, bytes_of, call, curated, rows, table

@@ -19,9 +19,11 @@ from datagen.common.errors import UserError
 from datagen.inspect.contact_sheet import save_sheet
 from datagen.inspect.verify import verify
 from datagen.media import encode
-from datagen.output.paths import Output, shard_name, temporary
+from datagen.output.ids import shard_name
+from datagen.output.paths import Output
 from datagen.output.publish import write_table
 from datagen.output.schema import CLIPS, PLAN, WAVE, schema_of
+from datagen.output.temporary import temporary
 from datagen.shards import Dataset
 from datagen.shards.check import FACE_SHAPES
 from datagen.shards.writer import ShardWriter, publish_unit, row_json

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, published_names, temporary
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import publish, read_tables, save_table, scratch, write_bytes, write_table
+from datagen.output.temporary import temporary
 from datagen.shards import Dataset
 from tests.shards.made import write_unit
 from tests.support import environment
@@ -84,7 +85,7 @@ def test_only_temporary_files_of_the_dead_are_cleared(output: Output) -> None:
     mine = temporary(output.tmp, "mine")
     mine.write_text("at work")
     code = (
-        "import sys, pathlib; from datagen.output.paths import temporary\n"
+        "import sys, pathlib; from datagen.output.temporary import temporary\n"
         "path = temporary(pathlib.Path(sys.argv[1]), 'theirs'); path.mkdir(); (path / 'x').write_text('x')\n"
         "print('ready', flush=True); sys.stdin.read()"
     )

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from datagen.output import paths as layout
-from datagen.output.paths import TOUCH_S, Output, Pulse, is_alive, owner_id, temporary
+from datagen.common import owner
+from datagen.common.owner import is_alive, owner_id
+from datagen.output.paths import Output
+from datagen.output.temporary import TOUCH_S, Pulse, temporary
 from tests.support import environment
 
 CONTAINER = """
 import pathlib, sys
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
+from datagen.output.temporary import temporary
 out = Output(pathlib.Path(sys.argv[1]))
 path = temporary(out.tmp, "theirs")
 path.write_text("at work")
@@ -47,7 +50,7 @@ def test_the_same_process_number_in_another_container_is_another_owner(
     out: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of a process that is not here, in a namespace whose numbers mean nothing here."""
-    monkeypatch.setattr(layout, "_place", lambda: "a5a5a5a5a5a5")
+    monkeypatch.setattr(owner, "_place", lambda: "a5a5a5a5a5a5")
     theirs = temporary(out.tmp, "theirs")
     theirs.write_text("at work")
     monkeypatch.undo()

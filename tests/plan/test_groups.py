@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from datagen.output.ids import key_hash
 from datagen.plan.groups import CONFLICT, divide_portraits, group_clips
 from datagen.plan.links import alike, near
 from datagen.recipe import Split
-from datagen.sources.source import key_hash
 
 SHARES = Split(val=0.3, test=0.3)
 people = {name: np.eye(128, dtype=np.float32)[number] for number, name in enumerate("abcdefghijklmnop")}

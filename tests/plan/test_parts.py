@@ -1,11 +1,12 @@
 from dataclasses import replace
 
+from datagen.output.ids import key_hash
 from datagen.output.paths import Output
 from datagen.output.tombstones import withdraw
 from datagen.plan.parts import Found, extend_plan
 from datagen.recipe import load_recipe
 from datagen.sources.manifest import input_manifest
-from datagen.sources.source import SourceVideo, key_hash
+from datagen.sources.source import SourceVideo
 
 RECIPE = load_recipe(None, ["plan.sources_per_part=2"])
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from datagen.output.paths import Output, owner_id
+from datagen.common.owner import owner_id
+from datagen.output.paths import Output
 from datagen.pipeline.progress import RENEW_S, RunProgress
 from datagen.runners import Doing, Supervision, Task
 from datagen.runners.supervise import Watch, keep_lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
+from datagen.output.temporary import temporary
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 
 

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.common.errors import Refusal, UserError
+from datagen.output.ids import clip_stem, key_hash
 from datagen.sources import files as source_files
 from datagen.sources.files import SourceFiles, local_file, require_root
 from datagen.sources.listing import list_sources
 from datagen.sources.manifest import Manifest, input_manifest
-from datagen.sources.source import describe_passed_over, key_hash, name_of
+from datagen.sources.source import describe_passed_over
 
 GONE = "0" * 64
 HOSTILE = ["-rf.mp4", "a b.mp4", "quo\"te's.mp4", "new\nline.mp4", "ünï.mp4", "concat:x.mp4", "http:--x.mp4"]
@@ -367,7 +368,7 @@ def test_a_member_that_lies_about_its_size_is_damaged(tmp_path):
 
 @given(st.text(min_size=1, max_size=300))
 def test_clip_names_are_safe_for_any_source(source):
-    name = name_of(source)
+    name = clip_stem(source)
     assert 1 <= len(name) <= 40
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
     assert name[0] not in "-_"

@@ -20,9 +20,11 @@ import torch
 from safetensors.numpy import save
 
 from datagen.common.errors import UserError
-from datagen.output.paths import Output, published_names, shard_name, temporary
+from datagen.output.ids import shard_name
+from datagen.output.paths import Output, published_names
 from datagen.output.publish import publish, write_bytes, write_table
 from datagen.output.store import Store
+from datagen.output.temporary import temporary
 from datagen.shards.reader import Dataset
 from datagen.shards.writer import ShardWriter
 from trainer.data.clips import Clips, DamagedFileError, MissingFileError

@@ -15,8 +15,9 @@ import yaml
 from huggingface_hub import DatasetCard
 
 from datagen.inspect.cards import write_cards
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
 from datagen.output.schema import INDEX
+from datagen.output.temporary import temporary
 from datagen.output.tombstones import withdraw
 from datagen.shards import Dataset, ShardWriter
 from datagen.shards.writer import publish_unit, row_json

@@ -13,8 +13,9 @@ from safetensors.numpy import save
 from datagen.driving.augment import Augmentation
 from datagen.driving.mask import mask_driving
 from datagen.media import encode
-from datagen.output.paths import Output, temporary
+from datagen.output.paths import Output
 from datagen.output.schema import INDEX, schema_of
+from datagen.output.temporary import temporary
 from datagen.output.tombstones import withdraw
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from datagen.common.errors import UserError
+from datagen.common.owner import owner_id
 from datagen.common.staging import staging_of
-from datagen.output.paths import owner_id
 from tests.trainer.train.conftest import CPU, losses
 from tests.trainer.train.runs import silent, train_alone
 from trainer.checkpoints.tensor_files import read_tensors

@@ -1,0 +1,71 @@
+"""Which process a temporary file belongs to, and whether that process still runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+# Another host or container cannot be asked whether a process lives: its temporary files count as dead when idle this
+# long. Workers touch theirs (see `datagen.output.temporary.Pulse`); whatever else writes temporary files (one file,
+# then published) is done in minutes.
+FOREIGN_AGE_S = 6 * 3600.0
+
+
+def owner_id() -> str:
+    """This process as `place~pid~start`; `start` tells it from a later process with the same number."""
+    return f"{_place()}~{os.getpid()}~{_start_of(os.getpid())}"
+
+
+def is_alive(owner: str, path: Path, foreign_age_s: float = FOREIGN_AGE_S) -> bool:
+    """Whether the process named by `owner_id` that wrote `path` may still be at work."""
+    parts = owner.split("~")
+    if len(parts) != 3 or not parts[1].isdigit():
+        return False
+    place, pid, start = parts
+    if place == _place():
+        return _start_of(int(pid)) in (start, "?")
+    try:
+        return time.time() - path.lstat().st_mtime < foreign_age_s
+    except FileNotFoundError:
+        return False
+
+
+def _place() -> str:
+    """Where process numbers mean the same: a boot of a host, and a PID namespace there, hashed."""
+    boot = namespace = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    text = "\n".join((socket.gethostname(), boot, namespace))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _start_of(pid: int) -> str:
+    """Start of a process in ticks since boot, `?` where the system does not tell, empty if it is gone."""
+    if _proc_is_ours():
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = stat.rpartition(")")[2].split()
+            return "" if fields[0] in "ZX" else fields[19]
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # gone, or hidden from us
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "?"
+
+
+def _proc_is_ours() -> bool:
+    """Whether `/proc` shows this process under its own number, and not those of an outer PID namespace."""
+    try:
+        return str(Path("/proc/self").readlink()) == str(os.getpid())
+    except OSError:
+        return False
