@@ -30,8 +30,9 @@ import pyarrow.parquet as pq
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.driving.augment import Augmentation
-from datagen.driving.mask import foreground, mask_driving
+from datagen.driving.mask import mask_driving
 from datagen.faces import Faces
+from datagen.faces.foreground import foreground
 from datagen.media import decode_bytes, encode
 from datagen.output.paths import Output
 from datagen.pipeline.pending import curate_tasks, synthesise_tasks

@@ -10,7 +10,8 @@ import numpy as np
 
 from datagen.common.errors import Refusal
 from datagen.curate.shots import find_cuts
-from datagen.curate.track import COLUMN, Tracking, overlap
+from datagen.curate.track import COLUMN, Tracking
+from datagen.faces.boxes import iou
 from datagen.imaging.crop import ClipCrop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import Curate, Gates
@@ -131,60 +132,6 @@ def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[ClipCr
     return crop, upscale
 
 
-def measure(candidate: Candidate, crop: ClipCrop) -> dict[str, float]:
-    """Quality columns of the clip table that tracking tells; `luma` is measured on the pixels."""
-    area = (square_side(candidate.boxes) / crop.size) ** 2
-    yaw = candidate.column("yaw")
-    look = candidate.column("gaze_x", "gaze_y")
-    return {
-        "face_area": float(np.median(area)),
-        "face_area_min": float(area.min()),
-        "sharpness": float(np.median(candidate.column("sharpness"))),
-        "yaw_range": float(yaw.max() - yaw.min()),
-        "yaw_median": float(np.median(np.abs(yaw))),
-        "gaze_movement": float(np.hypot(*look.std(axis=0))),
-    }
-
-
-def check(quality: dict[str, float], gates: Gates) -> None:
-    """Refuse what misses a gate.
-
-    Args:
-        quality: measures by name, as many as are known: those of `measure`, `movement`, `luma`.
-
-    Raises:
-        Refusal: names the measure, its value and the gate.
-    """
-    lower = (
-        ("luma", gates.min_luma, "too_dark", "gates.min_luma"),
-        ("face_area", gates.min_face_area, "face_area", "gates.min_face_area"),
-        ("sharpness", gates.min_sharpness, "blurred", "gates.min_sharpness"),
-        ("movement", gates.min_movement, "still", "gates.min_movement"),
-        ("gaze_movement", gates.min_gaze_movement, "gaze", "gates.min_gaze_movement"),
-    )
-    for name, limit, reason, key in lower:
-        value = quality.get(name)
-        if limit is not None and value is not None and value < limit:
-            raise Refusal(
-                reason,
-                f"{name} {value:.3g} is below {limit:g}",
-                f"lower {key} to keep such clips",
-                measure=name,
-                value=value,
-                limit=limit,
-            )
-    yaw = quality.get("yaw_median")
-    if gates.max_yaw is not None and yaw is not None and yaw > gates.max_yaw:
-        raise Refusal(
-            "yaw",
-            f"median yaw {yaw:.0f} degrees is beyond {gates.max_yaw:g}",
-            "raise gates.max_yaw to keep profiles",
-            measure="yaw_median",
-            value=yaw,
-            limit=gates.max_yaw,
-        )
-
-
 def best_frame(candidate: Candidate) -> int:
     """Frame that serves best as a portrait: frontal, mouth closed, eyes open, sharp, face found with certainty."""
     table = candidate.column("yaw", "pitch", "roll", "mouth", "eyes", "sharpness", "presence")
@@ -204,7 +151,7 @@ def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
     for number, track in enumerate(tracking.tracks):
         table = track.table()
         boxes = table[:, :4]
-        jumps = [index for index in range(1, len(boxes)) if overlap(boxes[index - 1], boxes[index]) < 0.2]
+        jumps = [index for index in range(1, len(boxes)) if iou(boxes[index - 1], boxes[index]) < 0.2]
         inside = [cut - track.start for cut in cuts if 0 < cut - track.start < len(table)]
         edges = sorted({0, *inside, *jumps, len(table)})
         for begin, end in pairwise(edges):

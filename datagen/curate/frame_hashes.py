@@ -16,7 +16,6 @@ EVERY_S = 0.5
 
 _SIDE, _LOW = 32, 8
 _FLAT = 4.0  # grey levels of standard deviation; frames of a film have 20 and more, a fade to black below 2
-_ROWS = 1024  # hashes compared at a time
 
 
 def grid(times_s: np.ndarray) -> np.ndarray:
@@ -42,20 +41,3 @@ def frame_hash(frame_HWC: np.ndarray) -> int | None:
     bits = low > np.median(low[1:])
     bits[0] = False  # the mean of the picture
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def same_footage(first: np.ndarray, second: np.ndarray, bits: int, run: int = 3) -> bool:
-    """Whether two videos share footage.
-
-    Args:
-        first, second: uint64 hashes of frames in order of time.
-        bits: how many bits of two hashes of one moment may differ.
-        run: moments in a row that must agree, at any alignment; shorter videos share nothing.
-    """
-    for start in range(0, len(first) - run + 1, _ROWS):
-        rows = first[start : start + _ROWS + run - 1]
-        close = np.bitwise_count(rows[:, None] ^ second[None, :]) <= bits
-        high, wide = len(rows) - run + 1, len(second) - run + 1
-        if wide > 0 and np.all([close[k : k + high, k : k + wide] for k in range(run)], axis=0).any():
-            return True
-    return False

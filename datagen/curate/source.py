@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from datagen.common.errors import Refusal, UserError
-from datagen.curate.candidates import Candidate, best_frame, candidates, check, fit, measure
+from datagen.curate.candidates import Candidate, best_frame, candidates, fit
 from datagen.curate.frame_hashes import grid
+from datagen.curate.gates import check, measure
 from datagen.curate.timeline import breaks, timeline
 from datagen.curate.track import FaceFollower
 from datagen.donors.donor import check_portrait

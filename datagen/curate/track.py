@@ -11,6 +11,7 @@ import numpy as np
 from datagen.curate.frame_hashes import frame_hash
 from datagen.curate.shots import FrameChange
 from datagen.faces import Detection, FaceAnalyser
+from datagen.faces.boxes import iou
 from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
 from datagen.imaging.crop import ClipCrop, square_side
 
@@ -133,8 +134,8 @@ class FaceFollower:
 
     def _look(self, frame: np.ndarray, index: int, active: list[Track]) -> None:
         for detection in self.analyser.detect(frame):
-            nearest = max(active, key=lambda track: overlap(track.box, detection.box), default=None)
-            if nearest is not None and overlap(nearest.box, detection.box) > 0.15:
+            nearest = max(active, key=lambda track: iou(track.box, detection.box), default=None)
+            if nearest is not None and iou(nearest.box, detection.box) > 0.15:
                 if nearest.lost:
                     self._enter(nearest, frame, detection, replace=True)
                 continue
@@ -175,14 +176,6 @@ class FaceFollower:
         return np.array(values, np.float32)
 
 
-def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.prod(np.clip(high - low, 0, None)))
-    areas = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]))
-    return shared / (areas - shared) if areas > shared else 0.0
-
-
 def _square(centre: np.ndarray, side: float) -> ClipCrop:
     size = max(round(side), 2)
     corner = np.round(centre - size / 2).astype(int)
@@ -192,12 +185,12 @@ def _square(centre: np.ndarray, side: float) -> ClipCrop:
 def _plausible(last: np.ndarray, box: np.ndarray) -> bool:
     """A face does not jump or change its size by much within one frame."""
     ratio = float(square_side(box[None])[0] / max(square_side(last[None])[0], 1e-3))
-    return overlap(last, box) > 0.2 and 0.6 < ratio < 1.67
+    return iou(last, box) > 0.2 and 0.6 < ratio < 1.67
 
 
 def _overtaken(track: Track, older: list[Track]) -> bool:
     """This mesh slid onto a face that an older track holds."""
-    return any(not other.lost and overlap(other.box, track.box) > 0.5 for other in older)
+    return any(not other.lost and iou(other.box, track.box) > 0.5 for other in older)
 
 
 def _trim(track: Track) -> None:

@@ -1,28 +1,17 @@
-"""What of a driving frame stays visible: the face, grey, on black; and the person's foreground mask.
+"""What of a driving frame stays visible: the face, grey, on black.
 
 Shapes: `F` frames, `H` height, `W` width, `N` landmarks, `C` channels or coordinates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Literal
 
 import cv2
 import numpy as np
 
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 ABOVE, BELOW = 0.4, 0.1  # margins of the driving box over the side of the squared face box
-_SMOOTHING_FRAMES = 1.0  # standard deviation in time of the foreground probabilities
-_SPECK_SHARE = 0.005  # islands and holes smaller than this share of the frame are noise
-_FEATHER_SHARE = 0.004  # standard deviation in space, as a share of the frame's height
-
-
-class Segmenter(Protocol):
-    """The part of a face analyser that `foreground` needs."""
-
-    def foreground(self, rgb: np.ndarray) -> np.ndarray:
-        """(H, W) float32 probability of person."""
 
 
 def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -78,50 +67,3 @@ def mask_driving(
             inside = cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), hull, 1)
             result[index] = grey(frame) * inside
     return result
-
-
-def foreground(frames_FHWC: np.ndarray, analyser: Segmenter) -> np.ndarray:
-    """Foreground mask (F, H, W) uint8, 255 person and 0 background, without flicker at the edge.
-
-    Probabilities are averaged over neighbouring frames before the cut; small islands and holes are
-    dropped. Holds the probabilities of a few frames at a time, whatever the length.
-    """
-    result = np.empty(frames_FHWC.shape[:3], np.uint8)
-    sigma = max(0.5, _FEATHER_SHARE * frames_FHWC.shape[1])
-    for index, mean in enumerate(_smoothed(frames_FHWC, analyser)):
-        inside = (cv2.GaussianBlur(mean, (0, 0), sigma) > 0.5).astype(np.uint8)
-        result[index] = _without_specks(inside) * 255
-    return result
-
-
-def _smoothed(frames_FHWC: np.ndarray, analyser: Segmenter) -> Iterable[np.ndarray]:
-    """Probabilities averaged over time with Gaussian weights; ends are repeated."""
-    reach = int(np.ceil(2 * _SMOOTHING_FRAMES))
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SMOOTHING_FRAMES) ** 2)
-    weights /= weights.sum()
-    last = len(frames_FHWC) - 1
-    window: dict[int, np.ndarray] = {}
-    for index in range(len(frames_FHWC)):
-        near = np.clip(np.arange(index - reach, index + reach + 1), 0, last)
-        for key in [key for key in window if key < near[0]]:
-            del window[key]
-        for key in near:
-            if key not in window:
-                window[key] = np.asarray(analyser.foreground(frames_FHWC[key]), np.float32)
-        mean = np.zeros(frames_FHWC.shape[1:3], np.float32)
-        for key, weight in zip(near, weights, strict=True):
-            cv2.scaleAdd(window[key], float(weight), mean, mean)
-        yield mean
-
-
-def _without_specks(inside: np.ndarray) -> np.ndarray:
-    """0/1 mask without islands and holes below `_SPECK_SHARE` of the frame."""
-    for value in (1, 0):
-        count, pieces, stats, _ = cv2.connectedComponentsWithStats(
-            (inside == value).astype(np.uint8), connectivity=4
-        )
-        small = stats[:, cv2.CC_STAT_AREA] < _SPECK_SHARE * inside.size
-        small[0] = False
-        if count > 1 and small.any():
-            inside = np.where(small[pieces], np.uint8(1 - value), inside)
-    return inside

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from datagen.common.errors import UserError
-from datagen.faces.mediapipe.shipped import ModelInfo, checked
 from datagen.faces.topology import DLIB_POINTS
+from datagen.weights.onnx import ModelInfo, checked
 
 SAME_PERSON = 0.6
 INFO = ModelInfo(

@@ -8,9 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from datagen.faces import geometry
-from datagen.faces.mediapipe.blazeface import iou
-from datagen.faces.mediapipe.mesh import SEEN
-from datagen.faces.types import Detection, Faces
+from datagen.faces.boxes import iou
+from datagen.faces.types import SEEN, Detection, Faces
 
 # Limits on the IoU of two face boxes.
 _STEADY = (

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.faces.mediapipe.shipped import ModelInfo
-
-__all__ = ["Detection", "Faces", "ModelInfo"]
+SEEN = 0.5
+"""Presence from which a face counts as there."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +45,8 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.presence)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(F,) bool: the frames in which the face was seen."""
+        return (self.presence > 0) & np.isfinite(self.landmarks).all(axis=(1, 2))

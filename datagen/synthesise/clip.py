@@ -14,12 +14,13 @@ from safetensors.numpy import save
 
 from datagen.common.errors import Refusal, UserError
 from datagen.common.seeding import keyed_rng, seed_of
-from datagen.curate.track import overlap
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.driving.augment import Augmentation
-from datagen.driving.mask import foreground, mask_driving
+from datagen.driving.mask import mask_driving
 from datagen.faces import FaceAnalyser, Faces
+from datagen.faces.boxes import iou
+from datagen.faces.foreground import foreground
 from datagen.faces.geometry import pose
 from datagen.faces.smoothing import fill_gaps
 from datagen.imaging.crop import ClipCrop
@@ -131,8 +132,8 @@ def track_face(frames: np.ndarray, row: Row, analyser: FaceAnalyser) -> Faces:
         Refusal: the face is not there in a tenth of the frames or more.
     """
     known = np.asarray(row["face_boxes"][0], np.float32)
-    first = max(analyser.detect(frames[0]), key=lambda face: overlap(face.box, known), default=None)
-    if first is not None and overlap(first.box, known) < 0.2:
+    first = max(analyser.detect(frames[0]), key=lambda face: iou(face.box, known), default=None)
+    if first is not None and iou(first.box, known) < 0.2:
         first = None
     faces = analyser.track(frames, first)
     lost = float((faces.presence == 0).mean())

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from datagen.curate.frame_hashes import frame_hash, grid, same_footage
+from datagen.curate.frame_hashes import frame_hash, grid
 from datagen.media import VideoReader
+from datagen.plan.links import same_footage
 from tests.support import SHARED, convert
 
 VIDEOS = SHARED / "media" / "videos"

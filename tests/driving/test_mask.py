@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from datagen.driving.mask import driving_box, foreground, grey, mask_driving
+from datagen.driving.mask import driving_box, grey, mask_driving
+from datagen.faces.foreground import foreground
 
 
 def test_driving_box_is_the_squared_face_box_with_margins():

@@ -21,7 +21,6 @@ import pytest
 from datagen.common.errors import Refusal, UserError
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
-from datagen.faces.types import ModelInfo
 from datagen.imaging.files import image_files, image_sha256
 from datagen.output.ids import key_hash
 from datagen.output.paths import Output
@@ -34,6 +33,7 @@ from datagen.sources.manifest import Manifest
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
 from datagen.synthesise.stylise.arbitrary import Style
+from datagen.weights.onnx import ModelInfo
 from tests.end_to_end.actors import owner_id, pause
 
 RECIPE: dict[str, Any] = {

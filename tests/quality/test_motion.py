@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.quality.motion import flicker, gaze_movement, mean_luma, motion
+from datagen.quality.flicker import flicker
+from datagen.quality.motion import motion
 
 
 def test_a_clip_against_itself(clip):
@@ -36,8 +37,3 @@ def test_shaking_light_is_flicker_and_a_brighter_clip_is_not(clip):
     shaking = clip.frames.copy()
     shaking[::2] = (shaking[::2] * 0.8).astype(np.uint8)
     assert flicker(clip.frames, shaking, clip.faces) > 2
-
-
-def test_luma_and_gaze(clip):
-    assert mean_luma(np.full((2, 8, 8, 3), 100, np.uint8)) == pytest.approx(100)
-    assert 0 <= gaze_movement(clip.faces) < 0.1

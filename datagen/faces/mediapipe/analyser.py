@@ -11,14 +11,16 @@ from functools import cached_property
 import numpy as np
 
 from datagen.faces import tracking
+from datagen.faces.boxes import iou
 from datagen.faces.identity import INFO as IDENTITY_INFO
 from datagen.faces.identity import DlibIdentity
-from datagen.faces.mediapipe.blazeface import BlazeFace, around, iou, merge, tiles, whole
+from datagen.faces.mediapipe.blazeface import BlazeFace, around, merge, tiles, whole
 from datagen.faces.mediapipe.mesh import FaceMesh, Iris
 from datagen.faces.mediapipe.region import RotatedRegion
 from datagen.faces.mediapipe.segmentation import SelfieSegmentation
-from datagen.faces.mediapipe.shipped import ModelInfo, shipped
+from datagen.faces.mediapipe.shipped import shipped
 from datagen.faces.types import Detection, Faces
+from datagen.weights.onnx import ModelInfo
 
 _SURROUNDINGS = 4.0  # side of the square searched near a face, over the face's side
 _CONFIRMED = (

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from datagen.faces.boxes import iou
 from datagen.faces.mediapipe.region import RotatedRegion
-from datagen.faces.mediapipe.shipped import open_shipped, run
+from datagen.faces.mediapipe.shipped import open_shipped
 from datagen.faces.types import Detection
+from datagen.weights.onnx import run
 
 _OVERLAP = 0.3  # IoU from which two candidates are the same face, as in MediaPipe
 
@@ -70,14 +72,6 @@ def _spread(length: int, side: float) -> list[float]:
         return [(length - 1) / 2]
     count = int(np.ceil((length - side) / (0.8 * side))) + 1
     return [float(centre) for centre in np.linspace(side / 2, length - side / 2, count) - 0.5]
-
-
-def iou(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes x0, y0, x1, y1."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    common = float(np.prod(np.clip(high - low, 0, None)))
-    areas = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]))
-    return common / (areas - common) if common > 0 else 0.0
 
 
 def merge(looks: Sequence[list[Detection]]) -> list[Detection]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from datagen.faces.mediapipe.region import RotatedRegion
-from datagen.faces.mediapipe.shipped import open_shipped, run
+from datagen.faces.mediapipe.shipped import open_shipped
 from datagen.faces.topology import EYE_CORNERS
-from datagen.faces.types import Detection
-
-SEEN = 0.5
-"""Presence from which a face counts as there."""
+from datagen.faces.types import SEEN, Detection
+from datagen.weights.onnx import run
 
 _MARGIN = 1.5  # side of the crop over side of the face, as the network was trained
 _LOOKS, _SETTLED = 4, 0.02  # looks at most; mean movement of the points in face widths that counts as none

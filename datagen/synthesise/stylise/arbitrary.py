@@ -17,12 +17,12 @@ import onnx
 import onnxruntime
 
 from datagen.common.errors import UserError
-from datagen.faces.mediapipe.shipped import ModelInfo, checked, open_session
 from datagen.faces.smoothing import fill_gaps
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
 from datagen.synthesise.stylise.appearance import Palette
 from datagen.synthesise.stylise.filters import FILTERS
+from datagen.weights.onnx import ModelInfo, checked, open_session
 
 __all__ = ["FILTERS", "ArbitraryStyle", "ClassicFilter", "Style"]
 

@@ -3,7 +3,8 @@ import pytest
 import skimage.data
 
 from datagen.common.errors import UserError
-from datagen.quality.motion import flicker, motion
+from datagen.quality.flicker import flicker
+from datagen.quality.motion import motion
 from datagen.synthesise.stylise.arbitrary import FILTERS, ArbitraryStyle, ClassicFilter, Style
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from datagen.common.errors import Refusal
 from datagen.donors.donor import check_portrait
-from datagen.quality.motion import flicker, identity, motion
+from datagen.quality.flicker import flicker
+from datagen.quality.identity import identity
+from datagen.quality.motion import motion
 from datagen.synthesise.swap.mesh import MeshSwap
 from tests.support import SHARED
 
@@ -19,7 +21,7 @@ def swapped(clip, donor):
 
 
 def test_identity_becomes_the_donors(clip, donor, swapped, analyser):
-    found = identity(clip.frames, clip.faces, swapped, analyser.track(swapped), donor, analyser, 3)
+    found = identity(clip.frames, clip.faces, swapped, analyser.track(swapped), donor.embedding, analyser, 3)
     before = np.linalg.norm(analyser.embed(clip.frames[0], clip.faces.landmarks[0]) - donor.embedding)
     assert found.closer == 1
     assert found.to_donor < 0.75 * before
@@ -88,6 +90,6 @@ def test_real_footage_takes_on_a_real_donor(analyser):
     )
     donor = check_portrait(portrait, analyser, name="donor")
     result = MeshSwap()(frames, faces, donor)
-    found = identity(frames, faces, result, analyser.track(result), donor, analyser, 3)
+    found = identity(frames, faces, result, analyser.track(result), donor.embedding, analyser, 3)
     assert found.closer == 1
     assert found.to_donor < 0.6 < found.to_source + 0.15
