@@ -34,7 +34,7 @@ from datagen.common.cli_options import (
     say,
 )
 from datagen.common.errors import UserError
-from trainer.commands.train import register
+from trainer.commands import register
 from trainer.commands.weights import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"

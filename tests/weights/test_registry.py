@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from datagen.common.errors import UserError
-from datagen.weights.listing import markdown, rows
+from datagen.weights.listing import markdown
 from datagen.weights.registry import WEIGHTS, weight
 from tests.support import ROOT
+from trainer.commands.weights import app
 
 
 def test_documentation_holds_the_registry() -> None:
@@ -29,7 +32,8 @@ def test_entries_are_whole() -> None:
 
 
 def test_the_list_has_shipped_networks_too(tmp_path: Path) -> None:
-    states = {row["state"] for row in rows(tmp_path)}
+    listed = CliRunner().invoke(app, ["list", "--json", "--cache", str(tmp_path)]).stdout
+    states = {row["state"] for row in json.loads(listed)}
     assert states == {"no", "shipped"}
 
 

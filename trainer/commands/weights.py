@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from datagen.common.cli_options import answer
 from datagen.common.errors import UserError
+from datagen.common.text import plain_json
 
 if TYPE_CHECKING:
     import torch
 
+    from datagen.weights.listing import ShippedNetwork
     from trainer.model.config import MegActorConfig
+
+_DLIB_BYTES = 22_466_066  # size of dlib's face recognition network
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,13 +48,16 @@ def list_weights(
     """Every external weight: source, size, licence, what uses it, whether it is here."""
     from datagen.weights.listing import rows, text
 
-    found = [row for row in rows(cache) if not names or row["name"] in names]
-    unknown = set(names or []) - {row["name"] for row in found}
+    found = [row for row in rows(cache, _shipped()) if not names or row.name in names]
+    unknown = set(names or []) - {row.name for row in found}
     if unknown:
         raise UserError(
             f"{', '.join(sorted(unknown))}: not a known weight; see: megactor-datagen weights list", code=2
         )
-    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(text(row, bool(names)) for row in found))
+    if as_json:
+        answer(plain_json(json.dumps([asdict(row) for row in found], indent=1)))
+    else:
+        answer("\n".join(text(row, bool(names)) for row in found))
 
 
 @app.command(
@@ -92,7 +101,7 @@ def fetch(
             allow_noncommercial=allow_noncommercial,
             force=force,
         )
-        typer.echo(f"{name}: {path}")
+        answer(f"{name}: {path}")
 
 
 @app.command(epilog="Example:  megactor-datagen weights verify sd15")
@@ -112,9 +121,9 @@ def verify(
         for record, fault in verify_one(name, cache):
             faults += bool(fault)
             state = fault or ("ok, pinned sha256" if record.pinned else "ok, sha256 as first fetched")
-            typer.echo(f"{name}/{record.path}: {state}")
+            answer(f"{name}/{record.path}: {state}")
     if not chosen:
-        typer.echo(f"nothing fetched in {root}")
+        answer(f"nothing fetched in {root}")
     if faults:
         raise UserError(
             f"{faults} faulty file(s) in {root}; run: megactor-datagen weights fetch NAME --force"
@@ -171,8 +180,8 @@ def import_command(
         seed=seed,
     )
     for group, origin in sorted(origins.items()):
-        typer.echo(f"{group}: {origin}")
-    typer.echo(f"checkpoint: {output}")
+        answer(f"{group}: {origin}")
+    answer(f"checkpoint: {output}")
 
 
 @app.command(epilog="Example:  megactor-datagen weights export run/last --layout megactor --output ours.ckpt")
@@ -188,7 +197,21 @@ def export(
     if layout != "megactor":
         raise UserError(f"--layout {layout!r}: known is megactor", code=2)
     export_megactor(checkpoint, output, dtype=_dtype(dtype))
-    typer.echo(f"exported: {output}")
+    answer(f"exported: {output}")
+
+
+def _shipped() -> list[ShippedNetwork]:
+    """Networks that come with the package or its dependencies."""
+    from datagen.faces.identity import INFO
+    from datagen.faces.mediapipe.shipped import MANIFEST_NAME, WEIGHTS
+    from datagen.weights.listing import ShippedNetwork
+
+    found = []
+    for model in json.loads((WEIGHTS / MANIFEST_NAME).read_text(encoding="utf-8")):
+        size = (WEIGHTS / model["file"]).stat().st_size
+        found.append(ShippedNetwork(model["name"], "the package", size, model["sha256"], model["licence"]))
+    found.append(ShippedNetwork(INFO.name, INFO.version, _DLIB_BYTES, INFO.sha256, INFO.licence))
+    return found
 
 
 def _source(text: str, cache: Path | None) -> Path:

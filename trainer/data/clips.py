@@ -9,26 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from datagen.output.store import Store
-
-if TYPE_CHECKING:
-    from trainer.data.stored_latents import Latents
+from trainer.data.errors import DamagedFileError, MissingFileError
+from trainer.data.stored_latents import Latents
 
 # Files closer than this are fetched by one range read: a request costs more than the bytes between.
 _GAP = 1 << 20
-
-
-class MissingFileError(Exception):
-    """A clip has no file of a suffix."""
-
-
-class DamagedFileError(Exception):
-    """The bytes of a file are not those that were written."""
 
 
 @dataclass(frozen=True)

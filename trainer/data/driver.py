@@ -11,8 +11,9 @@ from safetensors.numpy import load
 
 from datagen.driving.augment import Augmentation
 from datagen.driving.mask import mask_driving
-from trainer.data.clips import Clips, DamagedFileError
+from trainer.data.clips import Clips
 from trainer.data.config import KINDS, STREAM_OF, DataConfig, Kind
+from trainer.data.errors import DamagedFileError
 
 
 def stream_file(kind: Kind, config: DataConfig) -> str:

@@ -13,6 +13,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -28,6 +29,25 @@ from trainer.data.sample import Sample
 from trainer.data.training_data import NoUsableClipError, TrainingData
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+
+
+@dataclass(frozen=True)
+class LoaderState:
+    """How far a run has come in its data, for checkpoints; the same on every rank.
+
+    Attributes:
+        position: slots that all ranks together have consumed.
+        fingerprint: of the order of samples, see `TrainingData.fingerprint`.
+        ranks: how many shared the samples.
+        tombstones: hash of the withdrawals that were known.
+        seed: of the order; None in checkpoints that do not hold it.
+    """
+
+    position: int
+    fingerprint: str
+    ranks: int
+    tombstones: str = ""
+    seed: int | None = None
 
 
 class Loader:
@@ -97,17 +117,17 @@ class Loader:
                 return
             yield batch
 
-    def state_dict(self) -> dict[str, Any]:
-        """Position in the data, for a checkpoint; the same on every rank."""
-        return {
-            "position": self.position,
-            "fingerprint": self.data.fingerprint,
-            "ranks": self.ranks,
-            "tombstones": self.data.tombstones,
-            "seed": self.data.order.seed,
-        }
+    def state(self) -> LoaderState:
+        """Position in the data, for a checkpoint."""
+        return LoaderState(
+            position=self.position,
+            fingerprint=self.data.fingerprint,
+            ranks=self.ranks,
+            tombstones=self.data.tombstones,
+            seed=self.data.order.seed,
+        )
 
-    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+    def restore(self, state: LoaderState) -> list[str]:
         """Go on where a checkpoint was made, on any number of ranks.
 
         Returns:
@@ -117,9 +137,9 @@ class Loader:
             UserError: the data or the seed is not the checkpoint's.
         """
         notes = []
-        if state["fingerprint"] != self.data.fingerprint:
-            same_seed = state.get("seed") == self.data.order.seed
-            if not same_seed or state.get("tombstones", "") == self.data.tombstones:
+        if state.fingerprint != self.data.fingerprint:
+            same_seed = state.seed == self.data.order.seed
+            if not same_seed or state.tombstones == self.data.tombstones:
                 raise UserError(
                     "the data set, its selection, weights or the seed changed since the checkpoint, so the order of "
                     "samples cannot be continued; restore them, or begin a new run with --init"
@@ -127,11 +147,11 @@ class Loader:
             notes.append(
                 "clips were withdrawn since the checkpoint: the order of samples is a new one from here on"
             )
-        self.position = state["position"]
+        self.position = state.position
         self._batches = None
-        if state["ranks"] != self.ranks:
+        if state.ranks != self.ranks:
             notes.append(
-                f"the checkpoint was made on {state['ranks']} ranks, this run has {self.ranks}: "
+                f"the checkpoint was made on {state.ranks} ranks, this run has {self.ranks}: "
                 f"the order of samples goes on at {self.position}, the batches are cut anew"
             )
         return notes

@@ -6,22 +6,18 @@ Shapes: F frames, H height, W width, S side of CLIP's image, C h w moments, T to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from datagen.common.errors import UserError
 from datagen.common.seeding import keyed_rng
-from trainer.data.clips import Clips, DamagedFileError, MissingFileError
+from trainer.data.clips import Clips
 from trainer.data.config import KINDS, DataConfig
 from trainer.data.driver import choose_kind, draw_augmentation, online_driver, stream_file
+from trainer.data.errors import BadClipError, DamagedFileError, MissingFileError, StreamError
 from trainer.data.pixels import background_of, clip_image
-from trainer.data.video import Frames, StreamError, decode
+from trainer.data.video import Frames, decode
 from trainer.data.window import choose_window, reference_candidates, stride_of
-
-
-class BadClipError(Exception):
-    """A clip cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -123,14 +119,7 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
     at_reference = np.array([window.reference])
     reference = streams["video.mp4"].at(at_reference).pixels[0]
     background = background_of(streams["mask.mp4"].pixels[0])
-    pictures: dict[str, Any] = {}
-    if latents is not None:
-        precomputed = latents.reference(number, window.candidate)
-        pictures["target_moments"] = latents.moments(number, window.indices_F)
-        pictures["reference_moments"], pictures["tokens"] = precomputed["moments"], precomputed["tokens"]
-    elif target is not None:
-        pictures["target"] = target.pixels
-        pictures["clip_image"] = clip_image(reference, background, config.clip_size)
+    stored = None if latents is None else latents.reference(number, window.candidate)
     return Sample(
         slot=slot,
         clip_id=clip_id,
@@ -143,7 +132,11 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
         driver=driver_pixels,
         reference=reference,
         background=background,
-        **pictures,
+        target=None if target is None else target.pixels,
+        clip_image=None if stored is not None else clip_image(reference, background, config.clip_size),
+        target_moments=None if latents is None else latents.moments(number, window.indices_F),
+        reference_moments=None if stored is None else stored.moments,
+        tokens=None if stored is None else stored.tokens,
     )
 
 

@@ -24,7 +24,7 @@ from safetensors.numpy import load
 from datagen.common.errors import UserError
 from datagen.output.schema import MEMBER
 from datagen.output.store import Store
-from trainer.data.clips import DamagedFileError
+from trainer.data.errors import DamagedFileError
 
 FOLDER = "precomputed"
 SCHEMA = pa.schema(
@@ -76,6 +76,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class ReferenceLatents:
+    """`moments` (C, h, w) and `tokens` (T, D) of a candidate reference frame."""
+
+    moments: np.ndarray
+    tokens: np.ndarray
+
+
+@dataclass(frozen=True)
 class Latents:
     """Where the latents of N clips lie.
 
@@ -113,8 +121,8 @@ class Latents:
             raise DamagedFileError("precomputed latents are not finite")
         return moments
 
-    def reference(self, number: int, candidate: int) -> dict[str, np.ndarray]:
-        """`moments` (C, h, w) and `tokens` (T, D) of a candidate reference frame.
+    def reference(self, number: int, candidate: int) -> ReferenceLatents:
+        """What is stored of a candidate reference frame.
 
         Raises:
             DamagedFileError: it cannot be read.
@@ -128,7 +136,7 @@ class Latents:
             raise DamagedFileError(f"precomputed reference {candidate}: {error}") from error
         if tensors.keys() != {"moments", "tokens"} or not all(np.isfinite(t).all() for t in tensors.values()):
             raise DamagedFileError(f"precomputed reference {candidate} is damaged")
-        return tensors
+        return ReferenceLatents(tensors["moments"], tensors["tokens"])
 
     def _read(self, number: int, offset: int, size: int) -> bytes:
         return self.store.read(FOLDER, self.shard_names[self.shard_N[number]], offset=offset, size=size)

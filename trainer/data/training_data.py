@@ -9,8 +9,9 @@ from functools import cached_property
 
 from trainer.data.clips import Clips
 from trainer.data.config import DataConfig
+from trainer.data.errors import BadClipError
 from trainer.data.order import Order
-from trainer.data.sample import BadClipError, Sample, Skipped, make_sample
+from trainer.data.sample import Sample, Skipped, make_sample
 from trainer.data.stored_latents import Settings
 from trainer.data.withdrawn import REASON, Withdrawals
 

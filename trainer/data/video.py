@@ -18,14 +18,12 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from trainer.data.errors import StreamError
+
 _OPEN_FAST = {"probesize": "32", "analyzeduration": "0", "skip_frame": "all"}
 _SLICES = (1, 5)  # NAL unit types of coded pictures
 _FULL_RANGE = 2
 _FAR = 12  # frames from one key frame to the next, usually
-
-
-class StreamError(Exception):
-    """The stream cannot give the frames it should hold."""
 
 
 @dataclass(frozen=True)

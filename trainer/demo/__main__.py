@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 
 from datagen.common.errors import UserError
+from trainer.animate.side_by_side import write_side_by_side
 from trainer.data.config import Kind
 from trainer.demo.footage import WHERE, make_data
-from trainer.demo.measure import CPU, Judge
+from trainer.demo.measure import CPU, Judge, Measured
 from trainer.demo.summary import summarise
 from trainer.train.config import TrainConfig
 from trainer.train.job import Job, load_config, sources_of
 from trainer.train.loop import train
 from trainer.train.ranks import Ranks
-from trainer.train.validate import write_side_by_side
 
 
 def main() -> int:
@@ -46,13 +46,13 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _measure(run: Path, config: TrainConfig, data: Path) -> dict[str, dict[str, dict[str, float | bool]]]:
+def _measure(run: Path, config: TrainConfig, data: Path) -> Measured:
     """Errors by part of the data and kind of driver."""
     judge = Judge(run, config, data)
-    found: dict[str, dict[str, dict[str, float | bool]]] = {}
+    found: Measured = {}
     for part, where in WHERE.items():
-        found[part] = {"original": judge.errors(where, "original").to_dict()}
-    found["held-out motion"]["swapped"] = judge.errors(WHERE["held-out motion"], "swapped").to_dict()
+        found[part] = {"original": judge.errors(where, "original")}
+    found["held-out motion"]["swapped"] = judge.errors(WHERE["held-out motion"], "swapped")
     return found
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from datagen.shards.reader import Dataset
+from trainer.animate.generate import generate
 from trainer.checkpoints.folder import load_info, load_model
 from trainer.data import KINDS, Batch, DataSource, Drivers, TrainingData, open_training_data
 from trainer.data.batch import collate
@@ -25,7 +26,6 @@ from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.state.checkpoint import usable_weights
-from trainer.train.validate import generate
 
 FRAMES = 8  # of a clip, spread over it
 _STEP = 2**31  # key of the noise, which no training step uses
@@ -63,6 +63,10 @@ class Errors:
         return {name: round(value, 3) for name, value in asdict(self).items()} | {"follows": self.follows}
 
 
+Measured = dict[str, dict[Kind, Errors]]
+"""Errors by part of the data and kind of driver."""
+
+
 class Judge:
     """A trained run, and the data set it is measured on."""
 
@@ -76,7 +80,9 @@ class Judge:
         self.config, self.data = config, data
         self.architecture: MegActorConfig = config.model.resolve(load_info(weights).config)
         self.model: MegActor = load_model(weights).eval()
-        self.frozen: FrozenNetworks = load_frozen(config, self.architecture, CPU, None)
+        self.frozen: FrozenNetworks = load_frozen(
+            config.codec, config.image_encoder, self.architecture, CPU, None
+        )
         self.dataset = Dataset(data)
 
     def errors(self, where: str, kind: Kind) -> Errors:
@@ -105,8 +111,15 @@ class Judge:
 
     def result(self, batch: Batch) -> Tensor:
         """The generated video (F 3 H W)."""
+        inputs = self._inputs(batch)
         return generate(
-            self.model, self.architecture.diffusion, self._inputs(batch), self.frozen, self.config
+            self.model,
+            self.architecture.diffusion,
+            inputs.conditions,
+            inputs.draws.noise_BFCHW,
+            self.frozen,
+            motion=self.config.stage != "image",
+            precision=self.config.precision,
         )[0]
 
     def _clip(self, batch: Batch) -> tuple[float, float, float, float, float]:

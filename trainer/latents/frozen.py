@@ -19,7 +19,6 @@ from trainer.latents.load import load_clip, load_vae, module_hash
 from trainer.model.config import MegActorConfig
 from trainer.model.image_encoder import ImageEncoder, freeze
 from trainer.model.vae import LATENT, build_vae
-from trainer.train.config import TrainConfig
 
 CHUNK = 8  # images decoded at a time
 
@@ -68,29 +67,34 @@ class FrozenNetworks:
 
 
 def load_frozen(
-    config: TrainConfig, model: MegActorConfig, device: torch.device, own_vae: Path | None
+    codec: str,
+    image_encoder: str | None,
+    model: MegActorConfig,
+    device: torch.device,
+    own_vae: Path | None,
 ) -> FrozenNetworks:
-    """Build what the config names.
+    """Build the frozen networks that a run's config names.
 
     Args:
-        config: of the run.
-        model: of the model.
+        codec: `vae` for the checkpoint's own, `cosine`, `random` (an untrained VAE), or a VAE's folder.
+        image_encoder: `random` (untrained), a CLIP vision model's folder, or None for none.
+        model: config of the model that uses them.
         device: where they run.
         own_vae: folder of the VAE that came with the model's checkpoint.
 
     Raises:
         UserError: a folder does not hold what it should.
     """
-    tokens, clip_hash = _image_encoder(config, model, device)
+    tokens, clip_hash = _image_encoder(image_encoder, model, device)
     missing = [] if clip_hash else ["give the CLIP vision model with --set image_encoder=DIR"]
-    if config.codec == "cosine":
+    if codec == "cosine":
         try:
-            codec = CosineCodec.build(model.model.latent_channels, device)
+            cosine = CosineCodec.build(model.model.latent_channels, device)
         except ValueError as error:
             raise UserError(str(error), code=2) from error
-        encoders = Encoders(codec.moments, tokens, device, vae="cosine", clip=clip_hash)
-        return FrozenNetworks(encoders, 1.0, codec.decode, tuple(missing))
-    vae = _vae(config, model, own_vae)
+        encoders = Encoders(cosine.moments, tokens, device, vae="cosine", clip=clip_hash)
+        return FrozenNetworks(encoders, 1.0, cosine.decode, tuple(missing))
+    vae = _vae(codec, model, own_vae)
     if vae is None:
         missing.append("give the VAE with --set codec=DIR, since the checkpoint brought none")
         encoders = Encoders(_refuse, tokens, device, clip=clip_hash)
@@ -108,22 +112,21 @@ def load_frozen(
     return FrozenNetworks(encoders, float(vae.config["scaling_factor"]), _decoder_of(vae), tuple(missing))
 
 
-def _vae(config: TrainConfig, model: MegActorConfig, own: Path | None) -> Any:
-    """The VAE the config names (diffusers' models have no types), None where there is none."""
-    if config.codec == "random":
+def _vae(codec: str, model: MegActorConfig, own: Path | None) -> Any:
+    """The VAE that `codec` names (diffusers' models have no types), None where there is none."""
+    if codec == "random":
         return random_vae(model)
-    folder = own if config.codec == "vae" else Path(config.codec)
+    folder = own if codec == "vae" else Path(codec)
     return None if folder is None else load_vae(folder)
 
 
 def _image_encoder(
-    config: TrainConfig, model: MegActorConfig, device: torch.device
+    name: str | None, model: MegActorConfig, device: torch.device
 ) -> tuple[Callable[[Tensor], Tensor], str]:
     """Pixels to tokens, and the network's hash, empty where there is none."""
-    if config.image_encoder is None:
+    if name is None:
         return _refuse, ""
-    untrained = config.image_encoder == "random"
-    encoder = random_image_encoder(model) if untrained else load_clip(Path(config.image_encoder))
+    encoder = random_image_encoder(model) if name == "random" else load_clip(Path(name))
     _check_equal("CLIP model", "token width", encoder.config.projection_dim, model.model.cross_attention_dim)
     _check_equal("CLIP model", "image size", encoder.config.image_size, model.image_encoder.image_size)
     freeze(encoder).to(device)

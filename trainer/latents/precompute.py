@@ -27,11 +27,12 @@ from datagen.output.store import Store
 from datagen.output.temporary import temporary
 from datagen.shards.reader import Dataset
 from datagen.shards.writer import ShardWriter
-from trainer.data.clips import Clips, DamagedFileError, MissingFileError
+from trainer.data.clips import Clips
+from trainer.data.errors import DamagedFileError, MissingFileError, StreamError
 from trainer.data.index import pack
 from trainer.data.pixels import background_of, clip_image
 from trainer.data.stored_latents import SCHEMA, Settings
-from trainer.data.video import Frames, StreamError, decode
+from trainer.data.video import Frames, decode
 from trainer.data.window import reference_candidates
 from trainer.data.withdrawn import COLUMNS, Withdrawals, keys_of, withdrawn_since
 from trainer.latents.encoders import Encoders

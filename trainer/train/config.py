@@ -10,6 +10,7 @@ from datagen.common.config import FrozenConfig
 from trainer.data.config import DataConfig
 from trainer.model.config import PRESETS, MegActorConfig
 from trainer.model.megactor import Stage
+from trainer.model.precision import Precision
 
 Preset = Literal["default", "published", "tiny"]
 NETWORKS = ("vae", "cosine", "random")  # words that `codec` and `image_encoder` take besides folders
@@ -121,7 +122,7 @@ class TrainConfig(FrozenConfig):
     )
     optimiser: Optimiser = Optimiser()
     ema: float | None = Field(0.9999, gt=0, lt=1, description="decay of the averaged weights; empty: none")
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "bf16"
     recompute: bool = Field(
         False, description="keep no activations inside layers: less memory, a third more time"
     )

@@ -14,9 +14,9 @@ from trainer.diffusion.schedule import TrainingSchedule
 from trainer.model.config import MegActorConfig
 from trainer.model.flops import count
 from trainer.model.megactor import STAGE_GROUPS, Conditions, Group, MegActor
+from trainer.model.precision import autocast
 from trainer.model.vae import LATENT
 from trainer.train.config import TrainConfig
-from trainer.train.step import autocast
 
 # Dense bf16 TFLOP/s as their makers state them, by a word of the device's name.
 PEAK_TFLOPS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "A800": 312, "L40S": 362, "4090": 165}
@@ -123,7 +123,7 @@ def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegAct
     draws = Draws(timesteps, noise, dropped.bool(), noise, noise[:, 0])
     schedule = TrainingSchedule(architecture.diffusion)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with hooks, autocast(config, torch.device("cpu")):
+    with hooks, autocast(config.precision, torch.device("cpu")):
         training_loss(
             model,
             schedule,

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.data import Batch, complete, mean_latents, sample_latents
+from trainer.data import Batch
 from trainer.diffusion.draws import Draws, draw
+from trainer.latents.encoders import complete, mean_latents, sample_latents
 from trainer.latents.frozen import FrozenNetworks
 from trainer.model.config import DiffusionConfig
 from trainer.model.megactor import Conditions

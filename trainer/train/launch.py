@@ -13,10 +13,12 @@ from typing import Any
 import torch
 
 from datagen.common.errors import UserError
-from trainer.train.build import per_rank_config
+from datagen.common.text import plain
+from trainer.train.checks import per_rank_config
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
+from trainer.train.metrics import Say
 from trainer.train.ranks import Ranks
 from trainer.train.state.checkpoint import checkpoints, refuse_unless_resumed
 from trainer.train.stop import StopRequest
@@ -25,10 +27,15 @@ from trainer.train.watch import Watch
 RESTARTS = 3  # of all workers, after one of them or its node was lost
 
 
-def train_here(job: Job) -> None:
-    """Train in this process, on its GPU if it has one."""
+def train_here(job: Job, say: Say = print) -> None:
+    """Train in this process, on its GPU if it has one.
+
+    Args:
+        job: what the user asked for.
+        say: prints a line.
+    """
     stop_file(job.output).unlink(missing_ok=True)
-    train(job, Ranks.current("cuda" if torch.cuda.is_available() else "cpu"))
+    train(job, Ranks.current("cuda" if torch.cuda.is_available() else "cpu"), say)
 
 
 def train_on_ray(job: Job, workers: int, address: str | None) -> None:
@@ -95,7 +102,7 @@ def _worker(settings: dict[str, Any]) -> None:
             giving_signs(settings["signs"], ranks) as pulse,
             _console(job).open("a", encoding="utf-8", buffering=1) as console,
         ):
-            train(job, ranks, lambda text: print(text, file=console), pulse)
+            train(job, ranks, lambda text: print(plain(text), file=console), pulse)
     except UserError as error:
         _refusal(job).write_text(str(error), encoding="utf-8")
         raise

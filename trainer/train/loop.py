@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -204,7 +204,7 @@ class _Run:
             progress = checkpoint.TrainingProgress(
                 step=train_state.step,
                 stage=self.config.stage,
-                data=self.components.loader.state_dict() | {"position": self.position},
+                data=replace(self.components.loader.state(), position=self.position),
                 recipes=list(self.components.loader.data.recipes),
                 ranks=ranks.size,
                 config=self.config.model_dump(mode="json"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import nullcontext
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.precision import autocast
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs
 from trainer.train.metrics import LossTable
@@ -41,7 +41,7 @@ def accumulate_gradients(
     for index, inputs in zip(range(count), micro_batches, strict=False):
         waits = index < count - 1
         with model.no_sync() if waits and isinstance(model, DistributedDataParallel) else nullcontext():
-            with autocast(config, inputs.latents_BFCHW.device):
+            with autocast(config.precision, inputs.latents_BFCHW.device):
                 loss = training_loss(
                     model,
                     schedule,
@@ -58,8 +58,3 @@ def accumulate_gradients(
         total = part if total is None else total + part
     assert total is not None
     return total
-
-
-def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """The precision of forward passes; weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")

@@ -102,7 +102,7 @@ def test_resume_in_the_middle_of_an_epoch(shared_dataset: Output, stop: int) -> 
     stopped = Loader(opened(shared_dataset), 3, workers=2 if stop == 3 else 0)
     take(stopped, stop)
     resumed = Loader(opened(shared_dataset), 3)
-    assert resumed.load_state_dict(stopped.state_dict()) == []
+    assert resumed.restore(stopped.state()) == []
     assert all(same(a, b) for a, b in zip(whole[stop:], take(resumed, 8 - stop), strict=True))
 
 
@@ -112,16 +112,16 @@ def test_resume_on_other_ranks_goes_on_in_the_global_order(shared_dataset: Outpu
     take(before, 2)
     resumed = [Loader(data, 1, rank=rank, ranks=3) for rank in range(3)]
     for loader in resumed:
-        (note,) = loader.load_state_dict(before.state_dict())
+        (note,) = loader.restore(before.state())
         assert "made on 2 ranks, this run has 3" in note
     assert sorted(slot for loader in resumed for slot in slots(take(loader, 4))) == list(range(8, 20))
 
 
 def test_resume_refuses_other_data(shared_dataset: Output) -> None:
-    state = Loader(opened(shared_dataset), 2).state_dict()
+    state = Loader(opened(shared_dataset), 2).state()
     for other in (opened(shared_dataset, seed=1), opened(shared_dataset, where="frames = 40")):
         with pytest.raises(UserError, match="changed since the checkpoint"):
-            Loader(other, 2).load_state_dict(state)
+            Loader(other, 2).restore(state)
 
 
 def test_going_on_after_a_pause_loses_nothing(shared_dataset: Output) -> None:

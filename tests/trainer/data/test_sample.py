@@ -14,7 +14,8 @@ from datagen.shards.reader import Dataset
 from tests.trainer.data.made import SIZE, damage, make_dataset, read_code, read_stream
 from trainer.data import KINDS, DataConfig, DataSource, Drivers, Sample, open_training_data
 from trainer.data.config import STREAM_OF
-from trainer.data.video import StreamError, decode
+from trainer.data.errors import StreamError
+from trainer.data.video import decode
 
 
 def samples(output: Output, count: int = 20, seed: int = 0, **config: Any) -> list[Sample]:

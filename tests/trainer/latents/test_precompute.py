@@ -16,17 +16,8 @@ from datagen.common.errors import UserError
 from datagen.inspect.verify import verify
 from datagen.output.paths import Output
 from tests.trainer.data.made import damage, make_dataset, read_code, withdraw_from
-from trainer.data import (
-    Batch,
-    DataConfig,
-    DataSource,
-    Encoders,
-    Loader,
-    complete,
-    mean_latents,
-    open_training_data,
-    sample_latents,
-)
+from trainer.data import Batch, DataConfig, DataSource, Loader, open_training_data
+from trainer.latents.encoders import Encoders, complete, mean_latents, sample_latents
 from trainer.latents.load import encoders_of, load_encoders
 from trainer.latents.precompute import precompute
 from trainer.model.config import TINY

@@ -28,6 +28,7 @@ from datagen.common.staging import clear_stale, staged
 from trainer.checkpoints.folder import save_checkpoint
 from trainer.checkpoints.tensor_files import read_json, read_tensors, write_safetensors
 from trainer.checkpoints.vae import VAEWeights
+from trainer.data.loader import LoaderState
 from trainer.model.config import MegActorConfig
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -49,7 +50,7 @@ class TrainingProgress:
 
     step: int
     stage: str
-    data: dict[str, Any]
+    data: LoaderState
     recipes: list[str]
     ranks: int
     config: dict[str, Any]
@@ -147,8 +148,8 @@ def read_progress(folder: Path) -> TrainingProgress:
     """
     values: dict[str, Any] = read_json(folder / "state.json")
     try:
-        return TrainingProgress(**values)
-    except TypeError as error:
+        return TrainingProgress(**values | {"data": LoaderState(**values["data"])})
+    except (KeyError, TypeError) as error:
         raise UserError(f"{folder / 'state.json'} is not of this program: {error}") from error
 
 
