@@ -34,7 +34,9 @@ from datagen.media import VideoReader
 from datagen.quality.flicker import flicker
 from datagen.quality.identity import identity
 from datagen.quality.motion import motion
-from datagen.synthesise.stylise.arbitrary import FILTERS, ArbitraryStyle, ClassicFilter, Style
+from datagen.synthesise.stylise.arbitrary import ArbitraryStyle
+from datagen.synthesise.stylise.filters import FILTERS, ClassicFilter
+from datagen.synthesise.stylise.style import Style
 from datagen.synthesise.swap.mesh import MeshSwap
 
 SIDE, CROP_SCALE = 512, 2.0

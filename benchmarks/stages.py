@@ -48,7 +48,7 @@ from datagen.sources.roots import absolute, read_roots
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import read_crop, track_face
 from datagen.synthesise.gates import identity_columns, motion_columns
-from datagen.synthesise.stylise.arbitrary import Style
+from datagen.synthesise.stylise.style import Style
 from datagen.synthesise.stylise.styles import load_styles
 
 Sample = dict[str, bytes]

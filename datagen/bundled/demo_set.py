@@ -13,7 +13,6 @@ import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -23,7 +22,6 @@ from datagen.bundled.artworks import artworks
 from datagen.bundled.portraits import BundledPortrait, portraits
 from datagen.bundled.talking_head import TalkingHead, talking_head
 from datagen.media import encode
-from datagen.synthesise.stylise.arbitrary import Style
 
 __all__ = [
     "BundledPortrait",
@@ -31,7 +29,6 @@ __all__ = [
     "TalkingHead",
     "carphone",
     "portraits",
-    "styles",
     "take",
     "talking_head",
     "write_demo",
@@ -60,19 +57,6 @@ TAKES = (
     Take("hopper-2", "hopper", 60, 5),
 )
 FPS = 25
-
-
-@cache
-def styles() -> tuple[Style, ...]:
-    """Artworks as styles; the people's portraits serve too, as appearance to take over."""
-    found = [
-        Style(name, picture, "art", hashlib.sha256(picture.tobytes()).hexdigest(), licence)
-        for name, (picture, _, licence) in artworks().items()
-    ]
-    for portrait in portraits():
-        digest = hashlib.sha256(portrait.image.tobytes()).hexdigest()
-        found.append(Style(f"portrait-{portrait.name}", portrait.image, "portrait", digest, portrait.licence))
-    return tuple(found)
 
 
 def take(wanted: Take) -> tuple[Iterable[np.ndarray], TalkingHead]:

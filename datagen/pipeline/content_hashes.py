@@ -13,8 +13,9 @@ from datagen.faces import FaceAnalyser
 from datagen.imaging.files import image_files, image_sha256
 from datagen.recipe import Recipe
 from datagen.sources.files import file_sha256
-from datagen.synthesise.backends import build_stylist, build_swapper
+from datagen.synthesise.stylise.base import build_stylist
 from datagen.synthesise.stylise.styles import load_styles
+from datagen.synthesise.swap.base import build_swapper
 
 
 def content_hashes(

@@ -16,7 +16,7 @@ LONG_S = 120.0  # a task that takes longer is named
 
 
 class _Worker(BaseModel):
-    """What one worker is busy with; see `datagen.runners.Doing`."""
+    """What one worker is busy with; see `datagen.runners.WorkerStatus`."""
 
     worker: str
     task: str

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from datagen.common.owner import owner_id
 from datagen.output.paths import Output
 from datagen.output.publish import replace
-from datagen.runners.supervise import Doing
+from datagen.runners.supervise import WorkerStatus
 from datagen.runners.tasks import Report, Task
 
 LINE_S = 10.0
@@ -53,7 +53,7 @@ class RunProgress:
         self._line_at = self._began + LINE_S
         self._printed = 0
         self._saved_at = -RENEW_S
-        self._doing: Sequence[Doing] = ()
+        self._doing: Sequence[WorkerStatus] = ()
         self._owner = owner_id()
         self._bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
@@ -97,7 +97,7 @@ class RunProgress:
         """Seconds since the start, or from start to end."""
         return (self._ended or time.monotonic()) - self._began
 
-    def waiting(self, doing: Sequence[Doing]) -> None:
+    def waiting(self, doing: Sequence[WorkerStatus]) -> None:
         """Take what the workers are busy with; the status file is renewed also when no task ends."""
         silent = [worker.worker for worker in doing if worker.silent_s]
         news = silent != [worker.worker for worker in self._doing if worker.silent_s]

@@ -268,7 +268,7 @@ def work(
             supervision = Supervision(
                 say=progress.say,
                 on_wait=progress.waiting,
-                pulse=Pulse(out.tmp.absolute(), tuple(roots.values())),
+                heartbeat=Pulse(out.tmp.absolute(), tuple(roots.values())),
                 logs=out.logs,
                 fingerprint=partial(fingerprint, inputs.recipe.encode.ffmpeg),
                 expected=expected_fingerprint(out, inputs),

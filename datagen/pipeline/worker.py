@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from datagen.common.config import parse
 from datagen.common.errors import Refusal
 from datagen.curate.portrait import cut_portrait
 from datagen.curate.source import curate_source
@@ -164,9 +162,7 @@ class Worker:
             least_s, share = self.settings.recipe.limits.task_s, len(group) / len(keys)
             limit_s = None if task.limit_s is None else max(least_s, task.limit_s * share)
             try:
-                call_isolated(
-                    "datagen.pipeline.worker:try_alone", _plain(self.settings, task, group), limit_s
-                )
+                call_isolated(try_alone, self.settings, _part(task, group), timeout_s=limit_s)
             except Crashed as crash:
                 return "timeout" if isinstance(crash, TimedOut) else "crashed", str(crash)
             return None
@@ -185,26 +181,16 @@ def find_crashing_items(keys: list[str], dies: Callable[[list[str]], Why | None]
     return find_crashing_items(keys[:half], dies) | find_crashing_items(keys[half:], dies)
 
 
-def try_alone(data: dict[str, Any]) -> dict[str, Any]:
-    """Do a group of a task's items in this throw-away process and keep nothing."""
-    settings = WorkerSettings(
-        Path(data["out"]),
-        parse(Recipe, data["recipe"], "recipe"),
-        data["recipe_hash"],
-        None if data["styles"] is None else Path(data["styles"]),
-        {name: Path(path) for name, path in data["roots"].items()},
-    )
-    worker = settings()
-    payload = data["payload"]
-    for row in _plan_rows(data["kind"], payload):
-        row["path"] = os.fsencode(row["path"])
+def try_alone(settings: WorkerSettings, task: Task) -> None:
+    """Do a task in this throw-away process and keep nothing."""
+    worker, payload = settings(), task.payload
     scratch = temporary(worker.out.tmp, "alone")
     scratch.mkdir(parents=True)
     try:
-        if data["kind"] == "curate":
+        if task.kind == "curate":
             for row in payload["rows"]:
                 curate_source(row, settings.recipe, worker.backends.analyser, scratch, {}, worker.files)
-        elif data["kind"] == "portrait":
+        elif task.kind == "portrait":
             for cut in payload["cuts"]:
                 cut_portrait(cut, worker.backends.analyser, worker.files, scratch, {})
         else:
@@ -212,39 +198,16 @@ def try_alone(data: dict[str, Any]) -> dict[str, Any]:
                 pass
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return {}
 
 
-def _plain(settings: WorkerSettings, task: Task, group: list[str]) -> dict[str, Any]:
-    """The JSON form of a task cut down to a group of its items."""
+def _part(task: Task, group: list[str]) -> Task:
+    """The task cut down to a group of its items."""
     items = ITEMS[task.kind]
-    payload = copy.deepcopy(task.payload)
-    payload[items] = [item for item in payload[items] if _key(task.kind, item) in group]
-    for row in _plan_rows(task.kind, payload):
-        row["path"] = os.fsdecode(row["path"])
-    return {
-        "kind": task.kind,
-        "payload": payload,
-        "out": str(settings.out),
-        "recipe": settings.recipe.model_dump(mode="json"),
-        "recipe_hash": settings.recipe_hash,
-        "styles": None if settings.styles is None else str(settings.styles),
-        "roots": {name: str(path) for name, path in settings.roots.items()},
-    }
+    kept = [item for item in task.payload[items] if _key(task.kind, item) in group]
+    return replace(task, payload={**task.payload, items: kept})
 
 
 def _key(kind: str, item: dict[str, Any]) -> str:
     """What names an item of a task in `refused`."""
     key: str = item["source_key"] if kind == "curate" else (item.get("clip") or item)["clip_id"]
     return key
-
-
-def _plan_rows(kind: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the plan in a payload."""
-    match kind:
-        case "curate":
-            return list(payload["rows"])
-        case "portrait":
-            return [cut["source"] for cut in payload["cuts"]]
-        case _:
-            return list(payload["sources"].values())

@@ -1,7 +1,7 @@
-"""Ways to get tasks done: by a child process, or by Ray actors that pull them. Stage code knows neither."""
+"""Runners do tasks in a child process (`local`) or in Ray actors (`ray`); the code of the stages knows neither."""
 
 from datagen.runners.local import run_local
-from datagen.runners.supervise import Doing, Fingerprint, Supervision
+from datagen.runners.supervise import Fingerprint, Supervision, WorkerStatus
 from datagen.runners.tasks import Factory, Report, Task, Worker
 
-__all__ = ["Doing", "Factory", "Fingerprint", "Report", "Supervision", "Task", "Worker", "run_local"]
+__all__ = ["Factory", "Fingerprint", "Report", "Supervision", "Task", "Worker", "WorkerStatus", "run_local"]

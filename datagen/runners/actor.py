@@ -1,4 +1,4 @@
-"""A process on a node that holds one worker and answers beside its work, and the driver's view of it."""
+"""A Ray actor that holds one worker and answers pings while it works, and the driver's handle of it."""
 
 from __future__ import annotations
 
@@ -14,105 +14,105 @@ import ray
 from ray.exceptions import RayError
 
 from datagen.runners.nodes import host_of
-from datagen.runners.supervise import Fingerprint, Watch
-from datagen.runners.tasks import Factory, Task, TaskOutcome, Worker, attempt, single_threaded
+from datagen.runners.supervise import LOADING, Fingerprint, Watch
+from datagen.runners.tasks import Factory, Report, Task, TaskOutcome, Worker, attempt, single_threaded
 
-ANSWERS = {"answers": 1}  # one thread that takes questions while another one works
+PING_GROUP = {"pings": 1}  # a thread that answers pings while another one works
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where an actor runs.
 
     Attributes:
         node: Ray's id of the node.
-        log: the file on that node that takes what the process prints; empty where the system does not tell.
+        log: the file on that node that holds what the process prints; empty where it cannot be found out.
     """
 
     node: str
     log: str
 
 
-class _Actor:
+class Actor:
     """A process that holds one worker."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
-        self._pulse: Callable[[], None] | None = None
+        self._heartbeat: Callable[[], None] | None = None
 
-    def place(self) -> Place:
+    def locate(self) -> Location:
         """Where it runs."""
         log = ""
         with suppress(OSError):
             log = str(Path("/proc/self/fd/2").readlink())
-        return Place(ray.get_runtime_context().get_node_id(), log)
+        return Location(ray.get_runtime_context().get_node_id(), log)
 
     def check(self, fingerprint: Callable[[], Fingerprint]) -> Fingerprint:
-        """What this node makes bytes with."""
+        """The fingerprint of this node."""
         return fingerprint()
 
-    def load(self, factory: Factory, pulse: Callable[[], None] | None) -> TaskOutcome:
+    def load(self, factory: Factory, heartbeat: Callable[[], None] | None) -> TaskOutcome:
         """Make the worker: models are loaded here, once."""
         faulthandler.enable()
         single_threaded()
-        self._pulse = pulse
+        self._heartbeat = heartbeat
 
-        def make(_: Task) -> dict[str, Any]:
+        def make(_: Task) -> Report:
             self._worker = factory()
             return {}
 
-        return attempt(make, Task("load", ""))
+        return attempt(make, LOADING)
 
     def run(self, task: Task) -> TaskOutcome:
-        """Do one task."""
+        """Run one task."""
         assert self._worker is not None, "load comes first"
         return attempt(self._worker, task)
 
-    @ray.method(concurrency_group="answers")
+    @ray.method(concurrency_group="pings")
     def ping(self) -> None:
-        """Return, as long as the process runs and the pulse does not hang."""
-        if self._pulse is not None:
+        """Return, as long as the process runs and the heartbeat returns."""
+        if self._heartbeat is not None:
             with suppress(Exception):
-                self._pulse()
+                self._heartbeat()
 
 
 @dataclass(eq=False)
 class ActorHandle:
-    """The driver's view of one actor.
+    """The driver's handle of one actor.
 
     Attributes:
         number: counted from 1, for messages.
-        place: where it runs, once known.
-        name: what to call it.
-        question: the ping it has not answered yet.
-        asked: when it was asked last, or its work began.
+        location: where it runs, once known.
+        name: for messages, once it was placed.
+        ping: the ping it has not answered yet.
+        pinged_at: time of the last ping, or of the start of its work.
     """
 
     actor: Any
     number: int
-    place: Place = Place("", "")
+    location: Location = Location("", "")
     name: str = ""
-    question: Any = None
-    asked: float = 0.0
+    ping: Any = None
+    pinged_at: float = 0.0
 
-    def be_at(self, place: Place) -> None:
-        """Its actor was placed on a node."""
-        self.place = place
-        self.name = f"worker {self.number} on node {host_of(place.node)}"
+    def placed(self, location: Location) -> None:
+        """Note the node that its actor was placed on."""
+        self.location = location
+        self.name = f"worker {self.number} on node {host_of(location.node)}"
 
 
-def hear(busy: list[tuple[ActorHandle, Watch]], ask_s: float) -> None:
-    """Ask busy actors every `ask_s` seconds whether they are well, and note the answers that have come."""
+def ping_actors(busy: list[tuple[ActorHandle, Watch]], ping_s: float) -> None:
+    """Ping busy actors every `ping_s` seconds, and note the answers that have come."""
     now = time.monotonic()
     for handle, _ in busy:
-        if handle.question is None and now - handle.asked >= ask_s:
-            handle.question, handle.asked = handle.actor.ping.remote(), now
-    asked = {handle.question: (handle, watch) for handle, watch in busy if handle.question is not None}
-    if not asked:
+        if handle.ping is None and now - handle.pinged_at >= ping_s:
+            handle.ping, handle.pinged_at = handle.actor.ping.remote(), now
+    pinged = {handle.ping: (handle, watch) for handle, watch in busy if handle.ping is not None}
+    if not pinged:
         return
-    for question in ray.wait(list(asked), num_returns=len(asked), timeout=0)[0]:
-        handle, watch = asked[question]
-        handle.question = None
-        with suppress(RayError):  # a dead actor's task tells it
-            ray.get(question)
+    for ping in ray.wait(list(pinged), num_returns=len(pinged), timeout=0)[0]:
+        handle, watch = pinged[ping]
+        handle.ping = None
+        with suppress(RayError):  # the result of the dead actor's task shows its death
+            ray.get(ping)
             watch.answered()

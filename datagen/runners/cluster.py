@@ -1,4 +1,4 @@
-"""Ray for as long as it is needed: the cluster that is named, or one started on this machine."""
+"""Connection to Ray for the time of a run: to the named cluster, or to a Ray started on this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ray.exceptions import RayError
 
 from datagen.common.errors import UserError
 
-OBJECT_STORE_BYTES = 150_000_000  # what travels is small: tasks, settings and reports
-CONNECT_S = 5.0
-ANSWER_S = 12.0
+OBJECT_STORE_BYTES = 150_000_000  # only tasks, settings and reports travel, which are small
+CONNECT_S = 5.0  # limit for a TCP connection
+ANSWER_S = 12.0  # limit for an answer of the cluster
 JOIN = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False)"
-CLIENT_PORT = 10001  # of ray:// addresses that name none
-NO_ENTRY = (
-    "its access token is missing here or another one: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
+CLIENT_PORT = 10001  # of ray:// addresses without a port
+AUTH_HINT = (
+    "its access token is missing here or differs: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
     "RAY_AUTH_TOKEN_PATH) to what `ray get-auth-token` prints on the head node"
 )
 
 
 @contextmanager
 def connected(address: str | None, workers: int | None) -> Iterator[None]:
-    """Ray for the duration of the block; what was not started here is left running.
+    """Connect to Ray for the duration of the block; a cluster that was not started here is left running.
 
     Args:
         address: of a cluster; None takes that of `RAY_ADDRESS`, or starts a local Ray.
@@ -50,7 +50,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS")
     try:
         if address and address != "local":
-            _check(address)
+            _check_reachable(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(
@@ -75,21 +75,21 @@ def brief(error: BaseException | str) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _check(address: str) -> None:
-    """Ask a cluster for a sign of life: `ray.init` itself tries for more than a minute, then ends the process.
+def _check_reachable(address: str) -> None:
+    """Check that a cluster answers: `ray.init` itself tries for more than a minute, then ends the process.
 
     Raises:
-        UserError: nothing answers there, or it wants another token.
+        UserError: nothing answers there, or it requires another token.
     """
     scheme, _, rest = address.rpartition("://")
     if scheme not in ("", "ray"):
-        return  # of a Ray provider that has its own ways
+        return  # addresses of other Ray providers are left to Ray
     if address != "auto":
-        _reach(address, rest, CLIENT_PORT if scheme else None)
-    _ask(address)
+        _check_port(address, rest, CLIENT_PORT if scheme else None)
+    _check_health(address)
 
 
-def _reach(address: str, place: str, default_port: int | None) -> None:
+def _check_port(address: str, place: str, default_port: int | None) -> None:
     try:
         parts = urlsplit(f"//{place}")
         host, port = parts.hostname, parts.port or default_port
@@ -110,35 +110,35 @@ def _reach(address: str, place: str, default_port: int | None) -> None:
         ) from error
 
 
-def _ask(address: str) -> None:
-    """Let another process ask, since the question cannot be called off."""
+def _check_health(address: str) -> None:
+    """Run the check in another process, which can be killed when it takes too long."""
     client = address.startswith("ray://")
-    question = (
+    arguments = (
         ["-c", JOIN, address]
         if client
         else ["-m", "ray.scripts.scripts", "health-check", "--address", address]
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-P", *question], env={**os.environ, **_token_mode(address)}, check=False,
+            [sys.executable, "-P", *arguments], env={**os.environ, **_token_mode(address)}, check=False,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        # a Ray client that is refused for its token is not told so
-        hint = f"; if it asks for a token, {NO_ENTRY}" if client else ""
+        # a Ray client with a wrong token gets no answer instead of an error
+        hint = f"; if it asks for a token, {AUTH_HINT}" if client else ""
         raise UserError(
             f"the Ray cluster {address} does not answer within {ANSWER_S:g} s; check with `ray status` on its head "
-            f"node that it is alive{hint}"
+            f"node that it is running{hint}"
         ) from error
     if done.returncode and "AuthenticationError" in done.stderr:
-        raise UserError(f"the Ray cluster {address} refuses this process: {NO_ENTRY}")
+        raise UserError(f"the Ray cluster {address} refuses this process: {AUTH_HINT}")
     if done.returncode and "No such command" not in done.stderr:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise UserError(f"cannot join the Ray cluster {address}: {said[-1].rpartition('Error: ')[2]}")
 
 
 def _token_mode(address: str) -> dict[str, str]:
-    """`ray.init` turns tokens on by itself for `auto` where there is one; the question must do as it does."""
+    """Environment of the health check: for `auto`, `ray.init` itself turns tokens on where there is one."""
     if address != "auto" or "RAY_AUTH_MODE" in os.environ:
         return {}
     named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ

@@ -13,8 +13,8 @@ from dataclasses import replace
 from multiprocessing import Pipe
 
 from datagen.common.errors import UserError
-from datagen.runners.processes import end_group, ending, start_python
-from datagen.runners.supervise import LOAD_S, Supervision, Watch, keep_lines, last_lines
+from datagen.runners.processes import describe_exit, kill_group, start_python
+from datagen.runners.supervise import LOADING, Supervision, Watch, append_task_log, tail
 from datagen.runners.tasks import (
     ATTEMPTS,
     LOSSES_BEFORE_GIVING_UP,
@@ -29,7 +29,7 @@ from datagen.runners.tasks import (
     lost_for_good,
 )
 
-WAIT_S = 1.0  # how often the driver looks up while it waits
+WAIT_S = 1.0  # how often the driver checks its child while it waits
 FAILED_STARTS = 3  # in a row
 
 
@@ -42,37 +42,37 @@ def run_local(
 ) -> None:
     """Do all tasks, one after another, in a child process that holds the worker.
 
-    A child that dies, takes longer than a task's limit or falls silent is replaced, and the task tried again;
-    after `LOSSES_BEFORE_ISOLATION` losses isolated. The child ends when this process does, however that happens.
+    A child that dies, takes longer than a task's limit or does not answer is replaced, and its task is tried again;
+    after `LOSSES_BEFORE_ISOLATION` losses with `isolate` set. The child ends when this process does, however it ends.
 
     Args:
         factory: makes the worker in the child, when there is a first task; must be importable there.
         tasks: in the order to do them; may be a generator.
         on_report: called after each task; an exception from it ends the run.
-        supervision: how the child is looked after.
+        supervision: how the child is supervised.
 
     Raises:
-        UserError: the worker says that the user must act, for example that the disk is full, or cannot start.
+        UserError: the worker reports what only the user can solve, such as a full disk, or it cannot start.
     """
-    desk = _TaskRunner(factory, supervision)
+    runner = _TaskRunner(factory, supervision)
     with interruptible():
         try:
             for task in tasks:
-                on_report(task, desk.do(task))
+                on_report(task, runner.run(task))
         finally:
-            desk.clear()
+            runner.end_child()
 
 
 class _TaskRunner:
-    """The place of the child; empty before the first task and after a loss."""
+    """Runs tasks in a child, which it starts before the first task and again after each loss."""
 
     def __init__(self, factory: Factory, supervision: Supervision) -> None:
         self._factory = factory
         self._supervision = supervision
         self._child: _Child | None = None
 
-    def do(self, task: Task) -> Report:
-        """Try a task until it is over."""
+    def run(self, task: Task) -> Report:
+        """Try a task until it is done or given up."""
         losses = errors = 0
         while True:
             if self._child is None:
@@ -81,7 +81,7 @@ class _TaskRunner:
             outcome = self._child.run(replace(task, isolate=isolate))
             if isinstance(outcome, Loss):
                 losses += 1
-                self.clear()
+                self.end_child()
                 if losses >= LOSSES_BEFORE_GIVING_UP:
                     return lost_for_good(task, outcome)
                 continue
@@ -91,8 +91,8 @@ class _TaskRunner:
             if outcome.kind == "done" or errors >= ATTEMPTS:
                 return outcome.report
 
-    def clear(self) -> None:
-        """End the child."""
+    def end_child(self) -> None:
+        """Kill the child, if there is one."""
         if self._child is not None:
             self._child.end()
             self._child = None
@@ -104,7 +104,7 @@ class _TaskRunner:
             outcome = child.load(self._factory)
             if isinstance(outcome, Loss):
                 losses.append(outcome.how)
-                self.clear()
+                self.end_child()
             elif outcome.kind == "done" and "reason" not in outcome.report:
                 return child
             else:
@@ -113,16 +113,16 @@ class _TaskRunner:
 
 
 class _Child:
-    """The driver's view of the child process."""
+    """The driver's side of the child process."""
 
     def __init__(self, supervision: Supervision) -> None:
         self._supervision = supervision
-        self._line, theirs = Pipe()
+        self._connection, theirs = Pipe()
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         number = self._printed.fileno()
         fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
         self._process = start_python(
-            "datagen.runners.child",
+            "datagen.runners.local_child",
             [str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -133,47 +133,48 @@ class _Child:
 
     def load(self, factory: Factory) -> TaskOutcome | Loss:
         """Make the worker."""
-        pulse, every_s = self._supervision.pulse, self._supervision.ask_s
-        return self._ask([(pulse, every_s), factory], Task("load", "of models", limit_s=LOAD_S))
+        heartbeat, every_s = self._supervision.heartbeat, self._supervision.ping_s
+        return self._request([(heartbeat, every_s), factory], LOADING)
 
     def run(self, task: Task) -> TaskOutcome | Loss:
-        """Do one task."""
+        """Run one task."""
         os.truncate(self._printed.fileno(), 0)
-        outcome = self._ask([task], task)
+        outcome = self._request([task], task)
         if isinstance(outcome, TaskOutcome) and (outcome.kind == "error" or task.isolate):
-            self._keep(task, outcome.report.get("message", "isolated"))
+            self._append_log(task, outcome.report.get("message", "isolated"))
         return outcome
 
     def end(self) -> None:
-        """End the process with everything it started."""
-        end_group(self._process)
-        self._line.close()
+        """Kill the process with everything it started."""
+        kill_group(self._process)
+        self._connection.close()
         self._printed.close()
 
-    def _ask(self, messages: list[object], task: Task) -> TaskOutcome | Loss:
+    def _request(self, messages: list[object], task: Task) -> TaskOutcome | Loss:
+        """Send messages and wait for the outcome they lead to."""
         watch = Watch("the worker process", task, self._supervision)
         try:
             for message in messages:
-                self._line.send_bytes(pickle.dumps(message))
+                self._connection.send_bytes(pickle.dumps(message))
             while True:
-                if self._line.poll(WAIT_S):
-                    answer: TaskOutcome | None = self._line.recv()
+                if self._connection.poll(WAIT_S):
+                    answer: TaskOutcome | None = self._connection.recv()
                     if answer is not None:
                         return answer
                     watch.answered()
-                if loss := watch.look():
+                if loss := watch.check():
                     break
-                self._supervision.on_wait([watch.doing()])
+                self._supervision.on_wait([watch.status()])
         except (EOFError, OSError):  # the process has ended
-            loss = Loss("crashed", self._ending())
-        self._keep(task, loss.how)
+            loss = Loss("crashed", self._describe_exit())
+        self._append_log(task, loss.how)
         return loss
 
-    def _ending(self) -> str:
+    def _describe_exit(self) -> str:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(WAIT_S)
         code = self._process.poll()
-        return "closed its connection" if code is None else ending(code)
+        return "closed its connection" if code is None else describe_exit(code)
 
-    def _keep(self, task: Task, what: str) -> None:
-        keep_lines(self._supervision.logs, task, what, last_lines(self._printed.fileno()))
+    def _append_log(self, task: Task, what: str) -> None:
+        append_task_log(self._supervision.logs, task, what, tail(self._printed.fileno()))

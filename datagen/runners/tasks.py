@@ -1,4 +1,4 @@
-"""What runners hand out and get back, and what becomes of an attempt that fails."""
+"""Tasks and reports that runners pass between processes, and how a failed attempt is reported."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from typing import Any, Literal
 from datagen.common.errors import Refusal, UserError
 
 Report = dict[str, Any]
-"""Counters of a finished task (`clips`, `failed`, `frames`, `seconds: {operation: s}` ...), which add up.
+"""Counters of a finished task (`clips`, `failed`, `frames`, `seconds: {operation: s}` ...); they can be summed.
 
 A task that could not be done has the keys `reason` (see `datagen.common.errors.REASONS`) and `message` instead.
 """
 
-LOSSES_BEFORE_ISOLATION = 2  # once may be a node or a user's kill
+LOSSES_BEFORE_ISOLATION = 2  # a first loss may be the node's or a user's kill
 LOSSES_BEFORE_GIVING_UP = 4
 ATTEMPTS = 2  # an unexpected exception is tried once more
-STACKS_AT = 0.98  # of the limit
-ISOLATED_LIMITS = 10  # an isolated task tries its items by halving, each half within its share of the limit
+STACKS_AT = 0.98  # share of the limit after which the stacks are printed
+ISOLATED_LIMITS = (
+    10  # an isolated task may take so many limits: it tries its items by halving, each half in its share
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class Task:
         kind: `curate` or `synthesise`.
         name: the part or unit.
         payload: what the worker needs to know; small and picklable, never frames.
-        isolate: the task was lost more than once, with its process: try each clip in a process of its own
-            (`datagen.runners.isolate`), so that the one at fault costs only itself.
-        limit_s: seconds it may take; its process is ended after that. None for no limit.
+        isolate: the task was lost more than once, with its process: its clips are tried in processes of their own
+            (`datagen.runners.isolate`), so that only the clip at fault is lost.
+        limit_s: seconds it may take; its process is killed after that. None for no limit.
     """
 
     kind: str
@@ -55,12 +57,12 @@ class Task:
 
     @property
     def allowed_s(self) -> float | None:
-        """Seconds after which its process is ended: more than `limit_s` where items are tried one by one."""
+        """Seconds after which its process is killed: more than `limit_s` where `isolate` is set."""
         return self.limit_s and self.limit_s * (ISOLATED_LIMITS if self.isolate else 1)
 
 
 Worker = Callable[[Task], Report]
-"""Does tasks. Made once per process, so that models are loaded once."""
+"""Runs tasks. Made once per process, so that models are loaded once."""
 
 Factory = Callable[[], Worker]
 """Makes a worker; picklable."""
@@ -71,7 +73,7 @@ OnReport = Callable[[Task, Report], None]
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """How one attempt ended: `done`, `stop` (the user must act) or `error` (unexpected)."""
+    """How one attempt ended: `done`, `stop` (only the user can solve it) or `error` (unexpected)."""
 
     kind: Literal["done", "stop", "error"]
     report: Report
@@ -80,11 +82,11 @@ class TaskOutcome:
 
 @dataclass(frozen=True)
 class Loss:
-    """A worker process that went with its task.
+    """The end of a worker process while it ran a task.
 
     Attributes:
-        reason: `crashed` where it died by itself, `timeout` where it was ended.
-        how: by which signal, or after how many seconds.
+        reason: `crashed` where it died by itself, `timeout` where it was killed.
+        how: the signal or exit code, or the seconds after which it was killed.
     """
 
     reason: Literal["crashed", "timeout"]
@@ -92,9 +94,9 @@ class Loss:
 
 
 def attempt(worker: Worker, task: Task) -> TaskOutcome:
-    """Run one task; nothing but interrupts escapes.
+    """Run one task; raises nothing but interrupts.
 
-    The traceback of an unexpected error goes to stderr, and where the task hangs shortly before its limit is over.
+    The traceback of an unexpected error goes to stderr, and shortly before the limit the stacks of all threads.
     """
     if task.allowed_s:
         faulthandler.dump_traceback_later(STACKS_AT * task.allowed_s, file=2)
@@ -106,7 +108,7 @@ def attempt(worker: Worker, task: Task) -> TaskOutcome:
         return TaskOutcome("done", given_up(error.reason, error.message))
     except MemoryError:
         return TaskOutcome("error", given_up("out_of_memory", "the task does not fit into memory"))
-    except Exception as error:  # whatever stage code raises must cost its task only, not the run
+    except Exception as error:  # whatever the stages raise must fail this task only, not the run
         traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(where.filename)}:{where.lineno}"
@@ -122,14 +124,14 @@ def given_up(reason: str, message: str) -> Report:
 
 
 def lost_for_good(task: Task, loss: Loss) -> Report:
-    """Report of a task that took process after process with it."""
+    """Report of a task that was lost with its process too often."""
     if loss.reason == "crashed":
         return given_up("crashed", "the task killed its process, also when isolated")
     return given_up("timeout", f"the task {loss.how}, also when isolated")
 
 
 def single_threaded() -> None:
-    """Keep numeric libraries to one thread: workers are the parallelism, and the bytes depend on it."""
+    """Limit numeric libraries to one thread: there are many workers, and results depend on the number of threads."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = "1"
     import cv2  # after the variables are set
@@ -141,7 +143,7 @@ def single_threaded() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that what was started is shut down."""
+    """Let SIGTERM end the block as Ctrl-C does, so that child processes are shut down."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -26,9 +26,11 @@ from datagen.faces.smoothing import fill_gaps
 from datagen.imaging.crop import ClipCrop
 from datagen.media import FfmpegError, VideoReader, again_if_killed, encode
 from datagen.recipe import Recipe
-from datagen.synthesise.backends import Backends, Stylist, Swapper
+from datagen.synthesise.backends import Backends
 from datagen.synthesise.gates import gate_style, gate_swap, identity_columns, motion_columns
-from datagen.synthesise.stylise.arbitrary import Style
+from datagen.synthesise.stylise.base import Stylist
+from datagen.synthesise.stylise.style import Style
+from datagen.synthesise.swap.base import Swapper
 
 Row = dict[str, Any]
 MARKS = {

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import datagen.bundled.demo_set as demo
-from datagen.bundled.demo_set import Take, carphone, portraits, styles, take, talking_head, write_demo
+from datagen.bundled.demo_set import Take, carphone, portraits, take, talking_head, write_demo
 from datagen.bundled.portraits import INVENTED
 from datagen.bundled.talking_head import TalkingHead, motion, rotation
 from datagen.common.errors import Refusal
 from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser, Faces, geometry
 from datagen.media import VideoReader, probe
+from datagen.synthesise.stylise.styles import bundled_styles
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_portraits_are_strangers_with_stated_terms(analyser: FaceAnalyser) -> No
 
 
 def test_styles_are_pictures_with_terms() -> None:
-    found = {style.name: style for style in styles()}
+    found = {style.name: style for style in bundled_styles()}
     assert {"strokes", "night", "mosaic", "woodcut", "watercolour", "blocks", "portrait-hopper"} <= set(found)
     for style in found.values():
         assert style.image is not None and style.image.dtype == np.uint8 and style.image.std() > 20

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,7 @@ from datagen.shards import Dataset
 from datagen.sources.manifest import Manifest
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
-from datagen.synthesise.stylise.arbitrary import Style
+from datagen.synthesise.stylise.style import Style
 from datagen.weights.onnx import ModelInfo
 from tests.end_to_end.actors import owner_id, pause
 
@@ -289,12 +290,10 @@ def run_in_process(engine: Any, settings: Any, tasks: Any, on_report: Any, super
         on_report(task, outcome.report)
 
 
-def call_isolated(function: str, data: dict[str, Any], limit_s: float | None) -> None:
+def call_isolated(function: Callable[..., Any], *arguments: Any, timeout_s: float | None = None) -> Any:
     """In place of `datagen.runners.isolate.call_isolated`."""
-    from datagen.pipeline.worker import try_alone
-
     try:
-        try_alone(json.loads(json.dumps(data)))
+        return function(*pickle.loads(pickle.dumps(arguments)))
     except CrashError as error:
         raise Crashed("the process died") from error
 

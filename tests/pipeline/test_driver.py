@@ -15,7 +15,7 @@ from datagen.output.paths import Output
 from datagen.pipeline import status
 from datagen.pipeline.driver import driver_ended, driver_lines
 from datagen.pipeline.progress import RunProgress
-from datagen.runners import Doing, Task
+from datagen.runners import Task, WorkerStatus
 from tests.support import environment
 
 KILLED = """
@@ -50,7 +50,7 @@ def test_no_driver_yet(out: Output, quick: None) -> None:
 def test_a_living_driver_with_a_silent_worker(out: Output) -> None:
     with RunProgress(out, "curate", 3, unit="part") as progress:
         progress(Task("curate", "p00000"), {"frames": 1})
-        progress.waiting([Doing("worker 2 on node far", "p00001", 400.0, 90.0)])
+        progress.waiting([WorkerStatus("worker 2 on node far", "p00001", 400.0, 90.0)])
         lines = driver_lines(out)
         assert "driver      running curate: " in lines[0]
         assert lines[1:] == [

@@ -16,7 +16,7 @@ import pytest
 
 from datagen.common.errors import UserError
 from datagen.runners import Supervision, run_local
-from tests.runners.workers import Broken, Dying, Pulseless, Reports, Toy, tasks
+from tests.runners.workers import Broken, Dying, HangingHeartbeat, Reports, Toy, tasks
 from tests.support import ROOT, environment
 
 DRIVER = """
@@ -30,7 +30,7 @@ run_local(Toy(pathlib.Path(sys.argv[1])), tasks("work", "spawn"), Reports())
 def quick(folder: Path, said: list[str] | None = None) -> Supervision:
     """Looks after workers every tenth of a second, and gives up a silent one after a second."""
     say = print if said is None else said.append
-    return Supervision(say=say, logs=folder / "logs", ask_s=0.1, silent_s=0.5, lost_s=1.0)
+    return Supervision(say=say, logs=folder / "logs", ping_s=0.1, silent_s=0.5, lost_s=1.0)
 
 
 def test_every_task_ends_in_a_report_of_one_child(tmp_path: Path) -> None:
@@ -103,7 +103,11 @@ def test_a_stopped_child_is_told_of_and_replaced(tmp_path: Path) -> None:
     reports, toy = Reports(), Toy(tmp_path)
     run_local(toy, tasks("freeze once", "work"), reports, supervision=quick(tmp_path, said))
     assert reports["u0"]["clips"] == 1 and reports["u1"]["clips"] == 1 and toy.attempts("u0") == 2
-    assert len(said) == 1 and "has not answered for 0.5 s" in said[0] and "u0 goes back after 1 s" in said[0]
+    assert (
+        len(said) == 1
+        and "has not answered for 0.5 s" in said[0]
+        and "u0 will be tried again after 1 s" in said[0]
+    )
     (pid, _), _ = (line.split() for line in (tmp_path / "u0.attempts").read_text().splitlines())
     assert not psutil.pid_exists(int(pid))
 
@@ -111,11 +115,11 @@ def test_a_stopped_child_is_told_of_and_replaced(tmp_path: Path) -> None:
 def test_a_disk_that_does_not_answer_counts_as_silence(tmp_path: Path) -> None:
     said: list[str] = []
     supervision = Supervision(
-        say=said.append, pulse=Pulseless(tmp_path), ask_s=0.1, silent_s=0.5, lost_s=1.0, logs=None
+        say=said.append, heartbeat=HangingHeartbeat(tmp_path), ping_s=0.1, silent_s=0.5, lost_s=1.0, logs=None
     )
     reports = Reports()
     run_local(Toy(tmp_path), tasks("slow once"), reports, supervision=supervision)
-    assert reports["u0"]["clips"] == 1 and "dead disk" in said[0]
+    assert reports["u0"]["clips"] == 1 and "waits for a disk" in said[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -14,7 +14,7 @@ import pytest
 from datagen.common.errors import UserError
 from datagen.runners import Fingerprint, Report, Supervision, Task
 from tests.runners import workers
-from tests.runners.workers import Broken, NodePrint, Reports, Toy, tasks
+from tests.runners.workers import Broken, NodeFingerprint, Reports, Toy, tasks
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -65,8 +65,8 @@ def test_workers_that_hang_or_are_stopped_are_replaced(cluster: Any, tmp_path: P
     silent: set[str] = set()
     supervision = Supervision(
         say=said.append,
-        on_wait=lambda doing: silent.update(worker.task for worker in doing if worker.silent_s),
-        logs=tmp_path / "logs", ask_s=0.2, silent_s=2.0, lost_s=5.0,
+        on_wait=lambda workers: silent.update(worker.task for worker in workers if worker.silent_s),
+        logs=tmp_path / "logs", ping_s=0.2, silent_s=2.0, lost_s=5.0,
     )  # fmt: skip
     reports, toy = Reports(), Toy(tmp_path)
     bag = [*tasks("freeze once", "work"), *tasks("work", "work", "hang", limit_s=1.5)[2:]]
@@ -74,7 +74,7 @@ def test_workers_that_hang_or_are_stopped_are_replaced(cluster: Any, tmp_path: P
     assert reports["u0"]["isolated"] == 0 and toy.attempts("u0") == 2
     assert reports["u1"]["clips"] == 1
     assert reports["u2"]["isolated"] == 1 and toy.attempts("u2") == 3
-    assert len(said) == 1 and "on node " in said[0] and "u0 goes back after 5 s" in said[0]
+    assert len(said) == 1 and "on node " in said[0] and "u0 will be tried again after 5 s" in said[0]
     assert silent == {"u0"}
     log = (tmp_path / "logs" / "tasks" / "synthesise-u2.log").read_text()
     assert log.count("took longer than 1.5 s (worker ") == 2 and "in run" in log
@@ -87,7 +87,7 @@ def test_nodes_with_other_software_are_left_out(cluster: Any, tmp_path: Path) ->
     supervision = Supervision(
         say=said.append,
         logs=tmp_path / "logs",
-        fingerprint=NodePrint(bad.node_id),
+        fingerprint=NodeFingerprint(bad.node_id),
         expected=Fingerprint({"numpy": "2.0"}, {"cpu_features": "avx2"}),
     )
     reports = Reports()

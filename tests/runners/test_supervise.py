@@ -10,8 +10,8 @@ import pytest
 from datagen.common.owner import owner_id
 from datagen.output.paths import Output
 from datagen.pipeline.progress import RENEW_S, RunProgress
-from datagen.runners import Doing, Supervision, Task
-from datagen.runners.supervise import Watch, keep_lines
+from datagen.runners import Supervision, Task, WorkerStatus
+from datagen.runners.supervise import Watch, append_task_log
 from datagen.runners.tasks import ISOLATED_LIMITS
 
 
@@ -27,7 +27,7 @@ class Clock:
             self.now += 1
             if answers:
                 watch.answered()
-            if loss := watch.look():
+            if loss := watch.check():
                 lost.append(f"{loss.reason}: {loss.how}")
         return lost
 
@@ -49,15 +49,15 @@ def test_a_task_may_take_its_limit_and_more_when_isolated(clock: Clock) -> None:
 def test_silence_is_told_once_and_ends_the_worker(clock: Clock) -> None:
     said: list[str] = []
     watch = Watch("worker 3 on node far", Task("curate", "p00007"), Supervision(say=said.append))
-    assert clock.run(watch, 60, answers=False) == [] and not said and not watch.doing().silent_s
+    assert clock.run(watch, 60, answers=False) == [] and not said and not watch.status().silent_s
     assert clock.run(watch, 100, answers=False) == []
     assert said == [
-        "worker 3 on node far has not answered for 60 s: stopped, or waiting for a dead disk; "
-        "its task p00007 goes back after 300 s"
+        "worker 3 on node far has not answered for 60 s: it is stopped, or waits for a disk that "
+        "does not respond; its task p00007 will be tried again after 300 s"
     ]
-    assert watch.doing() == Doing("worker 3 on node far", "p00007", 160.0, 160.0)
+    assert watch.status() == WorkerStatus("worker 3 on node far", "p00007", 160.0, 160.0)
     clock.run(watch, 1)
-    assert said[1:] == ["worker 3 on node far answers again"] and not watch.doing().silent_s
+    assert said[1:] == ["worker 3 on node far answers again"] and not watch.status().silent_s
     assert clock.run(watch, 301, answers=False) == ["timeout: did not answer for 300 s"]
 
 
@@ -66,18 +66,18 @@ def test_a_stopped_driver_does_not_blame_its_workers(clock: Clock) -> None:
     clock.run(watch, 50)
     clock.now += 5000
     assert clock.run(watch, 900, answers=False)[:1] == ["timeout: did not answer for 300 s"]
-    assert watch.doing().busy_s == 949
+    assert watch.status().busy_s == 949
 
 
 def test_last_words_are_kept_where_there_is_a_place(tmp_path: Path) -> None:
     task = Task("curate", "p00000")
-    keep_lines(None, task, "killed by SIGKILL", "last words")
+    append_task_log(None, task, "killed by SIGKILL", "last words")
     for _ in range(2):
-        keep_lines(tmp_path / "logs", task, "killed by SIGKILL", "last words")
+        append_task_log(tmp_path / "logs", task, "killed by SIGKILL", "last words")
     text = (tmp_path / "logs" / "tasks" / "curate-p00000.log").read_text()
     assert text.count("curate-p00000: killed by SIGKILL\nlast words\n") == 2
     (tmp_path / "file").touch()
-    keep_lines(tmp_path / "file", task, "no folder can be made here", "")
+    append_task_log(tmp_path / "file", task, "no folder can be made here", "")
 
 
 def test_progress_adds_up_and_keeps_status(tmp_path: Path) -> None:
@@ -100,13 +100,13 @@ def test_status_is_renewed_while_no_task_ends(tmp_path: Path, clock: Clock) -> N
     output.create()
     with RunProgress(output, "curate", total=5) as progress:
         output.status_json.unlink()
-        progress.waiting([Doing("worker 1", "p00000", 3.0, 0.0)])
+        progress.waiting([WorkerStatus("worker 1", "p00000", 3.0, 0.0)])
         assert not output.status_json.exists()
-        progress.waiting([Doing("worker 1", "p00000", 70.0, 61.0)])
+        progress.waiting([WorkerStatus("worker 1", "p00000", 70.0, 61.0)])
         status = json.loads(output.status_json.read_bytes())
         assert status["silent"][0]["worker"] == "worker 1" and status["longest"]["task"] == "p00000"
         output.status_json.unlink()
         clock.now += RENEW_S
-        progress.waiting([Doing("worker 1", "p00000", 80.0, 71.0)])
+        progress.waiting([WorkerStatus("worker 1", "p00000", 80.0, 71.0)])
         assert output.status_json.exists()
     assert json.loads(output.status_json.read_bytes())["silent"] == []

@@ -80,8 +80,8 @@ class Dying:
 
 
 @dataclass(frozen=True)
-class Pulseless:
-    """A pulse that hangs once, like a look at a dead disk."""
+class HangingHeartbeat:
+    """A heartbeat that hangs once, as an access to a disk that does not respond."""
 
     folder: Path
 
@@ -92,7 +92,7 @@ class Pulseless:
 
 
 @dataclass(frozen=True)
-class NodePrint:
+class NodeFingerprint:
     """Fingerprint that differs on one node."""
 
     odd: str
@@ -118,18 +118,30 @@ def tasks(*todo: str, limit_s: float | None = None, **payload: Any) -> list[Task
     ]
 
 
-def echo(payload: dict[str, Any]) -> dict[str, Any]:
+def echo(text: str, path: Path, todo: str = "return") -> tuple[int, str, Path]:
+    """Its process and arguments, after it did what `todo` says."""
     print("libraries print to stdout", flush=True)
-    if payload.get("do") == "crash":
+    if todo == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
-    if payload.get("do") == "exit":
+    if todo == "exit":
         os._exit(3)
-    if payload.get("do") == "hang":
+    if todo == "exit well":
+        os._exit(0)
+    if todo == "hang":
         time.sleep(60)
-    if payload.get("do") == "refuse":
+    if todo == "spawn":
+        program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        path.write_text(f"{os.getpid()} {program.pid}")
+        time.sleep(60)
+    if todo == "refuse":
         raise Refusal("no_face", "nobody there", "look elsewhere", "faces", 0.0, 1.0)
-    if payload.get("do") == "stop":
-        raise UserError("the disk is full", code=1)
-    if payload.get("do") == "raise":
+    if todo == "stop":
+        raise UserError("the disk is full", code=2)
+    if todo == "raise":
         raise KeyError("unexpected")
-    return {"pid": os.getpid(), **payload}
+    return os.getpid(), text, path
+
+
+def unpicklable() -> Callable[[], int]:
+    """A result that cannot be sent back."""
+    return lambda: 1

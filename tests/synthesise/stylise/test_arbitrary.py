@@ -5,7 +5,9 @@ import skimage.data
 from datagen.common.errors import UserError
 from datagen.quality.flicker import flicker
 from datagen.quality.motion import motion
-from datagen.synthesise.stylise.arbitrary import FILTERS, ArbitraryStyle, ClassicFilter, Style
+from datagen.synthesise.stylise.arbitrary import ArbitraryStyle
+from datagen.synthesise.stylise.filters import FILTERS, ClassicFilter
+from datagen.synthesise.stylise.style import Style
 
 
 @pytest.fixture(scope="module")
