@@ -1,9 +1,12 @@
+from __future__ import annotations
+
 import cv2
 import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal
 from datagen.donors.donor import check_portrait, frame_score
+from datagen.faces import FaceAnalyser
 
 
 def refused(image, analyser, **options) -> str:
@@ -48,3 +51,8 @@ def test_frames_score_by_how_good_a_portrait_they_are(hopper, donor):
     turned[:, 2] += 0.6 * (turned[:, 0] - turned[:, 0].mean())  # a quarter turn to the side
     assert frame_score(turned, donor.image) < 0.3 * best
     assert frame_score(np.full_like(donor.landmarks, np.nan), donor.image) == 0
+
+
+def test_a_portrait_without_a_face_is_no_donor(analyser: FaceAnalyser) -> None:
+    with pytest.raises(Refusal):
+        check_portrait(np.full((512, 512, 3), 128, np.uint8), analyser)

@@ -1,13 +1,11 @@
-"""Topology, measures and smoothing, on exact geometry where possible."""
+"""Pose, openings, gaze and boxes, on exact geometry where possible."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import pytest
 
-from datagen.faces import geometry, smooth, topology
+from datagen.faces import geometry, topology
 
 
 def _turn(landmarks: np.ndarray, axis: int, degrees: float) -> np.ndarray:
@@ -23,47 +21,6 @@ def _turn(landmarks: np.ndarray, axis: int, degrees: float) -> np.ndarray:
     )
     centre = landmarks.mean(axis=0)
     return (landmarks - centre) @ matrix.T + centre
-
-
-def _edges(triangles: np.ndarray) -> Counter[frozenset[int]]:
-    return Counter(frozenset((int(t[i]), int(t[i - 1]))) for t in triangles for i in range(3))
-
-
-def test_triangles_are_a_face_with_three_openings():
-    edges = _edges(topology.TRIANGLES)
-    assert len(topology.TRIANGLES) == 852
-    assert set(topology.TRIANGLES.ravel().tolist()) == set(range(468))
-    assert max(edges.values()) == 2
-    assert 468 - len(edges) + 852 == 1 - 3
-    rings = [topology.FACE_OVAL, topology.RIGHT_EYE, topology.LEFT_EYE, topology.INNER_LIPS]
-    border = {edge for edge, uses in edges.items() if uses == 1}
-    assert border == {frozenset((int(ring[i]), int(ring[i - 1]))) for ring in rings for i in range(len(ring))}
-
-
-def test_closing_triangles_leave_only_the_outline_open():
-    everything = np.concatenate([topology.TRIANGLES, topology.CLOSING_TRIANGLES])
-    edges = _edges(everything)
-    assert len(everything) == 898
-    assert 468 - len(edges) + 898 == 1
-    assert sum(uses == 1 for uses in edges.values()) == len(topology.FACE_OVAL)
-
-
-def test_triangles_and_rings_run_clockwise_on_the_screen(astronaut_landmarks: np.ndarray):
-    flat = astronaut_landmarks[:, :2].astype(np.float64)
-
-    def area(ring: np.ndarray) -> float:
-        x, y = flat[ring].T
-        return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-
-    areas = np.array([area(triangle) for triangle in topology.TRIANGLES])
-    assert (areas > 0).mean() > 0.95  # some at the nostrils and the outline fold over even here
-    assert areas.sum() == pytest.approx(
-        area(topology.FACE_OVAL)
-        - sum(map(area, (topology.RIGHT_EYE, topology.LEFT_EYE, topology.INNER_LIPS))),
-        rel=1e-6,
-    )
-    for ring in (topology.RIGHT_BROW, topology.LEFT_BROW, topology.OUTER_LIPS):
-        assert area(ring) > 0
 
 
 def test_pose_signs_and_sizes(astronaut_landmarks: np.ndarray):
@@ -130,23 +87,3 @@ def test_functions_take_whole_clips(astronaut_landmarks: np.ndarray):
         values = measure(clip)
         assert len(values) == 3
         assert np.isfinite(values[:2]).all() and np.isnan(values[2]).all()
-
-
-def test_smoothing_does_not_delay_and_keeps_gaps():
-    time = np.arange(61)
-    wave = np.cos(2 * np.pi * (time - 30) / 20)[:, None, None] * np.ones((1, 4, 3))
-    smoothed = smooth(wave.astype(np.float32), 1.5)
-    assert smoothed.dtype == np.float32
-    assert np.allclose(smoothed, smoothed[::-1])
-    assert smoothed[20:41, 0, 0].argmax() == 10
-    assert np.allclose(smooth(np.full((9, 2, 3), 7.0)), 7)
-    gap = wave.copy()
-    gap[10:14] = np.nan
-    kept = np.isfinite(smooth(gap, 2)).all(axis=(1, 2))
-    assert np.flatnonzero(~kept).tolist() == [10, 11, 12, 13]
-    assert np.array_equal(smooth(wave, 0), wave)
-
-
-def test_smoothing_removes_trembling():
-    noise = np.random.default_rng(0).normal(size=(200, 10, 3))
-    assert smooth(noise, 1.0).std() < 0.6 * noise.std()

@@ -1,35 +1,14 @@
 """Portraits and styles that are too large, damaged or oddly named cost themselves."""
 
 import os
-import struct
-import zlib
-from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from PIL import Image
 
 from datagen.common.errors import Refusal, UserError
 from datagen.imaging import files as pictures
 from datagen.imaging.files import decode_image, folder_licences, image_files, image_sha256, read_image
-from datagen.recipe import load_recipe
-from datagen.synthesise.stylise.styles import load_styles
-
-
-def header_of_png(width, height):
-    """A PNG that claims a size; nothing of its pixels is there."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    size = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-
-
-def encoded(kind, size=(40, 30)):
-    image = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
-    return cv2.imencode(kind, image)[1].tobytes()
+from tests.imaging.pictures import encoded, header_of_png
 
 
 @pytest.mark.parametrize(
@@ -82,19 +61,3 @@ def test_licences_of_names_that_are_not_text(tmp_path):
     (tmp_path / "LICENCES.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="is not JSON"):
         folder_licences(tmp_path)
-
-
-def test_a_bad_style_is_left_out_with_one_line(tmp_path):
-    recipe = load_recipe(None, ["stylise.backends=[arbitrary]"])
-    (tmp_path / "huge.png").write_bytes(header_of_png(20_000, 20_000))
-    (tmp_path / "torn.png").write_bytes(b"x")
-    said = []
-    with pytest.raises(UserError, match="can serve as a style"):
-        load_styles(tmp_path, recipe, said.append)
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xe4d.png")).write_bytes(encoded(".png"))
-    (style,) = load_styles(tmp_path, recipe, said.append)
-    assert style.name == "b\\xe4d.png"
-    (line,) = said
-    assert line.startswith(
-        "warning: 2 of 3 styles are left out: huge.png (the picture has 20000 x 20000 pixels"
-    )

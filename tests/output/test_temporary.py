@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -29,40 +28,39 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Output:
-    made = Output(tmp_path / "out")
-    made.create()
-    return made
-
-
-def test_an_owner_is_alive_until_its_process_ends(out: Output) -> None:
+def test_an_owner_is_alive_until_its_process_ends(output: Output) -> None:
     place, pid, start = owner_id().split("~")
-    assert is_alive(owner_id(), out.root)
-    assert not is_alive(f"{place}~{pid}~{int(start) - 1}", out.root), "a later process with the same number"
+    assert is_alive(owner_id(), output.root)
+    assert not is_alive(f"{place}~{pid}~{int(start) - 1}", output.root), (
+        "a later process with the same number"
+    )
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    assert not is_alive(f"{place}~{child.pid}~{start}", out.root)
-    assert not is_alive("", out.root) and not is_alive("a~b", out.root) and not is_alive("a~b~c", out.root)
+    assert not is_alive(f"{place}~{child.pid}~{start}", output.root)
+    assert (
+        not is_alive("", output.root)
+        and not is_alive("a~b", output.root)
+        and not is_alive("a~b~c", output.root)
+    )
 
 
 def test_the_same_process_number_in_another_container_is_another_owner(
-    out: Output, monkeypatch: pytest.MonkeyPatch
+    output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of a process that is not here, in a namespace whose numbers mean nothing here."""
     monkeypatch.setattr(owner, "_place", lambda: "a5a5a5a5a5a5")
-    theirs = temporary(out.tmp, "theirs")
+    theirs = temporary(output.tmp, "theirs")
     theirs.write_text("at work")
     monkeypatch.undo()
     name = theirs.name.replace(f"~{os.getpid()}~", "~999999999~")
-    theirs.rename(out.tmp / name)
-    assert out.clear_stale_tmp() == 0
+    theirs.rename(output.tmp / name)
+    assert output.clear_stale_tmp() == 0
     old = time.time() - 90_000
-    os.utime(out.tmp / name, (old, old))
-    assert out.clear_stale_tmp() == 1
+    os.utime(output.tmp / name, (old, old))
+    assert output.clear_stale_tmp() == 1
 
 
-def test_files_of_a_living_process_in_another_pid_namespace_stay(out: Output) -> None:
+def test_files_of_a_living_process_in_another_pid_namespace_stay(output: Output) -> None:
     enter = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if (
         not shutil.which("unshare")
@@ -70,7 +68,7 @@ def test_files_of_a_living_process_in_another_pid_namespace_stay(out: Output) ->
     ):
         pytest.skip("needs the right to make a PID namespace")
     process = subprocess.Popen(
-        [*enter, sys.executable, "-c", CONTAINER, out.root],
+        [*enter, sys.executable, "-c", CONTAINER, output.root],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -80,18 +78,18 @@ def test_files_of_a_living_process_in_another_pid_namespace_stay(out: Output) ->
         assert process.stdout
         name = process.stdout.readline().strip()
         assert name.split("~")[1] != owner_id().split("~")[0]
-        assert out.clear_stale_tmp() == 0 and (out.tmp / name).exists()
+        assert output.clear_stale_tmp() == 0 and (output.tmp / name).exists()
     finally:
         process.communicate("")
 
 
-def test_a_pulse_keeps_own_files_young(out: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine, theirs = temporary(out.tmp, "mine"), out.tmp / "theirs~elsewhere~1~1~0"
+def test_a_pulse_keeps_own_files_young(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = temporary(output.tmp, "mine"), output.tmp / "theirs~elsewhere~1~1~0"
     mine.mkdir()
     theirs.touch()
     now, old = time.monotonic(), time.time() - 90_000
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    pulse = Pulse(out.tmp, (out.root / "not there",))
+    pulse = Pulse(output.tmp, (output.root / "not there",))
     for _ in range(2):
         for path in (mine, theirs):
             os.utime(path, (old, old))

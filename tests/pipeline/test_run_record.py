@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from datagen.common.errors import UserError
@@ -17,34 +15,27 @@ def inputs(*assignments: str) -> RunInputs:
     return RunInputs(load_recipe(None, list(assignments)), {"model": "1"}, None, None)
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Output:
-    made = Output(tmp_path / "out")
-    made.create()
-    return made
-
-
-def test_limits_may_change_when_a_run_is_continued(out: Output) -> None:
-    assert start(out, inputs("limits.task_s=1")) == []
-    assert start(out, inputs("limits.task_s=9000", "limits.frame_s=7")) == []
+def test_limits_may_change_when_a_run_is_continued(output: Output) -> None:
+    assert start(output, inputs("limits.task_s=1")) == []
+    assert start(output, inputs("limits.task_s=9000", "limits.frame_s=7")) == []
     with pytest.raises(UserError) as caught:
-        start(out, inputs("limits.task_s=9000", "seed=3"))
+        start(output, inputs("limits.task_s=9000", "seed=3"))
     assert "seed was 0, now 3" in str(caught.value) and "limits." not in str(caught.value)
 
 
 def test_nodes_must_have_the_software_of_the_driver_and_may_have_another_processor(
-    out: Output, monkeypatch: pytest.MonkeyPatch
+    output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "_processor", lambda: {"machine": "x86_64", "cpu_features": "avx2"})
-    start(out, inputs())
+    start(output, inputs())
     own = fingerprint(None)
     assert {"megactor-datagen", "numpy", "onnxruntime", "opencv-python", "decord", "ffmpeg_sha256"} < {
         *own.must
     }
-    assert expected_fingerprint(out, inputs()) == own
+    assert expected_fingerprint(output, inputs()) == own
     monkeypatch.setattr(record, "_processor", lambda: {"machine": "x86_64", "cpu_features": "avx512f"})
     monkeypatch.setattr(record, "_versions", lambda: {"numpy": "0.1"})
-    expected = expected_fingerprint(out, inputs())
+    expected = expected_fingerprint(output, inputs())
     assert expected.may["cpu_features"] == "avx2", "that of the machine that began the output"
     assert expected.must["numpy"] == "0.1", "a driver with other software was warned of it"
-    assert any("cpu_features was avx2" in line for line in start(out, inputs()))
+    assert any("cpu_features was avx2" in line for line in start(output, inputs()))

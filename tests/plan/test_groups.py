@@ -7,7 +7,6 @@ import pytest
 
 from datagen.output.ids import key_hash
 from datagen.plan.groups import CONFLICT, divide_portraits, group_clips
-from datagen.plan.links import alike, near
 from datagen.recipe import Split
 
 SHARES = Split(val=0.3, test=0.3)
@@ -112,33 +111,6 @@ def test_portraits_go_where_clips_are_and_training_keeps_one():
     few = divide_portraits(many[:3], {"train": 10, "val": 1}, Split(), 3)
     assert sorted(few.values()) == ["train", "train", "val"]
     assert divide_portraits(many[:1], {"train": 10, "val": 1}, Split(), 3) == {many[0]: "train"}
-
-
-def test_near_finds_all_pairs_in_blocks(monkeypatch):
-    monkeypatch.setattr("datagen.plan.links._BLOCK", 3)
-    rng = np.random.default_rng(0)
-    rows, others = rng.normal(size=(10, 128)).astype(np.float32), rng.normal(size=(7, 128)).astype(np.float32)
-    others[4] = rows[8] + 0.01
-    assert [pairs.tolist() for pairs in near(rows, others, 0.45)] == [[[8, 4]]]
-
-
-def test_alike_connects_chains_across_blocks(monkeypatch):
-    monkeypatch.setattr("datagen.plan.links._BLOCK", 3)
-    line = np.zeros((9, 128), np.float32)
-    line[:, 0] = [
-        0,
-        10,
-        0.3,
-        20,
-        0.6,
-        10.3,
-        0.9,
-        30,
-        1.2,
-    ]  # five points in a chain, two near each other, two alone
-    labels = alike(line, 0.45)
-    assert len(set(labels[[0, 2, 4, 6, 8]])) == 1 and labels[1] == labels[5]
-    assert len(set(labels)) == 4
 
 
 def test_a_conflict_does_not_hide_the_split_of_what_it_joins():

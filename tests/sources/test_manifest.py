@@ -3,7 +3,6 @@ import pytest
 import manifests
 from datagen.common.errors import UserError
 from datagen.sources.manifest import Manifest, input_manifest, load_manifest, root_of
-from datagen.sources.terms import strictest_sharing
 
 
 @pytest.mark.parametrize("name", sorted(manifests.bundled()))
@@ -87,14 +86,6 @@ def test_credit_is_filled_in_from_the_path():
     )
     assert manifest.credit_of("id7/abc_01.mp4") == "abc (id7), see id7/abc_01.mp4"
     assert manifest.credit_of("odd.mp4") == "unknown (unknown), see odd.mp4"
-
-
-def test_the_strictest_of_several_terms_holds_for_all():
-    assert strictest_sharing(["allowed", "allowed"]) == "allowed"
-    assert strictest_sharing(["allowed", "same-licence"]) == "same-licence"
-    assert strictest_sharing(["same-licence", None]) == "unstated"
-    assert strictest_sharing(["unstated", "forbidden", "allowed"]) == "forbidden"
-    assert strictest_sharing(["nobody knows this word"]) == strictest_sharing([]) == "unstated"
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,13 @@ import pytest
 
 from datagen.common.errors import Refusal, UserError
 from datagen.curate.source import refuse_unexpected
+from datagen.donors.donor import Donor
+from datagen.donors.pool import Pool
 from datagen.media import encode
 from datagen.recipe import Recipe, load_recipe
-from datagen.synthesise.clip import _encode, read_crop
+from datagen.synthesise import clip as clips
+from datagen.synthesise.clip import _encode, _swapped, read_crop
+from tests.donors.made import YAWS, offered, pool, row
 from tests.media.conftest import numbered
 
 Dying = Callable[..., str]
@@ -61,3 +65,58 @@ def test_a_crop_is_read_again_where_the_decoder_is_killed(
     assert np.abs(read.astype(int) - expected).mean() < 1
     with pytest.raises(Refusal, match="in each of"):
         read_crop(ROW, tmp_path / "source.mp4", recipe(dying_ffmpeg("kill -9 $$")))
+
+
+class Picky:
+    """A swap that takes only some donors."""
+
+    name, models = "picky", ()
+
+    def __init__(self, takes: str) -> None:
+        self.takes = takes
+        self.asked: list[str] = []
+
+    def __call__(self, frames: np.ndarray, faces: Any, donor: Donor, seed: int) -> np.ndarray:
+        self.asked.append(donor.name)
+        if donor.name not in self.takes:
+            raise Refusal("yaw", f"turned away from {donor.name}", "", "yaw", 50.0, 40.0)
+        return frames
+
+
+@pytest.fixture
+def poses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The yaw of a portrait stands in its first landmark."""
+    monkeypatch.setattr(clips, "pose", lambda landmarks: (landmarks[0, 0], 0, 0))
+
+
+def turned(pool: Pool) -> Pool:
+    for member in pool.members:
+        assert member.donor is not None
+        member.donor.landmarks[0, 0] = YAWS[member.donor.name]
+    return pool
+
+
+class Face:
+    pose = np.array([[12.0, 0, 0], [14.0, 0, 0], [np.nan, 0, 0]])
+
+
+def swap(swapper: Picky, tries: int) -> str:
+    recipe = load_recipe(None, [f"donors.tries={tries}"])
+    donor, _, _ = _swapped(np.zeros((3, 2, 2, 3)), row(), Face(), recipe, swapper, turned(pool()))  # type: ignore[arg-type]
+    return donor.name
+
+
+def test_where_the_pose_does_not_fit_the_nearest_in_pose_are_tried(poses: None) -> None:
+    first = offered(pool(), Recipe())[0]
+    by_pose = [name for name in ("c", "e", "d", "a", "b") if name != first]
+    last = Picky(by_pose[2])
+    assert swap(last, tries=4) == by_pose[2]
+    assert last.asked == [first, *by_pose[:3]]
+
+
+def test_the_first_refusal_is_told_when_all_tries_fail(poses: None) -> None:
+    first = offered(pool(), Recipe())[0]
+    none = Picky("")
+    with pytest.raises(Refusal, match=f"turned away from {first}"):
+        swap(none, tries=3)
+    assert len(none.asked) == 3

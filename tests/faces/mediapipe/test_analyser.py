@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from skimage import data
 
 from datagen.faces import FaceAnalyser, geometry, topology
 from datagen.faces.identity import SAME_PERSON
+from datagen.faces.mediapipe import shipped as models
 
 
 def _eyes(landmarks: np.ndarray) -> np.ndarray:
@@ -207,3 +211,34 @@ def test_a_distant_face_is_measured_well_at_first_sight(analyser: FaceAnalyser, 
         assert presence > 0.9
         embeddings.append(analyser.embed(frame, landmarks))
     assert max(np.linalg.norm(embeddings[0] - other) for other in embeddings[1:]) < SAME_PERSON
+
+
+def test_naming_the_models_loads_none(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("a network was opened")
+
+    monkeypatch.setattr(models.onnxruntime, "InferenceSession", refuse)
+    found = FaceAnalyser().models
+    assert {model.name for model in found} >= {"blazeface_short", "face_mesh", "iris", "selfie"}
+    assert all(len(model.sha256) == 64 and model.licence and model.version for model in found)
+
+
+_DIGEST = """
+import hashlib, numpy as np
+from skimage import data
+from datagen.faces import FaceAnalyser
+rgb = np.ascontiguousarray(data.astronaut())
+analyser = FaceAnalyser()
+face = analyser.detect(rgb)[0]
+points, presence = analyser.landmarks(rgb, face)
+parts = [face.box, face.points, points, np.float64(presence), analyser.irises(rgb, points),
+         analyser.embed(rgb, points), analyser.foreground(rgb)]
+print(hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest())
+"""
+
+
+def test_two_processes_get_the_same_numbers():
+    pytest.importorskip("dlib")
+    command = [sys.executable, "-c", _DIGEST]
+    digests = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert digests[0] == digests[1] != ""

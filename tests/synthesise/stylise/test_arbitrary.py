@@ -6,30 +6,12 @@ from datagen.common.errors import UserError
 from datagen.quality.flicker import flicker
 from datagen.quality.motion import motion
 from datagen.synthesise.stylise.arbitrary import ArbitraryStyle
-from datagen.synthesise.stylise.filters import FILTERS, ClassicFilter
 from datagen.synthesise.stylise.style import Style
 
 
 @pytest.fixture(scope="module")
 def picture() -> Style:
     return Style("retina", skimage.data.retina()[300:900, 300:900], "art")
-
-
-@pytest.mark.parametrize("name", sorted(FILTERS))
-def test_every_filter_changes_the_look_and_keeps_the_expression(name, clip, analyser):
-    styled = ClassicFilter()(clip.frames[:3], clip.faces, Style(name, None, "filter"))
-    assert styled.shape == clip.frames[:3].shape
-    assert styled.dtype == np.uint8
-    assert np.abs(styled.astype(int) - clip.frames[:3]).mean() > 5
-    found = analyser.track(styled)
-    assert (found.presence > 0.5).all()
-    distance = np.linalg.norm(found.landmarks - clip.faces.landmarks[:3], axis=-1).mean()
-    assert distance < 0.06 * np.ptp(clip.faces.landmarks[0, :, 0])
-
-
-def test_an_unknown_filter_names_the_known_ones(clip):
-    with pytest.raises(UserError, match="cartoon"):
-        ClassicFilter()(clip.frames, clip.faces, Style("nope", None, "filter"))
 
 
 def test_arbitrary_style_keeps_the_expression_and_the_bytes(clip, picture, analyser):
