@@ -18,6 +18,7 @@ from datagen.media import bundled_ffmpeg
 from datagen.output.paths import Output
 from tests.end_to_end import people
 from tests.reference_run import ReferenceRun
+from tests.runners.clock import Clock
 from tests.shards.made import write_unit
 
 SIDE = 320
@@ -70,6 +71,12 @@ def dying_ffmpeg(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return make
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands in for `time.monotonic`."""
+    return Clock(monkeypatch)
 
 
 # a short clip with known motion, and a donor

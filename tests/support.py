@@ -70,6 +70,12 @@ def command(
     return done
 
 
+def start_python(code: str, *words: object) -> subprocess.Popen[bytes]:
+    """A Python program that runs meanwhile; what it prints is a pipe."""
+    line = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.Popen(line, env=environment(), stdout=subprocess.PIPE)
+
+
 @dataclass(frozen=True)
 class Answer:
     """How a command ended in this process, and what it printed."""

@@ -13,65 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save
 
 from datagen.common.errors import UserError
-from datagen.inspect.contact_sheet import save_sheet
 from datagen.inspect.verify import verify
-from datagen.media import encode
 from datagen.output.ids import shard_name
 from datagen.output.paths import Output
 from datagen.output.publish import write_table
 from datagen.output.schema import CLIPS, PLAN, WAVE, schema_of
-from datagen.output.temporary import temporary
 from datagen.shards import Dataset
-from datagen.shards.check import FACE_SHAPES
-from datagen.shards.writer import ShardWriter, publish_unit, row_json
-from tests.shards.made import clip_row
-
-FRAMES, SIDE = 6, 64
-
-
-def frames_of(kind: str, frames: int = FRAMES) -> np.ndarray:
-    ramp = np.broadcast_to(np.arange(SIDE, dtype=np.uint8) * 3, (frames, SIDE, SIDE)).copy()
-    if kind == "mask":
-        return np.where(ramp > 90, 255, 0).astype(np.uint8)
-    return np.repeat(ramp[..., None], 3, -1) if kind == "colour" else ramp
-
-
-def make_clip(folder: Path, **changes: Any) -> dict[str, bytes]:
-    """Members of a sound clip; `changes` replace streams by (frames, kind) or face arrays."""
-    streams = {
-        "video": (frames_of("colour"), "colour"),
-        "swapped": (frames_of("colour"), "colour"),
-        "driving_swapped": (frames_of("grey"), "grey"),
-        "mask": (frames_of("mask"), "mask"),
-    } | {name: value for name, value in changes.items() if name != "face"}
-    files = {}
-    for name, (frames, kind) in streams.items():
-        path = folder / f"{name}.mp4"
-        encode(frames, 25, path, kind=kind)
-        files[f"{name}.mp4"] = path.read_bytes()
-    arrays = {key: np.zeros((FRAMES, *shape), np.float16) for key, shape in FACE_SHAPES.items()}
-    files["face.safetensors"] = save(arrays | changes.get("face", {}))
-    return files
-
-
-def publish_clip(output: Output, files: dict[str, bytes], **row: Any) -> None:
-    unit = "p00000-u00"
-    made = clip_row(unit, 0, **{"frames": FRAMES, "size": SIDE, **row})
-    shard = ShardWriter(temporary(output.tmp, unit))
-    made["members"] = shard.add(made["clip_id"], files | {"json": row_json(made)})
-    publish_unit(output, unit, shard, [made], [])
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Output:
-    output = Output(tmp_path_factory.mktemp("sound") / "out")
-    output.create()
-    publish_clip(output, make_clip(output.tmp))
-    output.clear_stale_tmp()
-    return output
+from tests.inspect.made import frames_of, make_clip, publish_clip
 
 
 @pytest.fixture
@@ -204,13 +154,3 @@ def test_a_source_that_was_lost_silently(copy: Output) -> None:
 def test_nothing_to_verify_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to verify"):
         verify(tmp_path)
-
-
-def test_a_sheet_shows_what_is_there_and_says_what_is_not(sound: Output, tmp_path: Path) -> None:
-    data = Dataset(sound.root)
-    save_sheet(data, data.table["clip_id"].to_pylist(), tmp_path / "deep" / "sheet.png")
-    first = (tmp_path / "deep" / "sheet.png").read_bytes()
-    save_sheet(data, data.table["clip_id"].to_pylist(), tmp_path / "sheet.png")
-    assert first.startswith(b"\x89PNG") and first == (tmp_path / "sheet.png").read_bytes()
-    with pytest.raises(UserError, match="no clip to show"):
-        save_sheet(data, [], tmp_path / "none.png")

@@ -1,16 +1,16 @@
-"""Failures that two tries leave about one part or unit."""
+"""Failure rows: which of several tries count."""
 
 from __future__ import annotations
 
-import pytest
+import pyarrow as pa
 
-from datagen.common.errors import UserError
 from datagen.inspect.query import read_failures
 from datagen.inspect.verify import verify
 from datagen.output.failures import files_of, publish_failures
-from datagen.output.publish import exchange
-from datagen.output.store import Store
-from tests.shards.made import write_unit
+from datagen.output.paths import Output
+from datagen.output.publish import exchange, write_table
+from datagen.output.schema import FAILURES, schema_of
+from tests.shards.made import clip_row, write_unit
 
 
 def lost(clip_id, reason="damaged", unit="p00000-u00"):
@@ -56,9 +56,21 @@ def test_a_repaired_unit_has_its_own_failures_alone(output):
     assert files_of(output, "p00000-u00") == []
 
 
-def test_a_column_name_that_is_no_text_is_one_clear_line(dataset):
-    path = dataset.index / "p00000-u00.parquet"
-    path.write_bytes(path.read_bytes().replace(b"clip_id", b"cl\x92p_id"))
-    with pytest.raises(UserError, match="cannot be read"):
-        Store.open(dataset.root).table("index", path.name)
-    assert "p00000-u00" in verify(dataset.root).damaged_units
+def test_a_later_attempt_supersedes_a_failure(output: Output) -> None:
+    def fail(unit: str, *rows: tuple[str, str, str | None, int]) -> None:
+        columns = ("clip_id", "reason", "stream", "attempt")
+        made = [{"source": "s", "unit": unit, **dict(zip(columns, row, strict=True))} for row in rows]
+        table = pa.Table.from_pylist(made, schema=schema_of(FAILURES))
+        write_table(table, output.failures / f"{unit}.parquet", output.tmp)
+
+    solved = clip_row("p00000-u00-r1", 0)["clip_id"]
+    fail(
+        "p00000-u00",
+        (solved, "crashed", None, 1),
+        ("again", "crashed", None, 1),
+        ("x", "gate_flicker", "styled", 1),
+    )
+    write_unit(output, "p00000-u00-r1", clips=1)
+    fail("p00000-u00-r1", ("again", "no_donor", None, 2))
+    left = {(row["clip_id"], row["reason"]) for row in read_failures(output.root).to_pylist()}
+    assert left == {("again", "no_donor"), ("x", "gate_flicker")}

@@ -11,10 +11,10 @@ import time
 import pytest
 
 from datagen.common import owner
-from datagen.common.owner import is_alive, owner_id
+from datagen.common.owner import owner_id
 from datagen.output.paths import Output
 from datagen.output.temporary import TOUCH_S, Pulse, temporary
-from tests.support import environment
+from tests.support import environment, start_python
 
 CONTAINER = """
 import pathlib, sys
@@ -26,22 +26,6 @@ path.write_text("at work")
 print(path.name, flush=True)
 sys.stdin.read()
 """
-
-
-def test_an_owner_is_alive_until_its_process_ends(output: Output) -> None:
-    place, pid, start = owner_id().split("~")
-    assert is_alive(owner_id(), output.root)
-    assert not is_alive(f"{place}~{pid}~{int(start) - 1}", output.root), (
-        "a later process with the same number"
-    )
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    assert not is_alive(f"{place}~{child.pid}~{start}", output.root)
-    assert (
-        not is_alive("", output.root)
-        and not is_alive("a~b", output.root)
-        and not is_alive("a~b~c", output.root)
-    )
 
 
 def test_the_same_process_number_in_another_container_is_another_owner(
@@ -101,3 +85,26 @@ def test_a_pulse_keeps_own_files_young(output: Output, monkeypatch: pytest.Monke
     os.utime(mine, (old, old))
     pulse()
     assert mine.stat().st_mtime < old + 1, "not at every beat"
+
+
+def test_only_temporary_files_of_the_dead_are_cleared(output: Output) -> None:
+    mine = temporary(output.tmp, "mine")
+    mine.write_text("at work")
+    code = (
+        "import sys, pathlib; from datagen.output.temporary import temporary\n"
+        "path = temporary(pathlib.Path(sys.argv[1]), 'theirs'); path.mkdir(); (path / 'x').write_text('x')\n"
+        "print('ready', flush=True); sys.stdin.read()"
+    )
+    living = start_python(code, output.tmp)
+    assert living.stdout and living.stdout.readline() == b"ready\n"
+    theirs = next(path for path in output.tmp.iterdir() if path != mine)
+    (output.tmp / "whatever").write_text("no owner")
+    far = output.tmp / "far~other-host~1~1~0"
+    far.write_text("x")
+    assert output.clear_stale_tmp() == 1
+    assert {mine, theirs, far} == set(output.tmp.iterdir())
+    os.utime(far, (time.time() - 90_000,) * 2)
+    living.kill()
+    living.wait()
+    assert output.clear_stale_tmp() == 2
+    assert list(output.tmp.iterdir()) == [mine]

@@ -8,8 +8,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
+
+from datagen.weights import registry
+from datagen.weights.registry import Weight
 
 
 @dataclass
@@ -124,3 +128,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def put(*entries: Weight) -> None:
+        monkeypatch.setattr(registry, "WEIGHTS", entries)
+
+    return put

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import cli
-from tests.trainer.train.conftest import SMALL, losses
+from tests.trainer.train.runs import SMALL, losses
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.vae import build_vae
 from trainer.train.job import load_config

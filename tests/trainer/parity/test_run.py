@@ -4,14 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from trainer.parity import pixels
 from trainer.parity.run import run_folder
-from trainer.parity.weights import draw_weight
 
 
 @pytest.fixture
@@ -120,16 +117,3 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def test_a_folder_without_cases_is_an_error(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no cases"):
         run(folder)
-
-
-def test_a_weight_is_drawn_from_its_name() -> None:
-    assert draw_weight("unet.conv_norm_out.weight", (64,))[:2] == pytest.approx(
-        [0.9569719, 1.0357500], rel=1e-6
-    )
-    assert draw_weight("unet.conv_in.bias", (64,))[0] == pytest.approx(0.00701619, rel=1e-5)
-
-
-def test_a_video_without_a_face_in_its_first_frame_has_no_rectangles() -> None:
-    assert pixels.rectangles_by_frame(3, [1, 2], np.zeros((2, 4), np.float32)) is None
-    crop = pixels.crop_faces(50, 31)
-    assert crop.bottom - crop.top == crop.right - crop.left == 31

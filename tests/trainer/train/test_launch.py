@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +18,11 @@ import ray
 
 from datagen.common.errors import UserError
 from tests.support import ROOT
-from tests.trainer.train.conftest import CPU, SMALL, losses
-from tests.trainer.train.runs import silent
+from tests.trainer.train.runs import CPU, SMALL, MakeJob, losses, silent
 from trainer.data import DataSource
 from trainer.train.job import Job, load_config
-from trainer.train.launch import train_on_ray
+from trainer.train.launch import _reason, train_on_ray
 from trainer.train.loop import train
-
-MakeJob = Callable[..., Job]
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +88,12 @@ def strike_workers(run: Path, strikes: Sequence[tuple[int, signal.Signals]]) -> 
             if "TrainWorker" in p.name() + "".join(p.cmdline())
         ]
         workers[-1].send_signal(blow)
+
+
+def test_a_failure_is_one_line_of_the_first_worker() -> None:
+    class FailedError(Exception):
+        def __init__(self) -> None:
+            self.worker_failures = {1: ValueError("later"), 0: RuntimeError("out of memory\nTraceback ...")}
+
+    assert _reason(FailedError()) == "worker 0: RuntimeError: out of memory"
+    assert _reason(Exception("no room")) == "no room"

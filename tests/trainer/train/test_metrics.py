@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.trainer.train.conftest import CPU
-from tests.trainer.train.runs import silent
-from trainer.train.job import Job
+from tests.trainer.train.runs import CPU, MakeJob, silent
 from trainer.train.loop import train
-
-MakeJob = Callable[..., Job]
 
 
 def board(run: Path) -> dict[str, dict[int, float]]:

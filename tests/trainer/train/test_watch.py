@@ -6,7 +6,6 @@ import pytest
 
 from trainer.train import watch
 from trainer.train.config import Watching
-from trainer.train.launch import _reason
 from trainer.train.watch import Doing, Heard, Pulse, Sign, Verdict, Watch
 
 LIMITS = Watching(silent_s=20, still_s=300)
@@ -112,12 +111,3 @@ def test_a_pulse_measures_steps_but_not_what_is_long(monkeypatch: pytest.MonkeyP
         ("waiting for data", 3),
     ]
     assert pulse.sign.marks == len(work)
-
-
-def test_a_failure_is_one_line_of_the_first_worker() -> None:
-    class FailedError(Exception):
-        def __init__(self) -> None:
-            self.worker_failures = {1: ValueError("later"), 0: RuntimeError("out of memory\nTraceback ...")}
-
-    assert _reason(FailedError()) == "worker 0: RuntimeError: out of memory"
-    assert _reason(Exception("no room")) == "no room"
