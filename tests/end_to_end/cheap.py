@@ -1,21 +1,19 @@
-"""The pipeline with nothing but the media work replaced: sources are tiny texts that say whom they show.
+"""The pipeline with only its media work replaced: sources are texts that say whom they show, see `films`.
 
-Everything else is real: listing, plan, waves, tables, shards, tombstones, cards. Streams and portraits hold the name of
-whom they show, so that a search through all bytes finds whatever is left of somebody.
+Everything else is real: listing, plan, waves, tables, shards, tombstones, cards. Streams and portraits hold the
+names of the people they show, so that a search through all bytes finds what is left of a person.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -24,107 +22,21 @@ from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.imaging.files import image_files, image_sha256
 from datagen.output.ids import key_hash
-from datagen.output.paths import Output
 from datagen.output.schema import CLIP
-from datagen.runners import Task
 from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
-from datagen.sources.manifest import Manifest
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import MadeClip, _choose_style
-from datagen.synthesise.stylise.style import Style
 from datagen.weights.onnx import ModelInfo
-from tests.end_to_end.actors import owner_id, pause
+from tests.end_to_end.films import BUNDLED, STYLES, Film, embedding, png, read_film
+from tests.end_to_end.pausable import owner_id, pause
 
-RECIPE: dict[str, Any] = {
-    "seed": 3,
-    "plan": {"sources_per_part": 2, "clips_per_unit": 2, "sources_per_wave": 4},
-    "split": {"val": 0.25, "test": 0.2},
-    "donors": {"max_pool": 6},
-}
-TERMS = {
-    "use": "any",
-    "derivatives": "allowed",
-    "sharing": "allowed",
-    "licence": "test",
-    "consent": "given",
-    "credit": "nobody",
-}
-MANIFEST = Manifest(name="cheap", subject=r"^(?P<subject>zqs[a-z]+)_", licence="test", consent="given")
 MODEL = ModelInfo("none", "1", "0" * 64, "Apache-2.0")
-STYLES = (
-    Style("grey", None, "filter", "1" * 64, "Apache-2.0"),
-    Style("wave", np.zeros((2, 2, 3), np.uint8), "art", "2" * 64, "Apache-2.0"),
-)
-SHOWN = "video.txt", "swapped.txt", "styled.txt"
 
 
 class CrashError(BaseException):
-    """In place of a process that dies: nothing between the source and the runner may catch it."""
-
-
-@dataclass(frozen=True)
-class Film:
-    """What a source says of itself.
-
-    Attributes:
-        token: name found nowhere else.
-        person: number of the person it shows, None where the identity cannot be measured.
-        clips: how many clips it gives.
-        score: as a donor, None where it is none.
-        footage: equal numbers are the same footage.
-        state: `sound`, `broken` (cannot be curated), `fails` (cannot be made), `kills` (its process), `plain` (its
-            portrait is refused).
-        version: makes other bytes.
-    """
-
-    token: str
-    person: int | None
-    clips: int = 1
-    score: float | None = 0.5
-    footage: int = 0
-    state: str = "sound"
-    version: int = 0
-
-    def write(self, path: Path) -> None:
-        """Write the source."""
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(asdict(self)))
-
-
-@dataclass(frozen=True)
-class Portrait:
-    """A bundled portrait."""
-
-    name: str
-    person: int
-    licence: str = "CC0-1.0"
-
-    @property
-    def image(self) -> np.ndarray:
-        """Pixels that tell whom it shows."""
-        return np.full((4, 4, 3), self.person, np.uint8)
-
-
-BUNDLED = (Portrait("zqbanja", 1), Portrait("zqbgert", 90), Portrait("zqbhugo", 91), Portrait("zqbjutta", 92))
-"""The first of them shows a person whom sources may show too."""
-
-
-def read_film(path: Path) -> Film:
-    """What a source says."""
-    return Film(**json.loads(path.read_text()))
-
-
-def embedding(person: int) -> np.ndarray:
-    """Identity of a person: as far from all others as can be."""
-    return np.eye(128, dtype=np.float32)[person]
-
-
-def png(value: int, token: str) -> bytes:
-    """A picture that names somebody."""
-    _, data = cv2.imencode(".png", np.full((4, 4, 3), value, np.uint8))
-    return data.tobytes() + f"PORTRAIT:{token}".encode()
+    """Stands for the death of a worker's process; nothing between the source and the runner may catch it."""
 
 
 def curate_source(
@@ -274,7 +186,7 @@ def _worn(donor: Donor, distance: float | None, pool: Pool) -> dict[str, Any]:
 
 
 def run_in_process(engine: Any, settings: Any, tasks: Any, on_report: Any, supervision: Any) -> None:
-    """In place of the stages' `_run`: a process that dies isolates its task, as the runners do after some losses."""
+    """In place of the stages' `_run`: a task whose process dies is isolated, as the runners do after two losses."""
     worker = settings()
     for task in tasks:
         pause("task")
@@ -305,7 +217,7 @@ def save_sheet(dataset: Dataset, clip_ids: list[str], path: Path) -> None:
 
 
 def install(patch: pytest.MonkeyPatch) -> None:
-    """Put all this in place."""
+    """Replace the media work by the functions of this module."""
     stylists = {name: SimpleNamespace(name=name, models=(MODEL,)) for name in ("arbitrary", "filter")}
     analyser, swapper = SimpleNamespace(models=(MODEL,)), SimpleNamespace(models=(MODEL,), name="mesh")
     load = SimpleNamespace(
@@ -330,14 +242,3 @@ def install(patch: pytest.MonkeyPatch) -> None:
         "datagen.pipeline.progress.RunProgress._print": lambda progress: None,
     }.items():
         patch.setattr(name, stand_in)
-
-
-def streams(out: Output | Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Clip ids that a reader sees, each with the hashes of its streams."""
-    dataset = Dataset(out.root if isinstance(out, Output) else out)
-    for row in dataset.table.to_pylist():
-        members = {item["name"].partition(".")[2]: item["sha256"] for item in row["members"]}
-        yield row["clip_id"], {name: members[name] for name in SHOWN if name in members}
-
-
-__all__ = ["Film", "Portrait", "Task", "install", "read_film", "streams"]

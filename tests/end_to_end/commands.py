@@ -1,4 +1,4 @@
-"""The commands of the command line over the cheap pipeline, as `cli.py` and `datagen/commands/inspect.py` call them."""
+"""The commands over the cheap pipeline, called as `cli.py` and `datagen/commands` call them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from datagen.pipeline.footage import Footage
 from datagen.pipeline.retries import plan_retry, plan_worn
 from datagen.pipeline.stages import Engine, require_plan
 from datagen.pipeline.summary import finish, refresh
-from tests.end_to_end.cheap import BUNDLED, MANIFEST, RECIPE
+from tests.end_to_end.films import BUNDLED, MANIFEST, RECIPE
 
 ENGINE = Engine("local")
 
 
 @dataclass
 class Place:
-    """Where everything lies.
+    """Folders of a data set.
 
     Attributes:
         films: folder of the sources.
@@ -45,7 +45,7 @@ class Place:
         return {item.name: hashlib.sha256(item.image.tobytes()).hexdigest() for item in BUNDLED}
 
     def inputs(self, roots: tuple[str, ...] = ()) -> Any:
-        """As every command after `plan` gets them."""
+        """Inputs as every command after `plan` reads them."""
         return stages.resume(self.out, None, [], None, None, list(roots), say)
 
     def repair(self) -> None:
@@ -56,7 +56,7 @@ class Place:
 
 
 def say(text: str) -> None:
-    """Nobody listens."""
+    """Ignore a message."""
 
 
 def _plan(place: Place) -> Any:

@@ -1,4 +1,4 @@
-"""A finished output against one that nobody disturbed."""
+"""Compare a finished output with one that was made without any disturbance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from datagen.inspect.query import read_failures
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_tables
 from datagen.pipeline import stages
-from tests.end_to_end.cheap import streams
 from tests.end_to_end.commands import ENGINE, Place
+from tests.end_to_end.films import streams
 from tests.end_to_end.invariants import published
 
 
 def check_as_fresh(place: Place, root: Path) -> None:
-    """A run of the same plan and waves gives the same bytes."""
+    """A new run of the same plan and waves must give the same bytes."""
     fresh = Place(Output(root), place.films, place.donors)
     fresh.out.create()
     _copy(place.out, fresh.out, ["run.json", "plan/roots.json", "plan/sources-*", "plan/waves/w*.json"])
@@ -28,10 +28,9 @@ def check_as_fresh(place: Place, root: Path) -> None:
 
 
 def check_as_frozen(place: Place, root: Path, contents: list[bytes]) -> None:
-    """What waves froze, made anew with all tombstones in place and every source as it was curated, gives the same
-    bytes; clips that are lacking here have failed.
+    """The frozen waves, made again with all tombstones and every source as it was curated, must give the same bytes.
 
-    Clips of sources that were curated with one content and again with another are left out.
+    Clips that are missing here must have failed. Clips of sources that were curated with two contents do not count.
     """
     fresh = Place(Output(root), root.with_name("curated"), place.donors)
     fresh.out.create()
@@ -58,7 +57,7 @@ def check_as_frozen(place: Place, root: Path, contents: list[bytes]) -> None:
     mine, theirs = _streams(place.out), _streams(fresh.out)
     failed = {row["clip_id"] for row in read_failures(place.out.root).to_pylist()}
     for clip in mine.keys() & theirs:
-        assert mine[clip] == theirs[clip], f"{clip} is not as its wave froze it"
+        assert mine[clip] == theirs[clip], f"{clip} differs from what its wave froze"
     assert not (lost := theirs.keys() - mine - failed), f"lost: {lost}"
 
 

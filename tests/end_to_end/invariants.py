@@ -1,4 +1,4 @@
-"""What must hold of an output at every moment, whoever is at work on it."""
+"""What must be true of an output at every moment, whatever commands are running on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from datagen.pipeline.retries import read_retries
 from datagen.plan.groups import CONFLICT
 from datagen.plan.parts import read_plan
 from datagen.shards import Dataset
-from tests.end_to_end.cheap import SHOWN
+from tests.end_to_end.films import SHOWN
 
 Row = dict[str, Any]
 
@@ -36,7 +36,7 @@ def visible(out: Output) -> list[Row]:
 
 
 def check_places(out: Output) -> int:
-    """Each source and each frozen clip is in one place: pending, seen, failed or withdrawn; nothing is there twice.
+    """Each source and each frozen clip is in exactly one state: pending, in the index, failed or withdrawn.
 
     Returns:
         How many are pending.
@@ -109,7 +109,7 @@ def _check_clips(out: Output, withdrawn: Withdrawn, seen: set[str], failed: set[
 def check_readers(
     out: Output, opened: list[tuple[Dataset, list[Row]]], forbidden: set[str], cards: bool
 ) -> None:
-    """No reader, opened before or now, list of failures or card shows a withdrawn person.
+    """No reader (opened before or now), no list of failures and no card shows a withdrawn person.
 
     Args:
         opened: data sets that were opened earlier, with their rows.
@@ -147,12 +147,12 @@ def _same_or_nothing(dataset: Dataset, row: Row, forbidden: set[str], must: bool
 
 
 def check_traces(out: Output, forbidden: set[str], tmp: bool) -> None:
-    """No byte and no file name under the output holds a trace of somebody."""
+    """No byte and no file name under the output contains one of the names."""
     for path in sorted(out.root.rglob("*")):
         if not tmp and path.is_relative_to(out.tmp):
             continue
         name = str(path.relative_to(out.root))
-        assert not (found := _found(name, forbidden)), f"the name of {name} tells of {found}"
+        assert not (found := _found(name, forbidden)), f"the name of {name} contains {found}"
         if path.is_file():
             text = path.read_bytes().decode("latin-1")
             if path.suffix == ".parquet":
@@ -160,8 +160,8 @@ def check_traces(out: Output, forbidden: set[str], tmp: bool) -> None:
             assert not (found := _found(text, forbidden)), f"{name} holds {found}"
 
 
-def check_sound(out: Output) -> None:
-    """`verify` has no fault."""
+def check_verified(out: Output) -> None:
+    """`verify` finds no fault."""
     if published_names(out.index):
         assert not (faults := verify(out.root).faults), faults
 

@@ -1,6 +1,6 @@
-"""Everything that can be said to an output, in any order, by several commands at once, each killed anywhere.
+"""Commands on one output in any order, several at once, each of which may be killed at any step.
 
-`MEGACTOR_STATE_EXAMPLES=500` runs longer, each time with other examples.
+`MEGACTOR_STATE_EXAMPLES=500` runs more examples, other ones each time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from hypothesis.stateful import (
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
 from datagen.shards import Dataset
-from tests.end_to_end import actors, cheap
+from tests.end_to_end import cheap, films, pausable
 from tests.end_to_end.commands import COMMANDS, Place
 from tests.end_to_end.fresh import check_as_fresh, check_as_frozen
 from tests.end_to_end.invariants import (
     check_places,
     check_readers,
-    check_sound,
     check_splits,
     check_traces,
+    check_verified,
     visible,
     withdrawn_of,
 )
@@ -47,12 +47,12 @@ HARMLESS = (
     "no donor ", "holds no data set", "no video found", "is an empty folder",
 )  # fmt: skip
 MAKING = ("plan", "curate", "curate", "synthesise", "synthesise", "run", "run")
-MENDING = ("retry", "retry", "remove", "remove", "remove", "compact", "purge", "purge")
+MAINTAINING = ("retry", "retry", "remove", "remove", "remove", "compact", "purge", "purge")
 REASONS = ([], [], ["damaged", "crashed"], ["changed"])
 TALLY: Counter[str] = Counter()
 
-films = st.builds(
-    cheap.Film,
+any_film = st.builds(
+    films.Film,
     token=st.just(""),
     person=st.sampled_from([None, 1, 1, 2, 3, 4, 5]),
     clips=st.integers(1, 5),
@@ -92,30 +92,30 @@ steps = st.one_of(
     st.none(), st.none(), st.integers(1, 40), st.integers(40, 400),
     st.tuples(st.sampled_from(PLACES), st.integers(1, 3)),
 )  # fmt: skip
-"""How far a command goes before others have their turn: to its end, some steps, or some steps of one kind."""
+"""How far a command runs before it pauses: to its end, some steps, or some steps of one kind."""
 
 
 class Machine(RuleBasedStateMachine):
-    """One output, its footage, and the commands that are at work on it."""
+    """One output, its footage, and the commands that run on it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="state-"))
         self.place = Place(Output(self.root / "out"), self.root / "films", None)
         self.out = self.place.out
-        self.films: dict[str, cheap.Film] = {}
+        self.films: dict[str, films.Film] = {}
         self.contents: list[bytes] = []
-        self.live: list[actors.Actor] = []
-        self.everyone: list[actors.Actor] = []
+        self.live: list[pausable.PausableCommand] = []
+        self.everyone: list[pausable.PausableCommand] = []
         self.readers: list[tuple[Dataset, list[dict]]] = []
-        self.plain, self.stale_cards, self.sound = True, False, False
+        self.undisturbed, self.stale_cards, self.sound = True, False, False
         self.checked: object = None
         self.purged: set[str] = set()
-        self.beside_purge: set[actors.Actor] = set()
+        self.beside_purge: set[pausable.PausableCommand] = set()
 
     @initialize(
         folder=st.booleans(),
-        first=st.lists(st.tuples(films, st.sampled_from(SUBJECTS)), min_size=2, max_size=6),
+        first=st.lists(st.tuples(any_film, st.sampled_from(SUBJECTS)), min_size=2, max_size=6),
     )
     def begin(self, folder, first):
         self.place.films.mkdir()
@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
             self.place.donors.mkdir()
             for number in (1, 80, 81, 82):
                 token = f"zqb{LETTERS[number % 16] * 3}"
-                (self.place.donors / f"{token}-{number}.png").write_bytes(cheap.png(number, token))
+                (self.place.donors / f"{token}-{number}.png").write_bytes(films.png(number, token))
         for film, subject in first:
             self.add(film, subject)
         self.command("plan", None, None)
@@ -132,7 +132,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         kind=st.sampled_from(["add", "add", "add", "change", "delete", "put back"]),
-        film=films,
+        film=any_film,
     )
     def footage(self, data, kind, film):
         if kind == "add":
@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
             return
         name = data.draw(st.sampled_from(sorted(self.films)))
         old = self.films[name]
-        self.plain = False
+        self.undisturbed = False
         if kind == "change":
             self.write(
                 name,
@@ -156,16 +156,16 @@ class Machine(RuleBasedStateMachine):
     def make(self, name, limit, steps):
         self.command(name, limit, steps)
 
-    @rule(data=st.data(), name=st.sampled_from(MENDING), steps=steps)
-    def mend(self, data, name, steps):
+    @rule(data=st.data(), name=st.sampled_from(MAINTAINING), steps=steps)
+    def maintain(self, data, name, steps):
         if name == "retry":
-            self.plain = False
+            self.undisturbed = False
             self.command("retry", data.draw(st.sampled_from(REASONS)), steps)
         elif name == "remove":
             if what := data.draw(st.sampled_from(["source", "source", "subject", "donor"])):
                 named = self.named(what)
                 if named:
-                    self.plain = False
+                    self.undisturbed = False
                     self.command("remove", {what: data.draw(st.sampled_from(named))}, steps)
         else:
             self.command(name, None, steps)
@@ -193,10 +193,10 @@ class Machine(RuleBasedStateMachine):
             path.write_bytes(before[:at] + (bytes([before[at] ^ 255]) + before[at + 1 :]) * (kind == "flip"))
         self.place.repair()
         if not path.exists() or path.read_bytes() != before:
-            assert not self.plain, f"{path.name} was not repaired as it was"
+            assert not self.undisturbed, f"{path.name} was not repaired as it was"
             check_or_restore(self.out, path, before)
 
-    # commands that stand still
+    # commands that are paused
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), steps=steps)
@@ -206,16 +206,16 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(data=st.data())
     def kill(self, data):
-        actor = data.draw(st.sampled_from(self.live))
-        TALLY[f"killed {actor.name}"] += 1
-        actor.kill()
-        self.live.remove(actor)
-        self.stale_cards |= actor.name in ("remove", "run", "synthesise", "retry", "purge")
-        if actor in self.beside_purge or actor.name in ("remove", "purge"):
-            self.purged = set()  # what it published a moment ago is found by the next purge
+        running = data.draw(st.sampled_from(self.live))
+        TALLY[f"killed {running.name}"] += 1
+        running.kill()
+        self.live.remove(running)
+        self.stale_cards |= running.name in ("remove", "run", "synthesise", "retry", "purge")
+        if running in self.beside_purge or running.name in ("remove", "purge"):
+            self.purged = set()  # the next purge removes what it published meanwhile
 
     @invariant()
-    def all_is_well(self):
+    def check_everything(self):
         self.sound = False
         TALLY["steps"] += 1
         stamp = (self.stamp(), len(self.live), [id(item) for item in self.readers])
@@ -223,7 +223,7 @@ class Machine(RuleBasedStateMachine):
             self.sound = True
             return
         forbidden = self.forbidden()
-        check_sound(self.out)
+        check_verified(self.out)
         check_places(self.out)
         check_readers(self.out, self.readers, forbidden, cards=not self.live and not self.stale_cards)
         footages = {film.token: film.footage for film in self.films.values()}
@@ -239,25 +239,25 @@ class Machine(RuleBasedStateMachine):
             TALLY["examples"] += 1
         finally:
             os.rename(self.root, gone := self.root.with_name(self.root.name + "-gone"))
-            for actor in self.everyone:
-                actor.end()
+            for running in self.everyone:
+                running.end()
             shutil.rmtree(gone)
 
     def finish(self):
-        """Whatever is at work comes to its end, and the run is said again; then nothing is pending."""
-        for actor in list(self.live):
-            self.resume(actor, None)
+        """Let all commands end and run again; then nothing may be pending."""
+        for running in list(self.live):
+            self.resume(running, None)
         for _ in range(3):
             self.command("run", None, None)
             if not check_places(self.out):
                 break
-        self.all_is_well()
+        self.check_everything()
         assert check_places(self.out) == 0, "something is pending after a full run"
-        if self.plain:
+        if self.undisturbed:
             check_as_fresh(self.place, self.root / "fresh")
         check_as_frozen(self.place, self.root / "frozen", self.contents)
 
-    # below here: no rules
+    # helpers, no rules
 
     def add(self, film, subject):
         number = len(self.films)
@@ -265,7 +265,7 @@ class Machine(RuleBasedStateMachine):
         name = f"{subject}_{token}.mp4" if subject else f"{token}.mp4"
         self.write(
             name,
-            cheap.Film(token, film.person, film.clips, film.score, film.footage or 100 + number, film.state),
+            films.Film(token, film.person, film.clips, film.score, film.footage or 100 + number, film.state),
         )
 
     def write(self, name, film):
@@ -274,7 +274,7 @@ class Machine(RuleBasedStateMachine):
         self.contents.append((self.place.films / name).read_bytes())
 
     def stamp(self):
-        """Differs when something published differs."""
+        """Changes when a published file changes."""
         files = (path for path in self.out.root.rglob("*") if not path.is_relative_to(self.out.tmp))
         return {(path, (found := path.lstat()).st_mtime_ns, found.st_size, found.st_ino) for path in files}
 
@@ -289,7 +289,7 @@ class Machine(RuleBasedStateMachine):
         )
 
     def forbidden(self):
-        """Names of whatever is withdrawn now."""
+        """Names of everybody and everything withdrawn so far."""
         withdrawn = withdrawn_of(self.out)
         found = {
             self.films[name].token
@@ -305,36 +305,36 @@ class Machine(RuleBasedStateMachine):
         if len(self.live) >= 3 or (steps is not None and len(self.live) >= 2):
             return
         TALLY[name] += 1
-        actor = actors.Actor(name, lambda: COMMANDS[name](self.place, argument))
-        actor.forbidden = self.forbidden()
-        self.live.append(actor)
-        self.everyone.append(actor)
-        self.resume(actor, steps)
+        running = pausable.PausableCommand(name, lambda: COMMANDS[name](self.place, argument))
+        running.forbidden = self.forbidden()
+        self.live.append(running)
+        self.everyone.append(running)
+        self.resume(running, steps)
 
-    def resume(self, actor, steps):
+    def resume(self, running, steps):
         self.sound = False
         at, count = steps if isinstance(steps, tuple) else ("", float("inf") if steps is None else steps)
-        if not actor.resume(count, at):
+        if not running.resume(count, at):
             return
-        self.live.remove(actor)
-        if actor.error is not None:
-            if not isinstance(actor.error, UserError) or not any(
-                text in str(actor.error) for text in HARMLESS
+        self.live.remove(running)
+        if running.error is not None:
+            if not isinstance(running.error, UserError) or not any(
+                text in str(running.error) for text in HARMLESS
             ):
-                raise actor.error
-        elif actor.name in ("run", "synthesise", "retry", "remove", "purge"):
+                raise running.error
+        elif running.name in ("run", "synthesise", "retry", "remove", "purge"):
             self.stale_cards = False
-        if actor.name == "purge" and actor.error is None:
-            self.purged = actor.forbidden
+        if running.name == "purge" and running.error is None:
+            self.purged = running.forbidden
             self.beside_purge = set(self.live)
             if not self.live:
                 check_traces(self.out, self.purged, tmp=True)
 
 
 def check_or_restore(out, path, before):
-    """What cannot be made again, since its source has changed, stays as it is; then the test mends it."""
+    """A unit whose source has changed cannot be made again and stays damaged; then the test restores it."""
     try:
-        check_sound(out)
+        check_verified(out)
         check_places(out)
     except (AssertionError, UserError):
         path.write_bytes(before)
@@ -342,7 +342,7 @@ def check_or_restore(out, path, before):
 
 
 def test_any_order_of_commands(monkeypatch):
-    actors.install(monkeypatch)
+    pausable.install(monkeypatch)
     cheap.install(monkeypatch)
     bounded = settings(
         max_examples=EXAMPLES or 25,

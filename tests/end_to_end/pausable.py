@@ -1,7 +1,7 @@
-"""Commands that take turns: each runs in a thread of its own, stops at every step that others can see, and may be
-stopped there for good, which is what SIGKILL does: nothing is cleaned up, and its temporary files stay.
+"""Commands in threads that pause before every step that changes a published file, and may be stopped there for good.
 
-Only one thread runs at a time, so that a test is the same each time.
+Stopping a command for good has the effect of SIGKILL: nothing is cleaned up, and its temporary files stay. Only one
+thread runs at a time, so that a test runs in the same way every time.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _alive = {"cheap~0~0"}
 
 
 class KilledError(BaseException):
-    """Ends the thread of a command that was killed, when nothing is left to be seen."""
+    """Ends the thread of a killed command when its output is no longer looked at."""
 
 
-class Actor:
-    """A command that goes on when it is told.
+class PausableCommand:
+    """A command that runs on only when `resume` is called.
 
     Attributes:
         error: what it raised.
-        done: it has ended by itself.
-        where: the step before which it stands.
+        done: whether it has ended by itself.
+        where: the step before which it is paused.
     """
 
     _count = 0
 
     def __init__(self, name: str, work: Callable[[], Any]) -> None:
-        Actor._count += 1
+        PausableCommand._count += 1
         self.name = name
-        self.owner = f"cheap~{Actor._count}~0"
+        self.owner = f"cheap~{PausableCommand._count}~0"
         self.done = self.killed = False
         self.error: BaseException | None = None
         self.where = "start"
@@ -51,7 +51,7 @@ class Actor:
         self._thread.start()
 
     def resume(self, steps: float = float("inf"), at: str = "") -> bool:
-        """Let it take some steps, counting only those whose names hold `at`; whether it has ended."""
+        """Let it take so many steps, counting only those whose names contain `at`; returns whether it has ended."""
         if not self.done and not self.killed:
             self._steps, self._at = steps, at
             self._go.release()
@@ -59,12 +59,12 @@ class Actor:
         return self.done
 
     def kill(self) -> None:
-        """Stop it for good where it stands."""
+        """Stop it for good at the step where it is paused."""
         self.killed = True
         _alive.discard(self.owner)
 
     def end(self) -> None:
-        """Get rid of its thread; the output must be gone or no longer looked at."""
+        """End its thread; nobody may look at the output afterwards."""
         _alive.discard(self.owner)
         if not self.done:
             self._over = True
@@ -72,7 +72,7 @@ class Actor:
         self._thread.join(30)
 
     def pause(self, where: str) -> None:
-        """Called by it before a step."""
+        """Called by the command before a step."""
         if self._over:
             return
         self._steps -= self._at in where
@@ -84,7 +84,7 @@ class Actor:
                 raise KilledError
 
     def _run(self) -> None:
-        _here.actor = self
+        _here.command = self
         self._go.acquire()
         try:
             if not self._over:
@@ -97,20 +97,20 @@ class Actor:
 
 
 def pause(where: str) -> None:
-    """Let others take their turn, if this is a command that runs as an actor."""
-    actor: Actor | None = getattr(_here, "actor", None)
-    if actor is not None:
-        actor.pause(where)
+    """Pause, if the caller runs in a pausable command."""
+    current: PausableCommand | None = getattr(_here, "command", None)
+    if current is not None:
+        current.pause(where)
 
 
 def owner_id() -> str:
     """In place of `datagen.output.temporary.owner_id`: every command is a process of its own."""
-    actor: Actor | None = getattr(_here, "actor", None)
-    return "cheap~0~0" if actor is None else actor.owner
+    current: PausableCommand | None = getattr(_here, "command", None)
+    return "cheap~0~0" if current is None else current.owner
 
 
 def install(patch: pytest.MonkeyPatch) -> None:
-    """Stop before and after whatever changes a published file."""
+    """Make commands pause before every system call that changes a published file."""
     unlink, rename, link = Path.unlink, os.replace, publish._link
 
     def slow_unlink(self: Path, missing_ok: bool = False) -> None:
