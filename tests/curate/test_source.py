@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import datagen.media.ffmpeg
-from benchmarks.setting import convert
 from datagen.faces import FaceAnalyser
 from datagen.media import VideoReader, encode
 from datagen.output.schema import CLIPS, FAILURES
@@ -18,6 +17,7 @@ from datagen.plan.links import same_footage
 from datagen.recipe import load_recipe
 from datagen.synthesise.clip import read_crop
 from tests.curate.conftest import FRAMES, SIDE, Curated
+from tests.support import convert
 
 Curate = Callable[..., Curated]
 

@@ -11,13 +11,9 @@ import pytest
 from skimage import data
 
 from datagen.faces import FaceAnalyser
+from tests.support import SHARED
 
-MEDIA = Path(__file__).parents[3] / "shared" / "media"
-
-
-@pytest.fixture(scope="session")
-def analyser() -> FaceAnalyser:
-    return FaceAnalyser()
+MEDIA = SHARED / "media"
 
 
 @pytest.fixture(scope="session")

@@ -3,31 +3,19 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import time
-from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import fsspec
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
-from data.made import damage, make_dataset
-from data.s3 import served
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
-from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
-
-
-def opened(*outputs: Output, seed: int = 0, frames: int = 2, **source: object) -> TrainingData:
-    sources = [DataSource(path=str(output.root), **source) for output in outputs]
-    return open_training_data(sources, DataConfig(frames=frames), seed)
-
-
-def take(loader: Loader, count: int) -> list[Batch]:
-    return list(islice(loader, count))
+from tests.trainer.data.made import damage, opened, take
+from tests.trainer.data.s3 import served
+from trainer.data import Batch, DataConfig, DataSource, Loader, open_training_data
 
 
 def slots(batches: list[Batch]) -> list[int]:
@@ -139,38 +127,6 @@ def test_validation_is_the_same_slots_every_time(shared_dataset: Output) -> None
     assert sorted(slots(ranks[0]) + slots(ranks[1])) == list(range(5))
 
 
-def test_data_sets_are_mixed_by_weight(shared_dataset: Output, tmp_path: Path) -> None:
-    other = make_dataset(tmp_path / "other", 2, prefix="other")
-    sources = [
-        DataSource(path=str(shared_dataset.root), weight=1),
-        DataSource(path=str(other.root), weight=2),
-    ]
-    data = open_training_data(sources, DataConfig(frames=1), 0)
-    clips = [clip for batch in take(Loader(data, 3), 9) for clip in batch.clip_ids]
-    assert sum(clip.startswith("other") for clip in clips) == 18
-    assert data.recipes == ("hash of clip", "hash of other")
-    with pytest.raises(UserError, match="to every data set or to none"):
-        open_training_data([sources[0], DataSource(path=str(other.root))], DataConfig(), 0)
-
-
-def test_where_and_split_choose_clips(tmp_path: Path) -> None:
-    output = make_dataset(tmp_path / "out", 6, splits=("train", "val", "train"))
-
-    def ids(split: str | None, where: str | None = None) -> list[str]:
-        data = open_training_data(
-            [DataSource(path=str(output.root), where=where)], DataConfig(), 0, split=split
-        )
-        return data.clips[0].ids.to_pylist()
-
-    assert ids("val") == ["clip01", "clip04"]
-    assert ids("train", "face_area > 0.52 -- large faces") == ["clip03", "clip05"]
-    assert ids(None, "clip_id = 'clip00' or clip_id = 'clip04'") == ["clip00", "clip04"]
-    with pytest.raises(UserError, match="no clip with split = 'test'"):
-        ids("test")
-    with pytest.raises(UserError, match="nonsense"):
-        ids("train", "nonsense > 3")
-
-
 def test_a_bad_clip_costs_only_itself(dataset: Output) -> None:
     before = [clip for batch in take(Loader(opened(dataset), 2), 14) for clip in batch.clip_ids]
     damage(dataset, "clip01", "video.mp4")
@@ -207,33 +163,6 @@ def test_when_everything_is_bad_the_run_ends_with_one_line(dataset: Output, work
         take(Loader(opened(dataset), 2, workers=workers), 1)
     assert "7 clips in a row cannot be used" in str(caught.value)
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
-
-
-def test_what_the_index_shows_to_be_useless_is_left_out_and_said(tmp_path: Path) -> None:
-    output = make_dataset(tmp_path / "out", 3, frames=[40, 10, 40])
-    data = opened(output, frames=12)
-    assert data.left_out == {"clip01": "the clip has 10 frames, a sample needs 12"}
-    assert data.notes == (
-        "1 clips are left out, the first is clip01: the clip has 10 frames, a sample needs 12",
-    )
-    with pytest.raises(
-        UserError, match=r"none of the 3 clips .* can be used; clip00: the clip has 40 frames"
-    ):
-        opened(output, frames=50)
-    with pytest.raises(UserError, match="no driving stream"):
-        open_training_data([DataSource(path=str(output.root))], DataConfig(driving="baked"), 0)
-
-
-def test_clips_of_two_sizes_cannot_be_mixed(dataset: Output) -> None:
-    piece = dataset.index / "p00000-u01.parquet"
-    table = pq.read_table(piece)
-    column = table.schema.get_field_index("size")
-    wider = table.set_column(column, "size", pa.array([128] * table.num_rows, pa.int32()))
-    piece.unlink()
-    pq.write_table(wider, piece)
-    with pytest.raises(UserError, match="64 and 128 pixels"):
-        opened(dataset)
-    assert len(opened(dataset, where="size = 64").clips[0]) == 4
 
 
 def test_s3_gives_each_sample_by_one_range_read(shared_dataset: Output) -> None:

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from torch.nn.functional import avg_pool2d
 
-from data.made import make_dataset, portrait, read_code, withdraw_from
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
 from datagen.output.store import Store
+from tests.trainer.data.made import make_dataset, portrait, read_code, withdraw_from
 from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
 from trainer.data import withdrawn as module
 from trainer.data.clips import Clips
