@@ -27,7 +27,8 @@ from datagen.runners.isolate import Crashed
 from datagen.runners.tasks import attempt
 from datagen.shards import Dataset
 from datagen.synthesise.backends import Backends
-from datagen.synthesise.clip import MadeClip, _choose_style
+from datagen.synthesise.made_clip import MadeClip
+from datagen.synthesise.styled import choose_style
 from datagen.weights.onnx import ModelInfo
 from tests.end_to_end.films import BUNDLED, STYLES, Film, embedding, png, read_film
 from tests.end_to_end.pausable import owner_id, pause
@@ -166,7 +167,7 @@ def make_clip(
         made.left_out["swapped"] = refusal
         made.columns["swap_refused"] = str(refusal)
     try:
-        stylist, style = _choose_style(row, recipe, backends, pool, withdrawn)
+        stylist, style = choose_style(row, recipe, backends, pool, withdrawn)
         made.files["styled.txt"] = f"SHOWS:{film.token} STYLE:{style.name}".encode()
         made.columns |= {"style": style.name, "style_sha256": style.sha256, "stylist": stylist.name}
     except Refusal as refusal:

@@ -15,8 +15,10 @@ from datagen.donors.pool import Pool
 from datagen.media import encode
 from datagen.output.failures import refuse_unexpected
 from datagen.recipe import Recipe, load_recipe
-from datagen.synthesise import clip as clips
-from datagen.synthesise.clip import _encode, _swapped, read_crop
+from datagen.synthesise import swapped
+from datagen.synthesise.clip import read_crop
+from datagen.synthesise.encoded import encode_stream
+from datagen.synthesise.swapped import swap_in_turn
 from tests.donors.made import YAWS, offered, pool, row
 from tests.media.conftest import numbered
 
@@ -36,22 +38,22 @@ def recipe(ffmpeg: str) -> Recipe:
 
 def test_an_encoder_killed_once_gives_the_same_bytes(tmp_path: Path, dying_ffmpeg: Dying) -> None:
     dying = dying_ffmpeg("head -c 100000 > /dev/null; kill -9 $$", times=1)
-    written = _encode(FRAMES, ROW, recipe(dying), tmp_path / "one.mp4")
-    undisturbed = _encode(FRAMES, ROW, load_recipe(None, []), tmp_path / "other.mp4")
+    written = encode_stream(FRAMES, ROW, recipe(dying), tmp_path / "one.mp4")
+    undisturbed = encode_stream(FRAMES, ROW, load_recipe(None, []), tmp_path / "other.mp4")
     assert written.read_bytes() == undisturbed.read_bytes()
 
 
 def test_an_encoder_killed_every_time_costs_the_clip(tmp_path: Path, dying_ffmpeg: Dying) -> None:
     with pytest.raises(Refusal) as caught:
-        _encode(FRAMES, ROW, recipe(dying_ffmpeg("kill -9 $$")), tmp_path / "one.mp4")
+        encode_stream(FRAMES, ROW, recipe(dying_ffmpeg("kill -9 $$")), tmp_path / "one.mp4")
     assert caught.value.reason == "out_of_memory"
 
 
 def test_a_full_disk_and_an_ffmpeg_that_cannot_stop_the_run(tmp_path: Path, dying_ffmpeg: Dying) -> None:
     with pytest.raises(UserError, match="is full"), refuse_unexpected():
-        _encode(FRAMES, ROW, load_recipe(None, []), Path("/dev/full"))
+        encode_stream(FRAMES, ROW, load_recipe(None, []), Path("/dev/full"))
     with pytest.raises(UserError, match=r"encode\.ffmpeg"), refuse_unexpected():
-        _encode(FRAMES, ROW, recipe(dying_ffmpeg("exit 8")), tmp_path / "one.mp4")
+        encode_stream(FRAMES, ROW, recipe(dying_ffmpeg("exit 8")), tmp_path / "one.mp4")
 
 
 def test_a_crop_is_read_again_where_the_decoder_is_killed(
@@ -86,7 +88,7 @@ class Picky:
 @pytest.fixture
 def poses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The yaw of a portrait stands in its first landmark."""
-    monkeypatch.setattr(clips, "pose", lambda landmarks: (landmarks[0, 0], 0, 0))
+    monkeypatch.setattr(swapped, "pose", lambda landmarks: (landmarks[0, 0], 0, 0))
 
 
 def turned(pool: Pool) -> Pool:
@@ -102,7 +104,7 @@ class Face:
 
 def swap(swapper: Picky, tries: int) -> str:
     recipe = load_recipe(None, [f"donors.tries={tries}"])
-    donor, _, _ = _swapped(np.zeros((3, 2, 2, 3)), row(), Face(), recipe, swapper, turned(pool()))  # type: ignore[arg-type]
+    donor, _, _ = swap_in_turn(np.zeros((3, 2, 2, 3)), row(), Face(), recipe, swapper, turned(pool()))  # type: ignore[arg-type]
     return donor.name
 
 
