@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from datagen.commands.inspect import commands as inspect_commands
 from datagen.commands.maintain import commands as maintain_commands
 from datagen.commands.run import commands as run_commands
 from datagen.common.cli_options import say
 from datagen.common.errors import UserError
-from trainer.commands import register
+from datagen.common.logs import show_logs
+from trainer.commands.precompute import commands as precompute_commands
+from trainer.commands.train import commands as train_commands
 from trainer.commands.weights import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
+ANYWHERE = ("--verbose", "--log-json")
+
+
+class Program(typer.core.TyperGroup):
+    """The commands; options of the program itself may also stand behind the command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move the options of the program to the front, where click expects them."""
+        own = [word for word in args if word in ANYWHERE]
+        return super().parse_args(ctx, own + [word for word in args if word not in ANYWHERE])
+
+
 app = typer.Typer(
+    cls=Program,
     name="megactor-datagen",
     help="Turn talking-head video into training data for MegActor, look into it, and train from it.",
     no_args_is_help=True,
@@ -27,10 +44,18 @@ app = typer.Typer(
 )
 
 
-app.add_typer(run_commands)
-app.add_typer(inspect_commands)
-app.add_typer(maintain_commands)
-register(app)
+@app.callback()
+def program(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the log to stderr.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Print the log as JSON lines.")] = False,
+) -> None:
+    """Options of the program, before or behind any command."""
+    if verbose or log_json:
+        show_logs(as_json=log_json)
+
+
+for commands in (run_commands, inspect_commands, maintain_commands, train_commands, precompute_commands):
+    app.add_typer(commands)
 app.add_typer(weights, name="weights")
 
 

@@ -10,6 +10,7 @@ the pipeline.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from datagen.common.version import __version__
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from datagen.pipeline.summary import CurationResult, RunResult
     from datagen.recipe import Recipe
     from datagen.shards import Dataset
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the program sets up logging
 
 _HOMES = {
     "CurationResult": "datagen.pipeline.summary",

@@ -24,12 +24,12 @@ from datagen.recipe import Recipe
 Source = str | Path | Sequence[str | Path]
 """Footage: a folder, archive or video, several of them, a manifest (`.yaml`), or the name of a bundled manifest."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def log_line(text: str) -> None:
     """Pass what a user should know to `logging`."""
-    _log.log(logging.WARNING if text.startswith("warning:") else logging.INFO, "%s", text)
+    logger.log(logging.WARNING if text.startswith("warning:") else logging.INFO, "%s", text)
 
 
 @dataclass(frozen=True)

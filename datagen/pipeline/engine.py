@@ -28,7 +28,7 @@ from datagen.shards.purge import apply_withdrawals
 from datagen.sources.files import require_root
 from datagen.sources.roots import read_roots
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 OnLost = Callable[[Task, Report], None]
 
@@ -80,13 +80,13 @@ def do_tasks(
 
         def on_report(task: Task, report: Report) -> None:
             if "reason" in report:
-                _log.warning("%s could not be done: %s", task.key, report["message"])
+                logger.warning("%s could not be done: %s", task.key, report["message"])
                 on_lost(task, report)
             else:
-                _log.debug("%s is done: %s", task.key, report)
+                logger.debug("%s is done: %s", task.key, report)
             progress(task, report)
 
-        _log.info("%s: %d of %d %ss to do, by %s", stage, pending.count, pending.total, unit, engine.runner)
+        logger.info("%s: %d of %d %ss to do, by %s", stage, pending.count, pending.total, unit, engine.runner)
         if pending.count:
             roots = read_roots(out)
             for path in roots.values():

@@ -19,7 +19,7 @@ from datagen.output.publish import replace
 from datagen.runners.supervise import WorkerStatus
 from datagen.runners.tasks import Report, Task
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LINE_S = 10.0
 STATUS_S = 1.0
@@ -155,7 +155,7 @@ class RunProgress:
     def say(self, text: str) -> None:
         """One line for the user."""
         if self._on_progress is not None:
-            _log.info(text)
+            logger.info(text)
         elif self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:

@@ -13,6 +13,8 @@ from datagen.common.cli_options import OutArgument, answer, say
 from datagen.common.errors import UserError
 from datagen.common.extras import needs_extra
 
+commands = typer.Typer()
+
 
 class Dtype(StrEnum):
     """Number formats in which latents are stored."""
@@ -21,13 +23,9 @@ class Dtype(StrEnum):
     float32 = "float32"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(
-        epilog="Example:  megactor-datagen precompute out/set --vae weights/vae --clip weights/clip-vit-large"
-    )(precompute)
-
-
+@commands.command(
+    epilog="Example:  megactor-datagen precompute out/set --vae weights/vae --clip weights/clip-vit-large"
+)
 def precompute(
     out: OutArgument,
     vae: Annotated[Path, typer.Option("--vae", metavar="DIR", help="VAE, in the layout of diffusers.")],

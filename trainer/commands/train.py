@@ -10,6 +10,8 @@ import typer
 from datagen.common.cli_options import answer, folder
 from datagen.common.extras import needs_extra
 
+commands = typer.Typer()
+
 ConfigArgument = Annotated[
     str,
     typer.Argument(
@@ -43,15 +45,11 @@ SetOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(
-        epilog="Examples:  megactor-datagen train tiny-image --data out/set --output runs/tiny   |   "
-        "megactor-datagen train stage1 --data /data/a --data /data/b --init weights/sd15 --output runs/1 --workers 8"
-        "   |   megactor-datagen train stage2 --data /data/a --init runs/1 --output runs/2 --workers 8 --resume"
-    )(train)
-
-
+@commands.command(
+    epilog="Examples:  megactor-datagen train tiny-image --data out/set --output runs/tiny   |   "
+    "megactor-datagen train stage1 --data /data/a --data /data/b --init weights/sd15 --output runs/1 --workers 8"
+    "   |   megactor-datagen train stage2 --data /data/a --init runs/1 --output runs/2 --workers 8 --resume"
+)
 def train(
     config: ConfigArgument,
     data: DataOption,
