@@ -2,6 +2,8 @@
 
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -98,3 +100,12 @@ def test_a_bad_style_is_left_out_with_one_line(tmp_path):
     assert line.startswith(
         "warning: 2 of 3 styles are left out: huge.png (the picture has 20000 x 20000 pixels"
     )
+
+
+@pytest.mark.parametrize(
+    "module", ["datagen.shards.check", "datagen.media.backends", "datagen.inspect.verify"]
+)
+def test_png_is_read_after_the_import_of_a_module_that_uses_decord(module, tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(".png"))
+    program = f"import {module}, cv2; assert cv2.imread({str(tmp_path / 'a.png')!r}) is not None"
+    subprocess.run([sys.executable, "-c", program], check=True)
