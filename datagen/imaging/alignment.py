@@ -15,10 +15,7 @@ from datagen.faces.topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, RIGHT_EYE
 _MAX_MOVE = 0.06  # of a landmark
 _RIM = 0.12  # width of the zone inside the face's outline in which moves are reduced
 _OUTLINE_SHARE = 0.55  # share of a move that is left at the outline: the head beyond it stays the target's
-_OPENING_REACH = {
-    "eye": 0.06,
-    "mouth": 0.07,
-}  # distance from an eye or the mouth within which points move with it
+_OPENING_REACH = {"eye": 0.06, "mouth": 0.07}  # distance within which points move with an eye or the mouth
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from typing import IO
 
+import cv2  # noqa: F401  # if decord is loaded first, OpenCV cannot decode PNG
 import decord
 import ffmpeg
 import numpy as np

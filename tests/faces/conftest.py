@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import cv2  # noqa: F401  # if decord is loaded first, OpenCV cannot decode PNG
 import decord
 import numpy as np
 import pytest
