@@ -1,9 +1,6 @@
 """Portraits and styles that are too large, damaged or oddly named cost themselves."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -64,28 +61,3 @@ def test_licences_of_names_that_are_not_text(tmp_path):
     (tmp_path / "LICENCES.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="is not JSON"):
         folder_licences(tmp_path)
-
-
-def test_a_bad_style_is_left_out_with_one_line(tmp_path):
-    recipe = load_recipe(None, ["stylise.backends=[arbitrary]"])
-    (tmp_path / "huge.png").write_bytes(header_of_png(20_000, 20_000))
-    (tmp_path / "torn.png").write_bytes(b"x")
-    said = []
-    with pytest.raises(UserError, match="can serve as a style"):
-        load_styles(tmp_path, recipe, said.append)
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xe4d.png")).write_bytes(encoded(".png"))
-    (style,) = load_styles(tmp_path, recipe, said.append)
-    assert style.name == "b\\xe4d.png"
-    (line,) = said
-    assert line.startswith(
-        "warning: 2 of 3 styles are left out: huge.png (the picture has 20000 x 20000 pixels"
-    )
-
-
-@pytest.mark.parametrize(
-    "module", ["datagen.shards.check", "datagen.media.backends", "datagen.inspect.verify"]
-)
-def test_png_is_read_after_the_import_of_a_module_that_uses_decord(module, tmp_path):
-    (tmp_path / "a.png").write_bytes(encoded(".png"))
-    program = f"import {module}, cv2; assert cv2.imread({str(tmp_path / 'a.png')!r}) is not None"
-    subprocess.run([sys.executable, "-c", program], check=True)
