@@ -74,7 +74,7 @@ def download(remote: Remote, target: Path, *, expected_size: int | None = None) 
         expected_size: bytes, when known independently of the server.
 
     Raises:
-        UserError: one line that says what happened and, where a further call can resume, that it does.
+        UserError: one line that says what happened and, where it is so, that another call resumes.
     """
     size = remote.size if expected_size is None else expected_size
     if remote.size is not None and size != remote.size:

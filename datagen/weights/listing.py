@@ -40,7 +40,7 @@ class FileRow:
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of one weight.
+    """One weight, for the tables.
 
     Attributes:
         name, title, used_by, source, licence, commercial, note: as in `registry.Weight`.

@@ -67,7 +67,7 @@ class DataConfig(FrozenConfig):
         "auto",
         description="use latents and tokens of `precompute`; `auto`: if all clips have them; `always`; `never`",
     )
-    clip_size: int = Field(224, ge=1, description="side in pixels of the image CLIP sees")
+    clip_size: int = Field(224, ge=1, description="side of CLIP's input image in pixels")
     check_bytes: bool = Field(
         True, description="compare the bytes of every file with the sha256 in the index"
     )

@@ -258,12 +258,12 @@ def _start_worker(trainer: int, worker: int) -> None:
 def _end_with(trainer: int) -> None:
     """Exit when the training process has ended for any reason. (torch checks the parent, here the fork server.)"""
     try:
-        gone = os.pidfd_open(trainer)
+        handle = os.pidfd_open(trainer)
     except (AttributeError, OSError):  # no Linux, or an old one
         return
 
     def wait() -> None:
-        select.select([gone], [], [])
+        select.select([handle], [], [])
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True, name="exit with the training process").start()

@@ -114,7 +114,7 @@ def _runs(wanted: list[int]) -> Iterator[slice]:
 def _pictures(
     container: InputContainer, stream: VideoStream, wanted: Container[int]
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Time stamps and frames of the wanted frames, from the current position on; what none of them needs is skipped."""
+    """Yield time stamp and picture of each wanted frame, from the current position on; skip what none of them needs."""
     for packet in container.demux(stream):
         if packet.pts is not None and packet.pts not in wanted and _is_disposable(packet):
             continue

@@ -36,7 +36,7 @@ class Components:
 
     Attributes:
         train_state: model, optimiser, averages.
-        loader: batches of this rank, from where the run goes on.
+        loader: batches of this rank, from the run's position on.
         frozen: encoders and decoder.
         validator: None without validation.
         cost: of a step.

@@ -1,4 +1,4 @@
-"""Going on from a run's newest checkpoint."""
+"""Continuing from the newest checkpoint of a run."""
 
 from __future__ import annotations
 
