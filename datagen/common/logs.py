@@ -6,7 +6,17 @@ import json
 import logging
 import sys
 
+from datagen.common.text import plain
+
 LOGGERS = ("datagen", "trainer")
+
+
+class PlainLines(logging.Formatter):
+    """One line for people; control characters of names in it are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one record."""
+        return plain(super().format(record))
 
 
 class JsonLines(logging.Formatter):
@@ -22,7 +32,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=True)
 
 
 def show_logs(*, as_json: bool) -> None:
@@ -31,8 +41,8 @@ def show_logs(*, as_json: bool) -> None:
     A program that uses the packages as libraries sets up `logging` itself and does not call this.
     """
     handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
-    handler.setFormatter(JsonLines() if as_json else plain)
+    lines = PlainLines("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
+    handler.setFormatter(JsonLines() if as_json else lines)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.addHandler(handler)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datagen.common.errors import UserError
+from datagen.common.hashing import file_sha256
 from datagen.weights.registry import Weight, weight
 
 CACHE_VARIABLE = "MEGACTOR_DATAGEN_CACHE"
@@ -91,7 +92,7 @@ def verify(name: str, cache: Path | None = None) -> Iterator[tuple[FileRecord, s
         elif path.stat().st_size != record.size:
             yield record, f"{path.stat().st_size} bytes, expected {record.size}"
         else:
-            expected, found = pins.get(record.path, record.sha256), sha256_of(path)
+            expected, found = pins.get(record.path, record.sha256), file_sha256(path)
             yield record, "" if found == expected else f"sha256 {found}, expected {expected}"
 
 
@@ -128,12 +129,6 @@ def is_complete(entry: Weight, folder: Path) -> bool:
         return False
     paths = [(folder / record.path, record.size) for record in receipt.files]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_blob_sha1_of(path: Path) -> str:

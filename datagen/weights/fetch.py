@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from datagen.common.errors import UserError
 from datagen.common.extras import needs_extra
+from datagen.common.hashing import file_sha256
 from datagen.common.staging import sync, sync_tree
 from datagen.weights.cache import (
     FileRecord,
@@ -28,7 +29,6 @@ from datagen.weights.cache import (
     is_complete,
     local_path,
     read_receipt,
-    sha256_of,
     write_receipt,
 )
 from datagen.weights.registry import Weight, WeightFile, weight
@@ -148,7 +148,7 @@ def _checked(
     Raises:
         UserError: size or hash differ.
     """
-    size, sha256 = path.stat().st_size, sha256_of(path)
+    size, sha256 = path.stat().st_size, file_sha256(path)
     fault = ""
     if file.size is not None and size != file.size:
         fault = f"has {size} bytes, expected {file.size}"
@@ -251,7 +251,7 @@ def _is_network(member: zipfile.ZipInfo) -> bool:
 
 def _record(staging: Path, path: Path) -> FileRecord:
     return FileRecord(
-        path.relative_to(staging).as_posix(), path.stat().st_size, sha256_of(path), pinned=False
+        path.relative_to(staging).as_posix(), path.stat().st_size, file_sha256(path), pinned=False
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import onnxruntime
 
 from datagen.common.errors import UserError
+from datagen.common.hashing import file_sha256
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ def checked(path: Path, sha256: str) -> Path:
         UserError: the file is missing or differs.
     """
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(path)
     except OSError as error:
         raise UserError(
             f"model file {path} cannot be read ({error.strerror}); install the package again"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from datagen.common.config import FrozenConfig
+from datagen.common.config import FrozenConfig, merge
 from trainer.data.config import DataConfig
 from trainer.model.config import PRESETS, MegActorConfig
 from trainer.model.megactor import Stage
@@ -14,14 +14,6 @@ from trainer.model.precision import Precision
 
 Preset = Literal["default", "published", "tiny"]
 NETWORKS = ("vae", "cosine", "random")  # values of `codec` and `image_encoder` that are no folders
-
-
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for name, change in changes.items():
-        both = isinstance(change, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _merged(merged[name], change) if both else change
-    return merged
 
 
 class ModelChoice(FrozenConfig):
@@ -46,7 +38,7 @@ class ModelChoice(FrozenConfig):
         """
         values = (base or PRESETS[self.preset]).to_dict()
         changes = {name: getattr(self, name) for name in ("model", "vae", "image_encoder", "diffusion")}
-        return MegActorConfig.from_dict(_merged(values, changes))
+        return MegActorConfig.from_dict(merge(values, changes))
 
 
 class Optimiser(FrozenConfig):

@@ -50,7 +50,9 @@ def test_what_the_index_shows_to_be_useless_is_left_out_and_said(tmp_path: Path)
     output = make_dataset(tmp_path / "out", 3, frames=[40, 10, 40])
     data = opened(output, frames=12)
     assert data.left_out == {"clip01": "the clip has 10 frames, a sample needs 12"}
-    assert data.notes == ("1 clips are left out, the first is clip01: the clip has 10 frames, a sample needs 12",)
+    assert data.notes == (
+        "1 clips are left out, the first is clip01: the clip has 10 frames, a sample needs 12",
+    )
     with pytest.raises(
         UserError, match=r"none of the 3 clips .* can be used; clip00: the clip has 40 frames"
     ):
