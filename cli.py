@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
-from datagen.commands.inspect import commands
-from datagen.common.cli_options import (
-    AddressOption,
-    DonorsOption,
-    InputOption,
-    LimitOption,
-    ManifestArgument,
-    MaxFailedOption,
-    OutArgument,
-    OutputOption,
-    RecipeOption,
-    RootOption,
-    RootsOption,
-    Runner,
-    RunnerOption,
-    SetOption,
-    StylesOption,
-    TermsOption,
-    WorkersOption,
-    answer,
-    end,
-    say,
-)
+from datagen.commands.inspect import commands as inspect_commands
+from datagen.commands.maintain import commands as maintain_commands
+from datagen.commands.run import commands as run_commands
+from datagen.common.cli_options import say
 from datagen.common.errors import UserError
-from trainer.commands.train import register
+from datagen.common.logs import show_logs
+from trainer.commands.precompute import commands as precompute_commands
+from trainer.commands.train import commands as train_commands
 from trainer.commands.weights import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
+ANYWHERE = ("--verbose", "--log-json")
+
+
+class Program(typer.core.TyperGroup):
+    """The commands; options of the program itself may also stand behind the command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move the options of the program to the front, where click expects them."""
+        own = [word for word in args if word in ANYWHERE]
+        return super().parse_args(ctx, own + [word for word in args if word not in ANYWHERE])
+
+
 app = typer.Typer(
+    cls=Program,
     name="megactor-datagen",
     help="Turn talking-head video into training data for MegActor, look into it, and train from it.",
     no_args_is_help=True,
@@ -49,147 +44,18 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    epilog="Examples:  megactor-datagen run demo --output out/demo   |   "
-    "megactor-datagen run --input videos/ --donors portraits/ --output out/set --workers 8   |   "
-    "megactor-datagen run vfhq.yaml --output /data/set --address auto --set swap.shape=0.8"
-)
-def run(
-    output: OutputOption,
-    manifest: ManifestArgument = None,
-    inputs: InputOption = None,
-    recipe: RecipeOption = None,
-    assignments: SetOption = None,
-    donors: DonorsOption = None,
-    styles: StylesOption = None,
-    runner: RunnerOption = Runner.ray,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    limit: LimitOption = None,
-    root: RootOption = None,
-    accept_terms: TermsOption = None,
-    max_failed: MaxFailedOption = 0.5,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, touch nothing.")
-    ] = False,
+@app.callback()
+def program(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the log to stderr.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Print the log as JSON lines.")] = False,
 ) -> None:
-    """Plan, curate and synthesise: from footage to a finished data set. Rerun to resume."""
-    from datagen.output.paths import Output
-    from datagen.pipeline import stages
-    from datagen.pipeline.dry_run import preview
-    from datagen.pipeline.footage import find_footage
-    from datagen.pipeline.summary import finish
-
-    out = Output(output)
-    if dry_run:
-        with tempfile.TemporaryDirectory() as folder:
-            footage = find_footage(manifest, inputs or [], root, accept_terms or [], Path(folder))
-            given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
-            answer(preview(out, footage, given, limit, say))
-        return
-    engine = stages.Engine(runner.value, address, workers)
-    given, _ = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
-    curated, made = stages.run(out, given, engine, limit)
-    end(finish(out, given, curated, made, max_failed))
+    """Options of the program, before or behind any command."""
+    if verbose or log_json:
+        show_logs(as_json=log_json)
 
 
-@app.command(
-    epilog="Example:  megactor-datagen plan demo --output out/demo && megactor-datagen curate out/demo"
-)
-def plan(
-    output: OutputOption,
-    manifest: ManifestArgument = None,
-    inputs: InputOption = None,
-    recipe: RecipeOption = None,
-    assignments: SetOption = None,
-    donors: DonorsOption = None,
-    styles: StylesOption = None,
-    root: RootOption = None,
-    accept_terms: TermsOption = None,
-) -> None:
-    """List the source videos and cut them into parts; nothing is decoded yet."""
-    from datagen.output.paths import Output
-
-    out = Output(output)
-    _, planned = _plan(out, manifest, inputs, root, accept_terms, recipe, assignments, donors, styles)
-    say(
-        f"{planned.table.num_rows} sources planned ({planned.added} new); next: megactor-datagen curate {output}"
-    )
-
-
-@app.command(epilog="Example:  megactor-datagen curate out/set --workers 8 --limit 100")
-def curate(
-    out: OutArgument,
-    recipe: RecipeOption = None,
-    assignments: SetOption = None,
-    donors: DonorsOption = None,
-    styles: StylesOption = None,
-    runner: RunnerOption = Runner.ray,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    limit: LimitOption = None,
-    roots: RootsOption = None,
-) -> None:
-    """Find, measure and choose the clips of a planned output; look at OUT/clips before going on."""
-    from datagen.output.paths import Output
-    from datagen.pipeline import stages
-    from datagen.pipeline.summary import describe_curation
-
-    output = Output(out)
-    given = stages.resume(output, recipe, assignments or [], donors, styles, roots or [], say)
-    waves = stages.cut(output, given, limit)
-    stages.curate(output, given, stages.Engine(runner.value, address, workers), waves, limit)
-    answer(describe_curation(output))
-    say(f"next: megactor-datagen synthesise {out}")
-
-
-@app.command(epilog="Example:  megactor-datagen synthesise out/set --address auto")
-def synthesise(
-    out: OutArgument,
-    recipe: RecipeOption = None,
-    assignments: SetOption = None,
-    donors: DonorsOption = None,
-    styles: StylesOption = None,
-    runner: RunnerOption = Runner.ray,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    roots: RootsOption = None,
-    max_failed: MaxFailedOption = 0.5,
-) -> None:
-    """Swap, stylise, augment, mask and pack the curated clips into shards."""
-    from datagen.output.paths import Output
-    from datagen.pipeline import stages
-    from datagen.pipeline.summary import finish
-
-    output = Output(out)
-    given = stages.resume(output, recipe, assignments or [], donors, styles, roots or [], say)
-    made = stages.synthesise(output, given, stages.Engine(runner.value, address, workers))
-    end(finish(output, given, [], [made], max_failed))
-
-
-def _plan(
-    out: Any,
-    manifest: str | None,
-    inputs: list[Path] | None,
-    root: Path | None,
-    terms: list[str] | None,
-    recipe: Path | None,
-    assignments: list[str] | None,
-    donors: Path | None,
-    styles: Path | None,
-) -> tuple[Any, Any]:
-    from datagen.pipeline import stages
-    from datagen.pipeline.footage import find_footage
-
-    footage = find_footage(manifest, inputs or [], root, terms or [], out.root / "media")
-    given = stages.gather(out, footage.recipe, recipe, assignments or [], donors, styles, say)
-    if any(source.name == "input" for source, _ in footage.places):
-        say("warning: --input footage states no licence or consent; every row will say `unstated`")
-    return given, stages.plan(out, footage, given, say)
-
-
-app.add_typer(commands)
-register(app)
+for commands in (run_commands, inspect_commands, maintain_commands, train_commands, precompute_commands):
+    app.add_typer(commands)
 app.add_typer(weights, name="weights")
 
 

@@ -12,20 +12,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.reference import LIMIT_S, Reference, words
-from benchmarks.setting import ROOT, arguments, command, environment
 from datagen.common.errors import UserError
 from datagen.inspect.verify import verify
 from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
+from datagen.pipeline.inputs import RunOptions, gather
 from datagen.pipeline.pending import curate_tasks
 from datagen.pipeline.run_record import expected_fingerprint, fingerprint
-from datagen.pipeline.stages import cut, gather
+from datagen.pipeline.stages import cut
 from datagen.pipeline.worker import WorkerSettings
 from datagen.runners import Supervision
 from datagen.runners.ray import run_ray
 from datagen.shards import Dataset
 from datagen.sources.roots import read_roots
+from tests.reference_run import LIMIT_S, ReferenceRun
+from tests.support import ROOT, arguments, command, environment, run_words
 
 HANGS = "head 3.mp4"
 SHIM = f"""
@@ -44,7 +45,7 @@ VideoReader.__init__ = hang
 """A `sitecustomize.py`: in every process that finds it, no video of this name ever opens."""
 
 
-def overlapping_stages(reference: Reference, folder: Path) -> list[str]:
+def overlapping_stages(reference: ReferenceRun, folder: Path) -> list[str]:
     """`synthesise` again and again while `curate` is at work, then once more."""
     out = folder / "out"
     command("plan", *_source(reference, reference.footage), "--output", out)
@@ -62,10 +63,10 @@ def overlapping_stages(reference: Reference, folder: Path) -> list[str]:
     lost = [] if tries > 1 else ["`curate` ended before anything overlapped"]
     if curating.returncode:
         lost.append(f"`curate` ended with {curating.returncode}")
-    return lost + reference.losses(out)
+    return lost + reference.differences(out)
 
 
-def moved_root(reference: Reference, folder: Path) -> list[str]:
+def moved_root(reference: ReferenceRun, folder: Path) -> list[str]:
     """Curate, move the footage, go on: first without saying where it is, then with `--input` and the new folder."""
     before, after, out = folder / "before", folder / "after", folder / "out"
     shutil.copytree(reference.footage, before)
@@ -79,15 +80,15 @@ def moved_root(reference: Reference, folder: Path) -> list[str]:
         lost.append(f"not one error that names the folder: {done.returncode}, {errors}")
     if published_names(out / "index"):
         lost.append("units were published although their footage was gone")
-    command(*words(after, reference.recipe, out), timeout=LIMIT_S)
-    return lost + reference.losses(out)
+    command(*run_words(after, reference.recipe, out), timeout=LIMIT_S)
+    return lost + reference.differences(out)
 
 
-def other_libraries(reference: Reference, folder: Path) -> list[str]:
+def other_libraries(reference: ReferenceRun, folder: Path) -> list[str]:
     """A cluster of one node whose numpy is not that of the driver, then the same output on a node that fits."""
     out = Output(folder / "out")
     command("plan", *_source(reference, reference.footage), "--output", out.root)
-    inputs = gather(out, {}, None, [], None, None)
+    inputs = gather(out, {}, RunOptions())
     expected = expected_fingerprint(out, inputs)
     supervision = Supervision(
         fingerprint=partial(fingerprint, inputs.recipe.encode.ffmpeg),
@@ -103,10 +104,10 @@ def other_libraries(reference: Reference, folder: Path) -> list[str]:
     if published_names(out.clips):
         lost.append("that node has published something")
     command(*reference.words(out.root, "ray", "--workers", 1), timeout=LIMIT_S)
-    return lost + reference.losses(out.root)
+    return lost + reference.differences(out.root)
 
 
-def hanging_decoder(reference: Reference, folder: Path) -> list[str]:
+def hanging_decoder(reference: ReferenceRun, folder: Path) -> list[str]:
     """One file whose decoder never returns, a limit of a few seconds for every task; then a retry without the fault."""
     out, shim = folder / "out", folder / "shim"
     shim.mkdir()
@@ -129,5 +130,5 @@ def hanging_decoder(reference: Reference, folder: Path) -> list[str]:
     return lost + verify(out).faults
 
 
-def _source(reference: Reference, footage: Path) -> list[object]:
+def _source(reference: ReferenceRun, footage: Path) -> list[object]:
     return ["--input", footage, "--recipe", reference.recipe]

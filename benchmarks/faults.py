@@ -13,70 +13,21 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.around import hanging_decoder, moved_root, other_libraries, overlapping_stages
-from benchmarks.mutations import KINDS, Curator, Outcome, containers, damaged_files
-from benchmarks.reference import LIMIT_S, Reference, family, started, title
-from benchmarks.setting import TINY_RECIPE, arguments, command, environment, machine, table
+from benchmarks.setting import machine, table
 from datagen.output.failures import read_failures
+from tests.damage import KINDS, Curator, Outcome, containers, damaged_files
+from tests.reference_run import LIMIT_S, ReferenceRun, kill_actor, kill_and_resume, run_at_once
+from tests.support import TINY_RECIPE, command
 
 
-def kill_and_resume(reference: Reference, out: Path, after_s: float) -> tuple[bool, list[str]]:
-    """SIGKILL a local run after so many seconds, and run it again: whether it was still at work, and what was lost."""
-    with started(reference.words(out)) as driver:
-        try:
-            driver.wait(after_s)
-        except subprocess.TimeoutExpired:
-            driver.send_signal(signal.SIGKILL)
-        killed = driver.wait() == -signal.SIGKILL
-    command(*reference.words(out), timeout=LIMIT_S)
-    return killed, reference.losses(out)
-
-
-def kill_actor(reference: Reference, out: Path, after_s: float) -> tuple[bool, list[str]]:
-    """SIGKILL one Ray actor in the middle of a task, this long after the first result; the run must end by itself."""
-    with started(reference.words(out, "ray", "--workers", 2)) as driver:
-        killed = False
-        deadline = time.monotonic() + LIMIT_S
-        while driver.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-            if not killed and any((out / "index").glob("*.parquet")):
-                time.sleep(after_s)
-                busy = [process for process in family(driver.pid) if ".run" in title(process)]
-                if busy:
-                    busy[0].kill()
-                    killed = True
-        code = driver.wait(LIMIT_S)
-    return killed, [f"the driver ended with {code}"] * bool(code) + reference.losses(out)
-
-
-def several_drivers(reference: Reference, out: Path, count: int) -> list[str]:
-    """Drivers that all work on one output at the same time."""
-    drivers = [
-        subprocess.Popen(
-            arguments(*reference.words(out)),
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(count)
-    ]
-    lost = []
-    for driver in drivers:
-        _, errors = driver.communicate(timeout=LIMIT_S)
-        if driver.returncode:
-            lost.append(f"a driver ended with {driver.returncode}: {errors.decode()[-300:]}")
-    return lost + reference.losses(out)
-
-
-def fill_disk(reference: Reference, folder: Path, kilobytes: int) -> tuple[bool, list[str]] | None:
+def fill_disk(reference: ReferenceRun, folder: Path, kilobytes: int) -> tuple[bool, list[str]] | None:
     """Run on a file system of so many kilobytes, make room, run again: whether it was full; None without root."""
     folder.mkdir()
     mounted = subprocess.run(
@@ -92,7 +43,7 @@ def fill_disk(reference: Reference, folder: Path, kilobytes: int) -> tuple[bool,
             lost.append(f"the message is not about the disk: {done.stderr[-200:]!r}")
         subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)
         command(*reference.words(out), timeout=LIMIT_S)
-        return done.returncode != 0, lost + reference.losses(out)
+        return done.returncode != 0, lost + reference.differences(out)
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
@@ -135,7 +86,7 @@ def deadly_end_as_rows(files: list[Path], folder: Path) -> list[str]:
     return [path.name for path in files if path.name not in seen]
 
 
-AROUND: tuple[tuple[str, str, Callable[[Reference, Path], list[str]]], ...] = (
+AROUND: tuple[tuple[str, str, Callable[[ReferenceRun, Path], list[str]]], ...] = (
     ("`synthesise` again and again beside `curate`", "byte-identical", overlapping_stages),
     ("footage moved between `curate` and `synthesise`", "one error, then byte-identical", moved_root),
     ("a node with another numpy", "left out with one line, then byte-identical", other_libraries),
@@ -160,7 +111,7 @@ def main() -> None:
 
     try:
         if options.kills or options.actors or options.drivers or options.disks or options.around:
-            reference = Reference.make(folder)
+            reference = ReferenceRun.make(folder)
             print(f"reference: {len(reference.clips)} clips in {reference.seconds:.1f} s", flush=True)
         hits, lost = 0, []
         for number in range(options.kills):
@@ -185,9 +136,7 @@ def main() -> None:
                 f"{hits} were at work, the same run finished byte-identical" if not lost else "differences", lost,
             )  # fmt: skip
         lost = [
-            text
-            for n in range(options.drivers)
-            for text in several_drivers(reference, folder / f"two-{n}", 2)
+            text for n in range(options.drivers) for text in run_at_once(reference, folder / f"two-{n}", 2)
         ]
         if options.drivers:
             tell(

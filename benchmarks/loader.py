@@ -38,7 +38,8 @@ from datagen.output.paths import Output
 from datagen.output.temporary import temporary
 from datagen.shards.reader import Dataset as Index
 from datagen.shards.writer import ShardWriter, publish_unit
-from trainer.data import DataConfig, DataSource, Drivers, Encoders, Loader, TrainingData, open_training_data
+from trainer.data import DataConfig, DataSource, Drivers, Loader, TrainingData, open_training_data
+from trainer.latents.encoders import Encoders
 from trainer.latents.precompute import precompute
 
 SIZE, CLIP_FRAMES, CLIPS = 512, 150, 2

@@ -14,8 +14,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from benchmarks.setting import arguments, convert, environment, head_video, machine, peak_memory, table
+from benchmarks.setting import machine, peak_memory, table
 from datagen.media import probe
+from tests.support import arguments, convert, environment, head_video
 
 SHORT_S, RATE = 10, 25
 

@@ -19,8 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.setting import arguments, command, environment, head_video, machine, peak_memory, table
+from benchmarks.setting import machine, peak_memory, table
 from datagen.shards import Dataset
+from tests.support import arguments, command, environment, head_video
 
 MODELS = ("swap", "stylise")
 

@@ -31,7 +31,9 @@ from datagen.donors.donor import Donor, check_portrait
 from datagen.faces import FaceAnalyser, Faces
 from datagen.imaging.crop import choose_crop
 from datagen.media import VideoReader
-from datagen.quality.motion import flicker, identity, motion
+from datagen.quality.flicker import flicker
+from datagen.quality.identity import identity
+from datagen.quality.motion import motion
 from datagen.synthesise.stylise.arbitrary import ArbitraryStyle
 from datagen.synthesise.stylise.filters import FILTERS, ClassicFilter
 from datagen.synthesise.stylise.style import Style
@@ -140,7 +142,7 @@ def _swap(
         return row | {"refused": str(refusal)}, None
     again = analyser.track(swapped)
     row |= _kept(frames, faces, swapped, again) | {"ms": spent / len(frames)}
-    row |= asdict(identity(frames, faces, swapped, again, donor, analyser, 5))
+    row |= asdict(identity(frames, faces, swapped, again, donor.embedding, analyser, 5))
     if judge is not None:
         row |= judge.compare(frames, faces, swapped, again, donor)
     return row, swapped

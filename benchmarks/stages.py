@@ -5,7 +5,7 @@
 `pipeline` curates and synthesises a planned output in this process. `chain` then does the same to its clips, donors and
 styles stage by stage: each reads a tar, decodes the streams it works on, does its one operation, encodes those streams
 and its result, and writes everything to a new tar; loading of models is not counted there. Both print JSON: processor
-seconds per operation, of this process and of ffmpeg, so that other work on the machine does not count.
+seconds per operation, of this process and of ffmpeg, so that other do_tasks on the machine does not count.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ import pyarrow.parquet as pq
 from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.driving.augment import Augmentation
-from datagen.driving.mask import foreground, mask_driving
+from datagen.driving.mask import mask_driving
 from datagen.faces import Faces
+from datagen.faces.foreground import foreground
 from datagen.media import decode_bytes, encode
 from datagen.output.paths import Output
+from datagen.pipeline.engine import Engine
+from datagen.pipeline.freeze import freeze
+from datagen.pipeline.inputs import RunOptions, resume
 from datagen.pipeline.pending import curate_tasks, synthesise_tasks
 from datagen.pipeline.progress import add_up
 from datagen.pipeline.run_record import read_record, recorded_recipe
-from datagen.pipeline.stages import Engine, cut, freeze, resume
+from datagen.pipeline.stages import cut
 from datagen.pipeline.worker import WorkerSettings
 from datagen.plan.parts import read_plan
 from datagen.recipe import Recipe
@@ -144,7 +148,9 @@ class Chain:
         """The one the pipeline chose."""
         return next(donor for donor in self.donors if donor.sha256 == self.rows[clip]["donor_sha256"])
 
-    def run(self, before: Path | None, after: Path, needs: Sequence[str], work: Callable[..., Any]) -> None:
+    def run(
+        self, before: Path | None, after: Path, needs: Sequence[str], do_tasks: Callable[..., Any]
+    ) -> None:
         """One stage: tar in, tar out."""
         samples = _read(before) if before else ((clip, {}) for clip in self.rows)
         with tarfile.open(after, "w") as tar:
@@ -159,7 +165,7 @@ class Chain:
                         name: decode_bytes(sample[f"{name}.mp4"]) for name in needs if f"{name}.mp4" in sample
                     }
                 faces = _faces(sample["faces.npz"]) if "faces.npz" in sample else None
-                made = work(clip, streams, faces)
+                made = do_tasks(clip, streams, faces)
                 if isinstance(made, Faces):
                     buffer = io.BytesIO()
                     np.savez(buffer, **asdict(made))
@@ -192,7 +198,7 @@ def pipeline(out: Path) -> dict[str, Any]:
         that these stages took; `frames`.
     """
     output = Output(out)
-    inputs = resume(output, None, [], None, None, [], print)
+    inputs = resume(output, RunOptions(), [], print)
     roots = read_roots(output)
     worker = WorkerSettings(out.absolute(), inputs.recipe, inputs.hash, inputs.styles, roots)()
     curated: Report = {}
@@ -230,26 +236,26 @@ def chain(out: Path) -> dict[str, Any]:
     }
     backends = Backends.load(recipe, load_styles(None, recipe))
     pool = backends.pool(next(output.donors.glob("*.parquet")), frozenset())
-    work = Chain(rows, paths, recipe, backends, pool, Counter())
+    do_tasks = Chain(rows, paths, recipe, backends, pool, Counter())
     driving = [f"driving_{name}" for name in COLOUR]
     stages = (
-        ((), work.crop),
-        (("video",), work.track),
-        (("video",), work.swap),
-        (("video", "swapped"), work.measure),
-        (("video",), work.stylise),
-        (("video", "styled"), work.measure),
-        (COLOUR, work.augment),
-        (driving, work.mask),
-        (("video",), work.foreground),
+        ((), do_tasks.crop),
+        (("video",), do_tasks.track),
+        (("video",), do_tasks.swap),
+        (("video", "swapped"), do_tasks.measure),
+        (("video",), do_tasks.stylise),
+        (("video", "styled"), do_tasks.measure),
+        (COLOUR, do_tasks.augment),
+        (driving, do_tasks.mask),
+        (("video",), do_tasks.foreground),
     )
     with tempfile.TemporaryDirectory() as folder:
         before = None
         for number, (needs, step) in enumerate(stages):
             after = Path(folder, f"{number}.tar")
-            work.run(before, after, needs, step)
+            do_tasks.run(before, after, needs, step)
             before = after
-    return {"seconds": work.seconds, "frames": sum(row["frames"] for row in rows.values())}
+    return {"seconds": do_tasks.seconds, "frames": sum(row["frames"] for row in rows.values())}
 
 
 def _read(path: Path) -> Iterator[tuple[str, Sample]]:

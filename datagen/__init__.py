@@ -1,3 +1,56 @@
-"""Data generation for MegActor: talking-head video in, Parquet-indexed training shards out."""
+"""Data generation for MegActor: talking-head video in, Parquet-indexed training shards out.
 
-from datagen.common.version import __version__ as __version__
+    from datagen import Pipeline, Recipe
+    Pipeline(Recipe()).run("videos/", "out/set")
+
+The names below are public and stay; they are loaded when they are first used, so that a reader of shards does not load
+the pipeline.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from datagen.common.version import __version__
+
+if TYPE_CHECKING:
+    from datagen.common.errors import UserError
+    from datagen.pipeline.door import Pipeline
+    from datagen.pipeline.inputs import RecipeChanges
+    from datagen.pipeline.progress import Progress
+    from datagen.pipeline.summary import CurationResult, RunResult
+    from datagen.recipe import Recipe
+    from datagen.shards import Dataset
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the program sets up logging
+
+_HOMES = {
+    "CurationResult": "datagen.pipeline.summary",
+    "Dataset": "datagen.shards",
+    "Pipeline": "datagen.pipeline.door",
+    "Progress": "datagen.pipeline.progress",
+    "Recipe": "datagen.recipe",
+    "RecipeChanges": "datagen.pipeline.inputs",
+    "RunResult": "datagen.pipeline.summary",
+    "UserError": "datagen.common.errors",
+}
+
+__all__ = [
+    "CurationResult",
+    "Dataset",
+    "Pipeline",
+    "Progress",
+    "Recipe",
+    "RecipeChanges",
+    "RunResult",
+    "UserError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -231,6 +231,15 @@ class Recipe(FrozenConfig):
             raise ValueError("split.val + split.test must leave something to train on; lower them")
         return self
 
+    @classmethod
+    def load(cls, path: str | Path | None = None, *assignments: str) -> Recipe:
+        """A recipe from a YAML file or the defaults, with single values changed: `Recipe.load("mine.yaml", "seed=1")`.
+
+        Raises:
+            UserError: a file that cannot be read, or a value that does not fit; the message names it.
+        """
+        return load_recipe(None if path is None else Path(path), list(assignments))
+
     @property
     def needs_portraits(self) -> bool:
         """Whether anything is made with portraits: swaps, or styles taken from them."""

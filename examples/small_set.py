@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from datagen import Pipeline, Recipe
 from datagen.bundled.portraits import portraits
 from datagen.bundled.talking_head import talking_head
 from datagen.media import encode
@@ -35,9 +33,5 @@ def small_set(name: str = "set", *assignments: str) -> Path:
         assignments: recipe values that differ from `small.yaml`, such as `swap.shape=0.5`.
     """
     output = WORK / name
-    words = ["run", "--input", small_videos(), "--output", output, "--recipe", RECIPE, "--runner", "local"]
-    for assignment in assignments:
-        words += ["--set", assignment]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([sys.executable, "-m", "cli", *map(str, words)], check=True, env=environment)
+    Pipeline(Recipe.load(RECIPE, *assignments), runner="local").run(small_videos(), output)
     return output

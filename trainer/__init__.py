@@ -1,1 +1,5 @@
-"""Trains MegActor from the shards the pipeline writes: model, diffusion, weights, train loop."""
+"""Trains MegActor from the data sets that `datagen` makes."""
+
+import logging
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the program sets up logging

@@ -1,7 +1,7 @@
-"""Artworks painted by code: styles for the demonstration that need no download and carry no one's rights.
+"""Artworks made by code: styles for the demonstration that need no download and are free of rights.
 
-Each painter turns a seed into colours and strokes of a school of painting; where a subject helps, it repaints a
-public-domain photograph that comes with scikit-image.
+Each function imitates one kind of picture from a seeded generator; most repaint a free photograph that scikit-image
+contains.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def artworks() -> dict[str, tuple[np.ndarray, str, str]]:
 
 
 def brush_strokes(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Short thick strokes along the picture's contours, large ones first."""
+    """Short, thick strokes along the picture's contours, large ones first."""
     canvas = cv2.GaussianBlur(picture, (0, 0), 12)
     smooth = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 6)
     along = np.arctan2(cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)) + np.pi / 2
@@ -69,7 +69,7 @@ def brush_strokes(picture: np.ndarray, random: np.random.Generator) -> np.ndarra
 
 
 def swirls(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A night sky: strokes in blue and yellow that run around a few lights."""
+    """A night sky: blue and yellow strokes that circle a few lights."""
     canvas = np.full((SIDE, SIDE, 3), (18, 32, 84), np.uint8)
     lights = random.uniform(0.1, 0.9, (7, 2)) * SIDE
     spin = random.choice([-1.0, 1.0], 7)
@@ -92,7 +92,7 @@ def swirls(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def mosaic(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Small stones in pale mortar."""
+    """Small stones with light joints: the cells of a Voronoi diagram of a jittered grid."""
     step = 11
     y, x = np.mgrid[step // 2 : SIDE : step, step // 2 : SIDE : step]
     seeds = np.stack([x, y], axis=-1).reshape(-1, 2) + random.normal(0, 2.0, (x.size, 2))
@@ -113,7 +113,7 @@ def mosaic(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def woodcut(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Black lines of changing width on warm paper."""
+    """Black lines on cream paper, wider where the picture is darker."""
     grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 2).astype(np.float32)
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     wobble = 5 * cv2.GaussianBlur(random.normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), 9) * 9
@@ -126,7 +126,7 @@ def woodcut(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def watercolour(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Pale washes with darker rims on grainy paper."""
+    """Light, flat colours with darker edges on grainy paper."""
     soft = picture
     for _ in range(4):
         soft = cv2.bilateralFilter(soft, 0, 34, 7)
@@ -140,7 +140,7 @@ def watercolour(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def blocks(random: np.random.Generator) -> np.ndarray:
-    """Overlapping plane shapes in a few strong colours."""
+    """Overlapping polygons in a few strong colours."""
     palette = [(214, 64, 46), (238, 186, 52), (36, 84, 150), (24, 28, 40), (236, 228, 208), (88, 138, 104)]
     canvas = np.full((SIDE, SIDE, 3), palette[4], np.uint8)
     for index in range(46):
@@ -154,7 +154,7 @@ def blocks(random: np.random.Generator) -> np.ndarray:
 
 
 def _on_canvas(picture: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
-    """The grain of canvas or paper over a picture."""
+    """The picture with the grain of canvas or paper: blurred noise of this strength."""
     grain = cv2.GaussianBlur(random.normal(0, 1, picture.shape[:2]).astype(np.float32), (0, 0), 0.8)
     return _bytes(picture.astype(np.float32) + strength * 1.6 * grain[..., None])
 

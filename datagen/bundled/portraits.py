@@ -1,8 +1,8 @@
-"""Portraits that come with installed packages, and people who do not exist made from them.
+"""Portraits from installed packages, and invented people made from them.
 
-Two photographs are in the public domain and lie inside wheels the project needs anyway. The other people are made by
-code: the face of one is given features of the other and of nobody, until dlib's network takes the result for a
-stranger to both (the distances stand at `INVENTED`).
+Two public-domain photographs are in wheels that the project needs anyway. The other people are made by code: the face
+of one photograph gets features of the other and changed proportions, until dlib's network takes the result for another
+person than both (for the distances see `INVENTED`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SIDE = 512
 
 @dataclass(frozen=True, eq=False)
 class BundledPortrait:
-    """A portrait that may be shown and lent as a donor.
+    """A portrait that may be shown and used as a donor.
 
     Attributes:
         name: short and unique, lower case.
         image: uint8 RGB (512, 512, 3).
-        origin: where it comes from, or how it was made.
-        licence: under which terms.
+        origin: its source, or how it was made.
+        licence: its terms.
         landmarks: (468, 3) float32.
     """
 
@@ -46,17 +46,17 @@ class BundledPortrait:
 
 @dataclass(frozen=True)
 class Invention:
-    """How a person who does not exist is made; numbers are shares, 0 leaves the base as it is.
+    """How an invented person is made; 0 means no change.
 
     Attributes:
-        base: whose picture it starts from.
-        other: whose features come in.
-        shape: of the other's face shape.
-        skin: of the other's skin below the eyes.
-        jaw, nose, eyes, brows, mouth, length: enlargement of that part, negative for smaller.
-        apart: of the eyes, in eye distances.
+        base: name of the photograph that is changed.
+        other: name of the photograph that gives features.
+        shape: share of the difference to the other's face shape that is added; negative moves away from it.
+        skin: share of the other's skin below the eyes.
+        jaw, nose, eyes, brows, mouth, length: enlargement of that part as a share, negative to make it smaller.
+        apart: distance by which the eyes move apart, in eye distances.
         flip: mirror the picture.
-        tone, hair: Lab shifts of the skin and of what lies above the forehead.
+        tone, hair: shifts in Lab of the skin and of the hair above the forehead.
     """
 
     base: str
@@ -89,13 +89,14 @@ INVENTED = {
         length=-0.02, apart=-0.2, tone=(8, -4, 7),
     ),
 }  # fmt: skip
-"""Chosen by a random search for distance to both parents among portraits that `check_portrait` accepts. Reached, to
-astronaut and hopper: bea 0.61 and 0.76, bert 0.63 and 0.66, clara 0.69 and 0.61 (one person's pictures: below 0.6)."""
+"""Found by a random search for a large identity distance to both photographs, among portraits that `check_portrait`
+accepts. Distances to astronaut and hopper: bea 0.61 and 0.76, bert 0.63 and 0.66, clara 0.69 and 0.61; pictures of one
+person are below 0.6 apart."""
 
 
 @cache
 def photographs() -> tuple[BundledPortrait, ...]:
-    """The two people whose photographs come with scikit-image and matplotlib."""
+    """The two photographs, from scikit-image and matplotlib."""
     hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     data = cv2.imread(str(hopper))
     if data is None:
@@ -119,19 +120,19 @@ def photographs() -> tuple[BundledPortrait, ...]:
 
 @cache
 def portraits() -> tuple[BundledPortrait, ...]:
-    """The photographs, and the invented people."""
+    """The photographs and the invented people."""
     known = {portrait.name: portrait for portrait in photographs()}
     return (*known.values(), *(invent(name, how, known) for name, how in INVENTED.items()))
 
 
 def invent(name: str, how: Invention, known: dict[str, BundledPortrait]) -> BundledPortrait:
-    """The portrait of somebody who does not exist."""
+    """Portrait of an invented person; `known` are the photographs by name."""
     base, other = known[how.base], known[how.other]
     head = Head(base.image, base.landmarks)
     bend_NC = _shape(base.landmarks, other.landmarks, how) + head.shut_NC
-    moved_PC = head.carried(bend_NC)
+    moved_PC = head.displaced(bend_NC)
     shape_NC = moved_PC[: len(bend_NC)]
-    image = head.mouth.draw(head.drawn(moved_PC), moved_PC)
+    image = head.mouth.draw(head.render(moved_PC), moved_PC)
     image = _with_skin(image, shape_NC, other, how.skin)
     face_HW = cv2.fillPoly(
         np.zeros(image.shape[:2], np.float32), [np.round(shape_NC[FACE_OVAL, :2]).astype(np.int32)], 1
@@ -163,11 +164,11 @@ def _shape(base_NC: np.ndarray, other_NC: np.ndarray, how: Invention) -> np.ndar
     x, y = _axes(base_NC)
     to_base, _ = cv2.estimateAffinePartial2D(other_NC[FACE_OVAL, :2], base_NC[FACE_OVAL, :2])
     aligned_NC = other_NC[:, :2] @ to_base[:, :2].T + to_base[:, 2]
-    still = np.concatenate(
-        [INNER_LIPS, OUTER_LIPS]
-    )  # the mouth keeps the base's expression, only its place changes
     difference = aligned_NC - base_NC[:, :2]
-    difference[still] = difference[still].mean(axis=0)
+    mouth = np.concatenate(
+        [INNER_LIPS, OUTER_LIPS]
+    )  # moves as a whole, so that it keeps the base's expression
+    difference[mouth] = difference[mouth].mean(axis=0)
     bend = how.shape * difference
     for middle, reach, grow in (
         ((0.0, 1.55), (1.1, 0.6), (how.jaw, 0.0)),
@@ -188,14 +189,14 @@ def _shape(base_NC: np.ndarray, other_NC: np.ndarray, how: Invention) -> np.ndar
 
 
 def _axes(landmarks_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates from the middle between the eyes, in eye distances."""
+    """X and y (N,) of the landmarks from the middle between the eyes, in eye distances."""
     middle = landmarks_NC[[33, 133, 263, 362], :2].mean(axis=0)
     offset = (landmarks_NC[:, :2] - middle) / float(geometry.eye_distance(landmarks_NC))
     return offset[:, 0], offset[:, 1]
 
 
 def _with_skin(image: np.ndarray, shape_NC: np.ndarray, other: BundledPortrait, share: float) -> np.ndarray:
-    """Blend the other's face, in the image's colours, into the skin of the face."""
+    """Blend a share of the other's face, shifted to the image's mean colour, into the skin below the eyes."""
     height, width = image.shape[:2]
     nearest = draw_triangles(shape_NC, TRIANGLES, grid_size(height, width))
     affines = triangle_affines(shape_NC, other.landmarks, TRIANGLES)[np.maximum(nearest, 0)]
@@ -219,7 +220,7 @@ def _with_skin(image: np.ndarray, shape_NC: np.ndarray, other: BundledPortrait, 
 
 
 def _below_eyes(shape_NC: np.ndarray, unit: float) -> np.ndarray:
-    """Corners of the half of the picture below the eyes (and any glasses), where features are taken over."""
+    """Corners (4, 2) int32 of a rectangle that covers the face below the eyes and any glasses."""
     right, left = shape_NC[33, :2], shape_NC[263, :2]
     across = (left - right) / np.linalg.norm(left - right)
     down = np.array([-across[1], across[0]])
@@ -233,7 +234,7 @@ def _below_eyes(shape_NC: np.ndarray, unit: float) -> np.ndarray:
 def _toned(
     image: np.ndarray, points_MC: np.ndarray, tone: tuple[float, float, float], where_HW: np.ndarray
 ) -> np.ndarray:
-    """Shift the colour of everything coloured like the picture at the given points."""
+    """Shift the colour of all pixels that are coloured like the picture at the given points, weighted by `where_HW`."""
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     like = lab[tuple(np.round(points_MC[:, ::-1]).astype(int).T)].mean(axis=0)
     unlike = np.linalg.norm((lab - like) / [45, 14, 16], axis=-1)

@@ -1,9 +1,9 @@
 """Talking heads made by code: a portrait, its mesh, and a motion that is known exactly.
 
-The portrait is cut into triangles: the face mesh, and a coarse grid around it. For every frame the mesh is bent by the
-expression, turned in space as the motion says, and the portrait is drawn through the moved triangles; the grid carries
-hair and neck along and fades to a still background. It is a 2.5-D trick that holds for small angles, which is all that
-a demonstration and tests with a known truth need.
+The portrait is divided into triangles: the face mesh and a coarse grid around it. For every frame the mesh is deformed
+by the expression and rotated in 3-D, and the portrait is warped through the moved triangles. The grid moves hair and
+neck with the head; towards the background its motion fades to 0. This 2.5-D method is good enough for small angles, as
+needed for a demonstration and for tests with known motion.
 
 Shapes: F frames, N = 468 landmarks, P = N + grid points, C = 2 or 3 coordinates. Lengths are pixels unless given in
 eye distances.
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from scipy.spatial import Delaunay
 
-from datagen.bundled.mouth import Mouth, by_x
+from datagen.bundled.mouth import Mouth, sorted_by_x
 from datagen.common.seeding import keyed_rng
 from datagen.faces import geometry
 from datagen.faces.topology import (
@@ -39,7 +39,7 @@ GRID = 24  # pixels between the points around the face
 
 @dataclass(frozen=True, eq=False)
 class TalkingHead:
-    """The truth about a talking head, float32 (F,) each.
+    """The true motion of a talking head, float32 (F,) each.
 
     Attributes:
         yaw, pitch, roll: degrees added to the portrait's own pose, signs as in `faces.geometry.pose`.
@@ -64,7 +64,7 @@ class TalkingHead:
         return len(self.yaw)
 
     def to_json(self) -> str:
-        """Everything as JSON, numbers to a millionth."""
+        """All values as JSON, with six decimals."""
         values = {
             name: np.round(np.asarray(value, float), 6).tolist() for name, value in asdict(self).items()
         }
@@ -85,25 +85,25 @@ def talking_head(
     Args:
         portrait_HWC: uint8 RGB, one frontal face with space around it.
         landmarks_NC: its (468, 3) landmarks.
-        frames: how many.
+        frames: their number.
         fps: frames per second.
         seed: of the motion.
-        yaw: largest turn to the side in degrees; beyond 15 the trick shows.
+        yaw: largest yaw in degrees; beyond 15, errors of the method become visible.
 
     Returns:
-        The frames, made one by one, each of the portrait's size; and the truth.
+        An iterator over the frames, each of the portrait's size, and the true motion.
     """
     truth = motion(frames, fps, seed, yaw=yaw)
     return Head(portrait_HWC, landmarks_NC).frames(truth), truth
 
 
 def motion(frames: int, fps: float, seed: int, *, yaw: float = 13.0) -> TalkingHead:
-    """Smooth head motion, syllables in bursts, and a blink every two seconds or so."""
+    """Smooth head motion, syllables in bursts, and a blink about every two seconds."""
     random = keyed_rng(seed, "talking head", "motion")
     time_F = np.arange(frames) / fps
 
     def sway(size: float, slow: float, quick: float) -> np.ndarray:
-        """Two waves of random phase, rates in turns per second, within plus or minus `size`."""
+        """Sum of two sine waves with random phases and rates in Hz, within plus or minus `size`."""
         waves = [np.sin(2 * np.pi * (rate * time_F + random.random())) for rate in (slow, quick)]
         return (size * (0.75 * waves[0] + 0.25 * waves[1])).astype(np.float32)
 
@@ -129,7 +129,7 @@ def motion(frames: int, fps: float, seed: int, *, yaw: float = 13.0) -> TalkingH
 
 
 class Head:
-    """A portrait cut into triangles, ready to be moved."""
+    """A portrait divided into triangles that can be moved."""
 
     def __init__(self, portrait_HWC: np.ndarray, landmarks_NC: np.ndarray) -> None:
         self.portrait_HWC = portrait_HWC
@@ -149,10 +149,10 @@ class Head:
         self.mouth = Mouth(portrait_HWC, self.face_NC, self.unit)
 
     def frames(self, truth: TalkingHead) -> Iterator[np.ndarray]:
-        """The portrait moved as `truth` says, frame by frame."""
+        """The portrait with this motion, frame by frame."""
         for index in range(len(truth)):
             moved_PC = self._moved(truth, index)
-            yield self.mouth.draw(self.drawn(moved_PC), moved_PC)
+            yield self.mouth.draw(self.render(moved_PC), moved_PC)
 
     def _moved(self, truth: TalkingHead, index: int) -> np.ndarray:
         gap = float(truth.mouth[index]) * WIDE_OPEN * self.unit
@@ -160,23 +160,24 @@ class Head:
         bend_NC = opening * self.jaw_NC + closing * self.shut_NC
         for lid_NC in self.lids:
             bend_NC = bend_NC + lid_NC * float(truth.blink[index])
-        bent_PC = self.carried(bend_NC)
+        bent_PC = self.displaced(bend_NC)
         turn = rotation(truth.yaw[index], truth.pitch[index], truth.roll[index]) * float(truth.scale[index])
         shift = np.array([truth.shift_x[index], truth.shift_y[index], 0.0]) * self.size[0]
         turned_PC = (bent_PC - self.centre) @ turn.T + self.centre + shift
         return self.points_PC + self.follows_P[:, None] * (turned_PC - self.points_PC)
 
-    def carried(self, bend_NC: np.ndarray) -> np.ndarray:
-        """All points after the landmarks were displaced by `bend_NC`: those around follow their nearest outline."""
+    def displaced(self, bend_NC: np.ndarray) -> np.ndarray:
+        """All points, the landmarks displaced by `bend_NC`; grid points follow their nearest outline point."""
         return self.points_PC + np.concatenate(
             [bend_NC, bend_NC[FACE_OVAL][self._near_Q] * self._fade_Q[:, None]]
         )
 
-    def drawn(self, moved_PC: np.ndarray) -> np.ndarray:
+    def render(self, moved_PC: np.ndarray) -> np.ndarray:
+        """The portrait, uint8 (H, W, 3), warped so that its points are at `moved_PC`."""
         grid = grid_size(self.size[1], self.size[0])
         front_T = np.sign(_areas(moved_PC, self.triangles)) == np.sign(_areas(self.points_PC, self.triangles))
         front_T[-len(CLOSING_TRIANGLES) :] = False
-        # Behind lies what shows its back, and what is left of the eyeballs between the lids.
+        # Triangles that show their back, and those that fill eyes and mouth, are behind all others.
         triangles = np.concatenate([self.triangles[front_T], self.triangles[~front_T]])
         nearest = draw_triangles(moved_PC, triangles[: front_T.sum()], grid)
         behind = draw_triangles(moved_PC, triangles[front_T.sum() :], grid)
@@ -185,12 +186,12 @@ class Head:
         step_y, step_x = (np.arange(n) * (full / n) for n, full in zip(grid, self.size[::-1], strict=True))
         source = affines[..., 0, :] * step_x[None, :, None] + affines[..., 1, :] * step_y[:, None, None]
         source = source + affines[..., 2, :]
-        corners_T3C = self.points_PC[triangles, :2]  # a thin triangle must not reach beyond itself
+        corners_T3C = self.points_PC[triangles, :2]  # a thin triangle must not sample outside itself
         low_TC, high_TC = corners_T3C.min(axis=1), corners_T3C.max(axis=1)
         shown = np.maximum(nearest, 0)
         source = np.clip(source, low_TC[shown], high_TC[shown])
         source[nearest < 0] = np.stack(np.meshgrid(step_x, step_y), axis=-1)[nearest < 0]
-        # The map is known at pixels 0, 2, 4...; resizing puts nodes at cell centres, half a pixel further.
+        # The map is known at pixels 0, 2, 4...; `cv2.resize` would place the nodes half a pixel further.
         height, width = self.size[1], self.size[0]
         x, y = np.meshgrid(np.arange(width, dtype=np.float32) / 2, np.arange(height, dtype=np.float32) / 2)
         maps = cv2.remap(source.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -199,7 +200,7 @@ class Head:
         )
 
     def _around(self, oval_MC: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Points of the grid outside the face, the nearest outline point of each, and the distance to it."""
+        """Grid points outside the face (Q, 3), the index of the nearest outline point of each, and its distance."""
         width, height = self.size
         x = np.append(np.arange(0, width - GRID // 2, GRID), width - 1)
         y = np.append(np.arange(0, height - GRID // 2, GRID), height - 1)
@@ -217,7 +218,7 @@ class Head:
         return np.column_stack([grid_QC, depth_Q]), near_Q, distance_Q
 
     def _triangles(self, oval_MC: np.ndarray, around: int) -> np.ndarray:
-        """The face's own triangles, and Delaunay's between its outline and the points around."""
+        """Triangles of the face, and a Delaunay triangulation between its outline and the grid points."""
         rim = np.concatenate([FACE_OVAL, len(self.face_NC) + np.arange(around)])
         found = rim[Delaunay(self.points_PC[rim, :2]).simplices]
         centres = self.points_PC[found, :2].mean(axis=1).astype(np.float32)
@@ -226,14 +227,14 @@ class Head:
         return np.concatenate([found[outside], TRIANGLES, CLOSING_TRIANGLES]).astype(np.int32)
 
     def _follow(self, around_QC: np.ndarray) -> np.ndarray:
-        """How much a point moves with the head: 1 on hair and neck, 0 far away and at the picture's border."""
+        """Share (Q,) of the head's motion: 1 on hair and neck, 0 far away and at the picture's border."""
         middle = self.centre[:2] - [0, 0.25 * self.unit]
         apart_Q = np.linalg.norm((around_QC[:, :2] - middle) / [self.unit, 1.2 * self.unit], axis=1)
         border_Q = np.minimum(around_QC[:, :2], np.array(self.size) - 1 - around_QC[:, :2]).min(axis=1)
         return _step(apart_Q, 3.2, 1.5) * _step(border_Q, 0, 0.12 * self.size[0])
 
     def _jaw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where each landmark goes, (N, 3) each, as the jaw drops by one pixel and as the portrait's mouth closes."""
+        """Displacements (N, 3): for a jaw that drops by one pixel, and for the portrait's mouth to close."""
         down, across, middle = self._mouth_axes()
         offset_NC = self.face_NC - middle
         below_N, aside_N = offset_NC @ down, offset_NC @ across
@@ -246,21 +247,21 @@ class Head:
         share_N[corners] = 0.6
         half = np.abs(aside_N[INNER_LIPS[[0, 10]]]).mean()
         share_N *= np.cos(np.pi / 2 * np.clip(np.abs(aside_N) / (2.4 * half), 0, 1)) ** 2
-        # The lips close point by point, the chin comes up as a whole.
+        # The lips close by the gap at each point, the chin moves up as a whole.
         lips_N = _step(below_N, 0.4 * self.unit, 0.1 * self.unit)
         shut_N = lips_N * (share_N > 0) * np.maximum(gap_N, 0) + (1 - lips_N) * share_N * self.own_gap
         shut_N[corners] = 0
         return share_N[:, None] * down, -shut_N[:, None] * down
 
     def _mouth_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Down and across in the plane of the picture, and the middle of the gap between the lips."""
+        """Unit vectors down and across the mouth in the picture plane, and the middle of the inner lips."""
         across = self.face_NC[INNER_LIPS[10]] - self.face_NC[INNER_LIPS[0]]
         across[2] = 0
         across /= np.linalg.norm(across)
         return np.array([-across[1], across[0], 0]), across, self.face_NC[INNER_LIPS].mean(axis=0)
 
     def _lids(self, ring: np.ndarray) -> np.ndarray:
-        """Displacement (N, 3) that closes one eye; the skin above the upper lid is drawn after it."""
+        """Displacement (N, 3) that closes one eye; the skin above the upper lid moves with it."""
         one, other = ring[1:8], ring[15:8:-1]
         upper, lower = (
             (one, other) if self.face_NC[one, 1].mean() < self.face_NC[other, 1].mean() else (other, one)
@@ -270,7 +271,7 @@ class Head:
         apart_NK = np.linalg.norm(self.face_NC[:, None, :2] - self.face_NC[upper][None, :, :2], axis=-1)
         width = np.linalg.norm(self.face_NC[ring[8], :2] - self.face_NC[ring[0], :2])
         share_NK = np.exp(-((apart_NK / (0.22 * width)) ** 2))
-        above = self.face_NC[:, 1] < np.interp(self.face_NC[:, 0], *by_x(self.face_NC[upper]))
+        above = self.face_NC[:, 1] < np.interp(self.face_NC[:, 0], *sorted_by_x(self.face_NC[upper]))
         drawn = share_NK @ gap_KC / np.maximum(share_NK.sum(axis=1, keepdims=True), 1e-6)
         bend_NC[above] = 0.8 * (share_NK.max(axis=1, keepdims=True) * drawn)[above]
         bend_NC[ring] = 0

@@ -1,4 +1,4 @@
-"""Commands over a finished or growing data set: look into it, check it, mend it, withdraw from it."""
+"""Commands that look into a finished or growing data set, check it and repair it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import typer
 
 from datagen.common.cli_options import (
     AddressOption,
-    MaxFailedOption,
     OutArgument,
-    RootsOption,
     Runner,
     RunnerOption,
     WorkersOption,
     answer,
-    end,
     say,
 )
 from datagen.common.errors import UserError
@@ -89,13 +86,14 @@ def verify(
     if repair and (found.damaged_units or found.damaged_pieces or found.damaged_merged):
         from datagen.maintain.repair import repair as mend
         from datagen.output.paths import Output
-        from datagen.pipeline import stages
+        from datagen.pipeline.engine import Engine
+        from datagen.pipeline.inputs import RunOptions, resume
 
         for line in found.faults:
             answer(f"fault: {line}")
         output = Output(out)
-        given = stages.resume(output, None, [], None, None, [], say)
-        for line in mend(output, given, stages.Engine(runner.value, address, workers), found):
+        inputs = resume(output, RunOptions(), [], say)
+        for line in mend(output, inputs, Engine(runner.value, address, workers), found):
             answer(line)
         found = check(out, deep=deep)
     for line in found.notes:
@@ -132,83 +130,8 @@ def failures(
     from datagen.inspect import terminal as show
     from datagen.output.failures import read_failures
     from datagen.output.paths import Output
-    from datagen.pipeline.stages import require_plan
+    from datagen.pipeline.run_record import require_plan
 
     require_plan(Output(out))
     rows = read_failures(out).to_pylist()
     answer("\n".join(show.json_line(row) for row in rows) if as_json else show.failures(rows))
-
-
-@commands.command(epilog="Example:  megactor-datagen retry out/demo --reason crashed --reason out_of_memory")
-def retry(
-    out: OutArgument,
-    reason: Annotated[
-        list[str] | None, typer.Option("--reason", help="Only this reason; repeatable.")
-    ] = None,
-    runner: RunnerOption = Runner.ray,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    roots: RootsOption = None,
-    max_failed: MaxFailedOption = 0.5,
-) -> None:
-    """Try failed sources and clips again, as new parts and units; what is published stays as it is.
-
-    Failures that depend on the footage alone (too small, no face ...) are left out unless named.
-    """
-    from datagen.maintain.retry import plan_retry
-    from datagen.output.paths import Output
-    from datagen.pipeline import stages
-    from datagen.pipeline.retries import plan_worn
-    from datagen.pipeline.summary import finish
-
-    output = Output(out)
-    given = stages.resume(output, None, [], None, None, roots or [], say)
-    plan_worn(output)
-    asked = plan_retry(output, reason or [])
-    engine = stages.Engine(runner.value, address, workers)
-    sources = sum(len(keys) for retry in asked for keys in retry.parts.values())
-    clips = sum(len(ids) for retry in asked for ids in retry.units.values())
-    say(f"trying {sources} sources and {clips} clips again")
-    curated = stages.curate(output, given, engine, [])
-    end(finish(output, given, [curated], [stages.synthesise(output, given, engine)], max_failed))
-
-
-@commands.command(epilog="Example:  megactor-datagen remove out/set --subject id10042")
-def remove(
-    out: OutArgument,
-    source: Annotated[
-        str | None, typer.Option("--source", help="Source video, as `inspect` names it.")
-    ] = None,
-    subject: Annotated[str | None, typer.Option("--subject", help="Person id.")] = None,
-    donor: Annotated[
-        str | None, typer.Option("--donor", help="Portrait that lent its face or served as a style.")
-    ] = None,
-) -> None:
-    """Withdraw a person (consent revoked): hidden from every reader at once, their face lent to nobody."""
-    from datagen.maintain.withdraw import remove as withdraw
-    from datagen.output.paths import Output
-    from datagen.pipeline.stages import require_plan
-    from datagen.pipeline.summary import refresh
-
-    if sum(name is not None for name in (source, subject, donor)) != 1:
-        raise UserError("give one of --source, --subject and --donor", code=2)
-    require_plan(Output(out))
-    answer(withdraw(Output(out), source=source, subject=subject, donor=donor))
-    refresh(Output(out))
-
-
-@commands.command(epilog="Example:  megactor-datagen compact out/set --purge")
-def compact(
-    out: OutArgument,
-    purge: Annotated[bool, typer.Option("--purge", help="Delete the bytes of withdrawn footage.")] = False,
-) -> None:
-    """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
-    from datagen.maintain.purge import compact as merge
-    from datagen.output.paths import Output
-    from datagen.pipeline.stages import require_plan
-    from datagen.pipeline.summary import refresh
-
-    require_plan(Output(out))
-    answer(merge(Output(out), purge=purge))
-    if purge:
-        refresh(Output(out))

@@ -100,18 +100,6 @@ def answer(text: str) -> None:
     typer.echo(plain(text))
 
 
-def end(summary: tuple[str, int]) -> None:
-    """Print the summary of a run and exit with its code.
-
-    Raises:
-        typer.Exit: the code is not 0.
-    """
-    text, code = summary
-    answer(text)
-    if code:
-        raise typer.Exit(code)
-
-
 def say(text: str) -> None:
     """A line for the person at the terminal, beside a command's own output."""
     typer.echo(plain(text), err=True)

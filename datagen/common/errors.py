@@ -98,11 +98,13 @@ class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that bec
 
 
 class KilledError(RuntimeError):
-    """ffmpeg was killed or got no memory, which says nothing about the file: see `datagen.media.again_if_killed`.
+    """ffmpeg was killed or got no memory, which may have nothing to do with its input.
+
+    `datagen.media.again_if_killed` does the work again.
 
     Attributes:
         how: what happened, in words.
-        reason: the failure reason where trying again does not help, `out_of_memory` or `crashed`.
+        reason: the failure reason if another try does not help: `out_of_memory` or `crashed`.
     """
 
     def __init__(self, how: str, reason: str) -> None:

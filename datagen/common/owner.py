@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 # Another host or container cannot be asked whether a process lives: its temporary files count as dead when idle this
-# long. Workers touch theirs (see `datagen.output.temporary.Pulse`); whatever else writes temporary files (one file,
+# long. Workers touch theirs (see `datagen.output.temporary.Heartbeat`); whatever else writes temporary files (one file,
 # then published) is done in minutes.
 FOREIGN_AGE_S = 6 * 3600.0
 

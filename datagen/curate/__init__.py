@@ -1,1 +1,1 @@
-"""From source videos to the clip table: shots, tracks, crops, measured quality, gates."""
+"""Source videos to the clip table: shots, face tracks, crops, quality measures, gates."""

@@ -1,4 +1,4 @@
-"""Cut tracks into clips: shots, windows of bounded length, one crop each, measured and gated."""
+"""Candidate clips: face tracks cut at shot boundaries and into windows of bounded length, each with one crop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from datagen.common.errors import Refusal
 from datagen.curate.shots import find_cuts
-from datagen.curate.track import COLUMN, Tracking, overlap
+from datagen.curate.track import COLUMN, Tracking
+from datagen.faces.boxes import iou
 from datagen.imaging.crop import ClipCrop, choose_crop, square_side
 from datagen.media import VideoInfo
 from datagen.recipe import Curate, Gates
@@ -18,12 +19,13 @@ from datagen.recipe import Curate, Gates
 
 @dataclass(frozen=True)
 class Candidate:
-    """One possible clip: frames `start..stop` of the timeline and the face's record in each.
+    """A possible clip: consecutive frames of the timeline, and measures of one face in each.
 
     Attributes:
-        number: number of the track in its source.
-        table: (frames, fields) of `datagen.curate.track.FIELDS`, gaps filled.
-        face_count: most faces seen at once in the shot.
+        number: of the track in its source.
+        start: first frame, as a position in the timeline.
+        table: (frames, fields), one row of `datagen.curate.track.FIELDS` per frame, with gaps filled.
+        face_count: largest number of faces at the same time in the segment.
     """
 
     number: int
@@ -48,9 +50,9 @@ class Candidate:
 
     @property
     def movement(self) -> float:
-        """How much the face moves in itself: about 0.01 in a photograph, 0.1 in someone who talks.
+        """Movement of the face itself: about 0.01 in a photograph, 0.1 in a person who talks.
 
-        Sum of the standard deviations of mouth and eye opening and, over 100 degrees, of yaw, pitch and roll.
+        Sum of the standard deviations of mouth opening, eye opening, and yaw, pitch and roll in units of 100 degrees.
         """
         spread = self.column("mouth", "eyes", "yaw", "pitch", "roll").std(axis=0)
         return float(spread[:2].sum() + spread[2:].sum() / 100)
@@ -59,13 +61,16 @@ class Candidate:
 def candidates(
     tracking: Tracking, settings: Curate, gates: Gates, breaks: Iterable[int] = ()
 ) -> list[Candidate]:
-    """Segments of tracks inside one shot, cut into windows of at most `max_frames`; too short ones are dropped.
+    """Segments of tracks inside one shot, cut into windows of at most `max_frames`; short segments are dropped.
 
-    With `faces: largest` one face per moment of a shot is kept, the one that fills most of it; a person goes before
-    a picture of one (a panel beside the speaker, a poster).
+    With `faces: largest`, segments do not overlap in time: the one with the largest face, summed over its frames, is
+    kept. Segments with a moving face come before still ones, such as a poster or a photograph beside the speaker.
 
     Args:
-        breaks: frames that follow a gap in time, which no clip goes across.
+        tracking: face tracks of the source.
+        settings: of curation.
+        gates: `min_movement` tells a moving face from a still one.
+        breaks: frames that follow a gap in time; no clip contains such a gap.
 
     Raises:
         Refusal: no segment is long enough.
@@ -73,7 +78,7 @@ def candidates(
     still = gates.min_movement or 0.0
     cuts = sorted({*find_cuts(tracking.change, settings.shot_threshold), *(int(index) for index in breaks)})
     segments = list(_segments(tracking, cuts))
-    longest = max((len(piece.table) for piece in segments), default=0)
+    longest = max((len(segment.table) for segment in segments), default=0)
     if longest < settings.min_frames:
         raise Refusal(
             "too_short",
@@ -83,29 +88,29 @@ def candidates(
             value=longest,
             limit=settings.min_frames,
         )
-    segments = [piece for piece in segments if len(piece.table) >= settings.min_frames]
+    segments = [segment for segment in segments if len(segment.table) >= settings.min_frames]
     if settings.faces == "largest":
         segments.sort(
-            key=lambda piece: (
-                piece.movement < still, -float(square_side(piece.boxes).sum()), piece.start, piece.number
+            key=lambda segment: (
+                segment.movement < still, -float(square_side(segment.boxes).sum()), segment.start, segment.number
             )
         )  # fmt: skip
         kept: list[Candidate] = []
-        for piece in segments:
-            if all(piece.stop <= other.start or piece.start >= other.stop for other in kept):
-                kept.append(piece)
+        for segment in segments:
+            if all(segment.stop <= other.start or segment.start >= other.stop for other in kept):
+                kept.append(segment)
         segments = kept
-    windows = [window for piece in segments for window in _windows(piece, settings)]
-    windows.sort(key=lambda piece: (-len(piece.table), piece.start, piece.number))
+    windows = [window for segment in segments for window in _windows(segment, settings)]
+    windows.sort(key=lambda segment: (-len(segment.table), segment.start, segment.number))
     chosen = windows[: settings.max_clips_per_source]
-    return sorted(chosen, key=lambda piece: (piece.start, piece.number))
+    return sorted(chosen, key=lambda segment: (segment.start, segment.number))
 
 
 def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[ClipCrop, float]:
-    """The clip's crop and its enlargement.
+    """The clip's crop, and the factor by which it is enlarged to the clip's size (at least 1).
 
     Raises:
-        Refusal: the face is too small for the recipe, or too much of the crop lies outside the picture.
+        Refusal: `too_small`, the factor is too large; `framing`, too much of the crop is outside the picture.
     """
     crop = choose_crop(candidate.boxes, info.width, info.height, settings.crop_scale)
     upscale = max(settings.size / crop.size, 1.0)
@@ -131,62 +136,8 @@ def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[ClipCr
     return crop, upscale
 
 
-def measure(candidate: Candidate, crop: ClipCrop) -> dict[str, float]:
-    """Quality columns of the clip table that tracking tells; `luma` is measured on the pixels."""
-    area = (square_side(candidate.boxes) / crop.size) ** 2
-    yaw = candidate.column("yaw")
-    look = candidate.column("gaze_x", "gaze_y")
-    return {
-        "face_area": float(np.median(area)),
-        "face_area_min": float(area.min()),
-        "sharpness": float(np.median(candidate.column("sharpness"))),
-        "yaw_range": float(yaw.max() - yaw.min()),
-        "yaw_median": float(np.median(np.abs(yaw))),
-        "gaze_movement": float(np.hypot(*look.std(axis=0))),
-    }
-
-
-def check(quality: dict[str, float], gates: Gates) -> None:
-    """Refuse what misses a gate.
-
-    Args:
-        quality: measures by name, as many as are known: those of `measure`, `movement`, `luma`.
-
-    Raises:
-        Refusal: names the measure, its value and the gate.
-    """
-    lower = (
-        ("luma", gates.min_luma, "too_dark", "gates.min_luma"),
-        ("face_area", gates.min_face_area, "face_area", "gates.min_face_area"),
-        ("sharpness", gates.min_sharpness, "blurred", "gates.min_sharpness"),
-        ("movement", gates.min_movement, "still", "gates.min_movement"),
-        ("gaze_movement", gates.min_gaze_movement, "gaze", "gates.min_gaze_movement"),
-    )
-    for name, limit, reason, key in lower:
-        value = quality.get(name)
-        if limit is not None and value is not None and value < limit:
-            raise Refusal(
-                reason,
-                f"{name} {value:.3g} is below {limit:g}",
-                f"lower {key} to keep such clips",
-                measure=name,
-                value=value,
-                limit=limit,
-            )
-    yaw = quality.get("yaw_median")
-    if gates.max_yaw is not None and yaw is not None and yaw > gates.max_yaw:
-        raise Refusal(
-            "yaw",
-            f"median yaw {yaw:.0f} degrees is beyond {gates.max_yaw:g}",
-            "raise gates.max_yaw to keep profiles",
-            measure="yaw_median",
-            value=yaw,
-            limit=gates.max_yaw,
-        )
-
-
 def best_frame(candidate: Candidate) -> int:
-    """Frame that serves best as a portrait: frontal, mouth closed, eyes open, sharp, face found with certainty."""
+    """Best frame for a portrait: frontal, mouth closed, eyes as open as usual, sharp, with a high presence."""
     table = candidate.column("yaw", "pitch", "roll", "mouth", "eyes", "sharpness", "presence")
     yaw, pitch, roll, mouth, eyes, sharpness, presence = table.T
     score = -((yaw / 12) ** 2) - (pitch / 20) ** 2 - (roll / 20) ** 2 - (mouth / 0.12) ** 2
@@ -200,11 +151,11 @@ def best_frame(candidate: Candidate) -> int:
 
 
 def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
-    """Tracks cut at shot cuts and where the box jumps."""
+    """Tracks, cut at shot boundaries and where the face box jumps."""
     for number, track in enumerate(tracking.tracks):
         table = track.table()
         boxes = table[:, :4]
-        jumps = [index for index in range(1, len(boxes)) if overlap(boxes[index - 1], boxes[index]) < 0.2]
+        jumps = [index for index in range(1, len(boxes)) if iou(boxes[index - 1], boxes[index]) < 0.2]
         inside = [cut - track.start for cut in cuts if 0 < cut - track.start < len(table)]
         edges = sorted({0, *inside, *jumps, len(table)})
         for begin, end in pairwise(edges):
@@ -216,9 +167,9 @@ def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
             yield Candidate(number, start, table[begin:end], max(together, default=1))
 
 
-def _windows(piece: Candidate, settings: Curate) -> Iterator[Candidate]:
-    """Equal windows of at most `max_frames`."""
-    length = len(piece.table)
+def _windows(segment: Candidate, settings: Curate) -> Iterator[Candidate]:
+    """The segment in windows of equal length, at most `max_frames`."""
+    length = len(segment.table)
     count = -(-length // settings.max_frames)
     if length // count < settings.min_frames:
         count = max(length // settings.min_frames, 1)
@@ -226,5 +177,5 @@ def _windows(piece: Candidate, settings: Curate) -> Iterator[Candidate]:
     for index in range(count):
         begin = index * length // count
         yield Candidate(
-            piece.number, piece.start + begin, piece.table[begin : begin + size], piece.face_count
+            segment.number, segment.start + begin, segment.table[begin : begin + size], segment.face_count
         )

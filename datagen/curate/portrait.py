@@ -1,4 +1,4 @@
-"""Cut the portrait of a chosen donor from its source: the best frame of a clip, checked as a donor."""
+"""Portraits of donors from clips: the best frame of a clip, cropped and checked as a donor."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def cut_portrait(
     scratch: Path,
     refused: Refused,
 ) -> Row:
-    """Columns of a pool for the best frame of a clip; never raises for what a source may contain.
+    """Pool columns of the best frame of a clip; bad content of a source gives a refused row, never an exception.
 
     Args:
         cut: which frame of which clip.
         analyser: face analysis.
         files: opens sources.
-        scratch: folder for a member copied out of its archive.
-        refused: clip id -> reason and message, of clips that kill the process.
+        scratch: folder for a member that is copied out of its archive.
+        refused: clip id -> reason and message, for clips known to crash the process.
     """
     clip = cut.clip
     name = {"name": clip["clip_id"], **{key: cut.source[key] for key in ("source", "subject")}}

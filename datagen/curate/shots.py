@@ -1,22 +1,22 @@
-"""Shot cuts from the change between neighbouring frames."""
+"""Shot cuts, found from the change between successive frames."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-THUMB = (64, 36)
+_THUMBNAIL = (64, 36)  # width, height
 
 
 class FrameChange:
-    """Distance of each frame to the one before: colour histogram and pixels, 0 (same) to about 1."""
+    """Change of each frame from the previous one in colour histogram and pixels: 0 (equal) to about 1."""
 
     def __init__(self) -> None:
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, frame_HWC: np.ndarray) -> float:
-        """Distance of this RGB frame to the last one given; 0 for the first."""
-        thumb = cv2.resize(frame_HWC, THUMB, interpolation=cv2.INTER_AREA)
+        """Change of this RGB frame from the one of the previous call; 0 for the first frame."""
+        thumb = cv2.resize(frame_HWC, _THUMBNAIL, interpolation=cv2.INTER_AREA)
         counts = cv2.calcHist([thumb], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel()
         histogram = counts / counts.sum()
         luma = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
@@ -29,13 +29,15 @@ class FrameChange:
 
 
 def find_cuts(change: np.ndarray, threshold: float) -> list[int]:
-    """Frames that start a new shot.
+    """Positions of the frames that start a new shot.
 
-    A cut is a single peak: above the threshold and well above its neighbours, so that fast motion and flashes that
-    last for frames are not cuts.
+    A cut is a peak: the change reaches the threshold, and 2.5 times the median of the eight frames around it. Fast
+    motion changes many frames in a row, so it is not a cut. The start and the end of a flash count as cuts; dissolves
+    are not found.
 
     Args:
         change: (F,) output of `FrameChange`.
+        threshold: `curate.shot_threshold` of the recipe.
     """
     cuts = []
     for index in np.flatnonzero(change >= threshold):

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from datagen.common.errors import Refusal
-from datagen.curate.candidates import Candidate, best_frame, candidates, check, fit, measure
+from datagen.curate.candidates import Candidate, best_frame, candidates, fit
 from datagen.curate.frame_hashes import grid
+from datagen.curate.gates import check, measure
 from datagen.curate.timeline import breaks, timeline
 from datagen.curate.track import FaceFollower
 from datagen.donors.donor import check_portrait
@@ -37,12 +38,14 @@ def curate_source(
     refused: Refused,
     files: SourceFiles,
 ) -> tuple[list[Row], list[Row]]:
-    """Clip rows and failure rows of one source; never raises for what a source may contain.
+    """Clip rows and failure rows of one source; bad content of a source gives failure rows, never an exception.
 
     Args:
         row: the source's row of the plan.
-        scratch: folder for a member copied out of its archive.
-        refused: source key -> reason and message, of sources that kill the process.
+        recipe: of the run.
+        analyser: face analysis.
+        scratch: folder for a member that is copied out of its archive.
+        refused: source key -> reason and message, for sources known to crash the process.
         files: opens sources.
     """
     clips: list[Row] = []
@@ -58,9 +61,8 @@ def curate_source(
                     clips.append(clip | {"source_sha256": opened.sha256})
         if not clips and not failures:
             raise Refusal("too_short", "no face was followed long enough", "lower curate.min_frames")
-    except (
-        Refusal
-    ) as refusal:  # also of a source that was replaced while it was read: its clips are of neither file
+    except Refusal as refusal:
+        # Clips found before are dropped: if the file was replaced while it was read, they may be from either file.
         return [], [_failed(row, None, refusal)]
     return clips, failures
 
@@ -70,7 +72,7 @@ def _failed(row: Row, clip_id: str | None, refusal: Refusal) -> Row:
 
 
 def _read(path: Path, row: Row, recipe: Recipe, analyser: FaceAnalyser) -> list[Row | tuple[str, Refusal]]:
-    """Clip rows of a file, a clip's id and the refusal for those that miss a gate."""
+    """Clip rows of a file; for clips that fail a gate, the id and the refusal."""
     with VideoReader(path) as reader:
         return list(_clips(row, recipe, analyser, reader))
 
@@ -118,7 +120,7 @@ def _clip(
     check(quality | {"movement": candidate.movement}, recipe.gates)
     frames = chosen[candidate.start : candidate.stop]
     best = best_frame(candidate)
-    quality["luma"], portrait = _look(reader, frames, crop, best, size)
+    quality["luma"], portrait = _luma_and_portrait(reader, frames, crop, best, size)
     check({"luma": quality["luma"]}, recipe.gates)
     embedding, score = _identity(portrait, analyser, recipe)
     return {
@@ -147,13 +149,13 @@ def _clip(
     }
 
 
-def _look(
+def _luma_and_portrait(
     reader: VideoReader, frames: np.ndarray, crop: ClipCrop, best: int, size: int
 ) -> tuple[float, np.ndarray]:
-    """Mean luma of a clip inside the picture, and the crop of its frame number `best`.
+    """Mean luma of a clip (without padding), and the crop of its frame number `best`.
 
-    The crop is known only after tracking, so the clip's frames are read again: about a tenth of the time of tracking
-    them, some of which the best frame would take anyway, as it is decoded from its key frame on.
+    The crop is known only after tracking, so the clip's frames are decoded again. This takes about a tenth of the time
+    of tracking; the best frame alone would need a part of it, since decoding starts at a key frame.
     """
     total, portrait = 0.0, None
     for number, frame in enumerate(_frames(reader, frames)):
@@ -167,7 +169,7 @@ def _look(
 def _identity(
     portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe
 ) -> tuple[np.ndarray | None, float | None]:
-    """Embedding of the clip's best frame, and its score as a donor where it may serve as one."""
+    """Embedding of the face in the middle of a portrait, and its donor score; None for each that cannot be had."""
     detections = analyser.detect(portrait)
     if not detections:
         return None, None

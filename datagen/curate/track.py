@@ -1,4 +1,4 @@
-"""Follow every face of a source through its frames, in one pass with bounded memory."""
+"""Track all faces of a source through its frames, in one pass with bounded memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 from datagen.curate.frame_hashes import frame_hash
 from datagen.curate.shots import FrameChange
 from datagen.faces import Detection, FaceAnalyser
+from datagen.faces.boxes import iou
 from datagen.faces.geometry import eye_opening, face_box, gaze, mouth_opening, pose
 from datagen.imaging.crop import ClipCrop, square_side
 
-# Columns of one frame's record: all that is kept of a face, so that an hour of video stays small.
+# The measures kept of a face in one frame; landmarks are not kept, so that an hour of video stays small.
 FIELDS = (
     *("x0", "y0", "x1", "y1", "presence", "yaw", "pitch", "roll"),
     *("mouth", "eyes", "gaze_x", "gaze_y", "sharpness"),
 )
 COLUMN = {name: index for index, name in enumerate(FIELDS)}
-GAZE_EVERY = 3
+GAZE_EVERY = 3  # frames between two measurements of the gaze, which take time
 
 
 @dataclass(eq=False)
@@ -29,7 +30,9 @@ class Track:
 
     Attributes:
         start: position of the first record in the timeline.
-        records: one row of `FIELDS` per frame; NaN where the face was lost for a moment.
+        records: one row of `FIELDS` per frame; NaN where the face was not found.
+        landmarks: in the last frame in which the face was found.
+        lost: number of frames since then.
     """
 
     start: int
@@ -44,14 +47,14 @@ class Track:
 
     @property
     def box(self) -> np.ndarray:
-        """Last box seen."""
+        """Last box in which the face was found."""
         for record in reversed(self.records):
             if not np.isnan(record[0]):
                 return record[:4]
         raise ValueError("a track has at least one box")
 
     def table(self) -> np.ndarray:
-        """(frames, fields) float32 with short gaps filled by straight lines."""
+        """(frames, fields) float32 with gaps interpolated linearly."""
         table = np.stack(self.records)
         ticks = np.arange(len(table))
         for column in range(table.shape[1]):
@@ -63,12 +66,12 @@ class Track:
 
 @dataclass(frozen=True)
 class Tracking:
-    """Result of one pass.
+    """Result of one pass over a source.
 
     Attributes:
         tracks: of all faces.
-        change: (F,) change of every frame against the one before.
-        hashes: position of a frame -> its perceptual hash, for those asked for that are not flat.
+        change: (F,) change of each frame from the previous one, see `datagen.curate.shots.FrameChange`.
+        hashes: position of a frame -> its perceptual hash, for the frames to hash that have contrast.
     """
 
     tracks: list[Track]
@@ -77,7 +80,14 @@ class Tracking:
 
 
 class FaceFollower:
-    """Follows all faces: a landmark mesh per face and frame, a detector now and then and where a face is lost."""
+    """Tracks all faces: the mesh in each frame, the detector at intervals and while a face is lost.
+
+    Args:
+        analyser: face analysis.
+        detect_every: frames between two runs of the detector.
+        max_gap: frames for which a face may be lost before its track ends.
+        min_presence: presence from which a face counts as found.
+    """
 
     def __init__(
         self, analyser: FaceAnalyser, *, detect_every: int, max_gap: int, min_presence: float
@@ -88,9 +98,10 @@ class FaceFollower:
         self.min_presence = min_presence
 
     def __call__(self, frames: Iterable[np.ndarray], hashed: Iterable[int] = ()) -> Tracking:
-        """Track through RGB frames given one by one.
+        """Track through RGB frames, one at a time.
 
         Args:
+            frames: of the timeline, in order.
             hashed: positions of the frames to hash, see `datagen.curate.frame_hashes.grid`.
         """
         wanted = {int(index) for index in hashed}
@@ -107,12 +118,12 @@ class FaceFollower:
                 self._follow(track, frame)
             lost = any(track.lost for track in active)
             if index % self.detect_every == 0 or (lost and index % 2 == 0):
-                self._look(frame, index, active)
-            going: list[Track] = []
+                self._detect(frame, index, active)
+            kept: list[Track] = []
             for track in active:  # oldest first
-                ended = track.lost > self.max_gap or _overtaken(track, going)
-                (done if ended else going).append(track)
-            active = going
+                ended = track.lost > self.max_gap or _covers_another(track, kept)
+                (done if ended else kept).append(track)
+            active = kept
         done.extend(active)
         for track in done:
             _trim(track)
@@ -131,18 +142,26 @@ class FaceFollower:
         track.lost += 1
         track.records.append(np.full(len(FIELDS), np.nan, np.float32))
 
-    def _look(self, frame: np.ndarray, index: int, active: list[Track]) -> None:
+    def _detect(self, frame: np.ndarray, index: int, active: list[Track]) -> None:
         for detection in self.analyser.detect(frame):
-            nearest = max(active, key=lambda track: overlap(track.box, detection.box), default=None)
-            if nearest is not None and overlap(nearest.box, detection.box) > 0.15:
+            nearest = max(active, key=lambda track: iou(track.box, detection.box), default=None)
+            if nearest is not None and iou(nearest.box, detection.box) > 0.15:
                 if nearest.lost:
-                    self._enter(nearest, frame, detection, replace=True)
+                    self._start(nearest, frame, detection, replace=True)
                 continue
             track = Track(index)
-            if self._enter(track, frame, detection, replace=False):
+            if self._start(track, frame, detection, replace=False):
                 active.append(track)
 
-    def _enter(self, track: Track, frame: np.ndarray, detection: Detection, *, replace: bool) -> bool:
+    def _start(self, track: Track, frame: np.ndarray, detection: Detection, *, replace: bool) -> bool:
+        """Start or resume a track at a detection; False if the mesh sees no face.
+
+        Args:
+            track: new, or lost.
+            frame: RGB.
+            detection: in this frame.
+            replace: overwrite the last record instead of adding one.
+        """
         landmarks, presence = self.analyser.landmarks(frame, detection)
         if presence < self.min_presence:
             return False
@@ -160,27 +179,19 @@ class FaceFollower:
         centre = (box[:2] + box[2:]) / 2
         face = _square(centre, side).cut(frame, 128)
         grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
-        look = np.full(2, np.nan, np.float32)
+        gaze_xy = np.full(2, np.nan, np.float32)
         if age % GAZE_EVERY == 0:
-            look = gaze(landmarks, self.analyser.irises(frame, landmarks))
+            gaze_xy = gaze(landmarks, self.analyser.irises(frame, landmarks))
         values = [
             *box,
             presence,
             *pose(landmarks),
             mouth_opening(landmarks),
             eye_opening(landmarks),
-            *look,
+            *gaze_xy,
             float(cv2.Laplacian(grey, cv2.CV_32F).var()),
         ]
         return np.array(values, np.float32)
-
-
-def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.prod(np.clip(high - low, 0, None)))
-    areas = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]))
-    return shared / (areas - shared) if areas > shared else 0.0
 
 
 def _square(centre: np.ndarray, side: float) -> ClipCrop:
@@ -190,17 +201,17 @@ def _square(centre: np.ndarray, side: float) -> ClipCrop:
 
 
 def _plausible(last: np.ndarray, box: np.ndarray) -> bool:
-    """A face does not jump or change its size by much within one frame."""
+    """Whether the box moved and changed its size no more than a face does between two frames."""
     ratio = float(square_side(box[None])[0] / max(square_side(last[None])[0], 1e-3))
-    return overlap(last, box) > 0.2 and 0.6 < ratio < 1.67
+    return iou(last, box) > 0.2 and 0.6 < ratio < 1.67
 
 
-def _overtaken(track: Track, older: list[Track]) -> bool:
-    """This mesh slid onto a face that an older track holds."""
-    return any(not other.lost and overlap(other.box, track.box) > 0.5 for other in older)
+def _covers_another(track: Track, older: list[Track]) -> bool:
+    """Whether the mesh of this track has moved onto the face of an older track."""
+    return any(not other.lost and iou(other.box, track.box) > 0.5 for other in older)
 
 
 def _trim(track: Track) -> None:
-    """Drop the lost frames at the end."""
+    """Remove the records at the end in which the face was not found."""
     while track.records and np.isnan(track.records[-1][0]):
         track.records.pop()

@@ -1,6 +1,6 @@
-"""Aspect ratio and scale of a driving video, one of each per clip.
+"""Augmentation of driving videos: one scale and one aspect ratio per clip.
 
-The same code bakes augmented variants and augments on line in the trainer; it needs only NumPy and OpenCV.
+The pipeline stores augmented streams and the trainer augments during training, both with this code.
 Shapes: `F` frames, `H` height, `W` width, `C` channels.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A change of scale and aspect ratio around the picture's centre.
+    """Change of scale and aspect ratio around the picture's centre.
 
     Attributes:
-        scale: enlargement of the picture, 1 keeps it.
-        aspect: below 1 the picture is narrowed by this factor, above 1 flattened by it; 1 keeps it.
-            Only `scale` ever moves content out of the picture.
+        scale: factor of both sides.
+        aspect: below 1 the width is multiplied by it, above 1 the height is divided by it, so that it never moves
+            content out of the picture.
     """
 
     scale: float = 1.0
@@ -32,9 +32,9 @@ class Augmentation:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, rate: float, low: float = 0.8, high: float = 1.2) -> Augmentation:
-        """With probability `rate` a uniform scale and aspect in [low, high], else none.
+        """With probability `rate`, a scale and an aspect that are uniform in [low, high]; otherwise no change.
 
-        Always takes three numbers from `rng`, so that later draws do not depend on the outcome.
+        Always takes three numbers from `rng`, so that later draws do not depend on the result.
         """
         chance, scale, aspect = rng.random(3)
         if chance >= rate:
@@ -42,20 +42,20 @@ class Augmentation:
         return cls(low + (high - low) * float(scale), low + (high - low) * float(aspect))
 
     def matrix(self, height: int, width: int) -> np.ndarray:
-        """(2, 3) float64 map from source pixels to result pixels."""
+        """(2, 3) float64 affine map from source pixels to result pixels."""
         across, down = self.scale * min(self.aspect, 1.0), self.scale / max(self.aspect, 1.0)
         x, y = (width - 1) / 2, (height - 1) / 2
         return np.array([[across, 0.0, x - across * x], [0.0, down, y - down * y]])
 
     def apply(self, frames: np.ndarray, boxes_F4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Augmented frames and boxes; what lies outside the picture is black.
+        """Augmented frames and boxes; pixels from outside the picture are black.
 
         Args:
             frames: (F, H, W) or (F, H, W, C), uint8 or float32. A single frame is a clip with F = 1.
             boxes_F4: (F, 4) x0, y0, x1, y1 in pixels.
 
         Returns:
-            Frames of the same shape and type (the very same array where nothing changes) and moved boxes.
+            Frames of the same shape and type, and the moved boxes; the given arrays themselves where nothing changes.
         """
         if self.scale == 1 and self.aspect == 1:
             return frames, boxes_F4
@@ -69,7 +69,7 @@ class Augmentation:
         return result, corners.reshape(boxes_F4.shape)
 
     def points(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Points (..., 2 or 3) of a frame of (height, width), moved like the picture; a third coordinate stays."""
+        """Points (..., 2 or 3) of a frame of (height, width), moved with the picture; a third coordinate is kept."""
         matrix = self.matrix(*size)
         moved = points.copy()
         moved[..., :2] = points[..., :2] * matrix[:, :2].diagonal() + matrix[:, 2]

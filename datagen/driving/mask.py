@@ -1,35 +1,26 @@
-"""What of a driving frame stays visible: the face, grey, on black; and the person's foreground mask.
+"""Masked driving frames: the face in grey on black.
 
 Shapes: `F` frames, `H` height, `W` width, `N` landmarks, `C` channels or coordinates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Literal
 
 import cv2
 import numpy as np
 
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
-ABOVE, BELOW = 0.4, 0.1  # margins of the driving box over the side of the squared face box
-_SMOOTHING_FRAMES = 1.0  # standard deviation in time of the foreground probabilities
-_SPECK_SHARE = 0.005  # islands and holes smaller than this share of the frame are noise
-_FEATHER_SHARE = 0.004  # standard deviation in space, as a share of the frame's height
+ABOVE, BELOW = 0.4, 0.1  # margins of the driving box, as shares of the squared face box's side
 
-
-class Segmenter(Protocol):
-    """The part of a face analyser that `foreground` needs."""
-
-    def foreground(self, rgb: np.ndarray) -> np.ndarray:
-        """(H, W) float32 probability of person."""
+Region = Literal["box", "hull", "published"]
 
 
 def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Visible part of a driving frame: squared face box, 40 % of its side more on top, 10 % at the bottom.
+    """Visible part of a driving frame: the squared face box, extended at the top by 40 % of its side, below by 10 %.
 
     Args:
-        face_box_xyxy: (4,) x0, y0, x1, y1 in pixels, `inf`-free.
+        face_box_xyxy: (4,) x0, y0, x1, y1 in pixels, finite.
         size: height and width of the frame.
 
     Returns:
@@ -45,83 +36,63 @@ def driving_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, 
     return left, top, right, bottom
 
 
+def published_box(face_box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Visible part of a driving frame as the released model was given it; see `driving_box`.
+
+    A box up to 1.5 times as high as wide is squared at its width (`driving_box`: at its longer side) and gets the same
+    margins. A higher box keeps its height and is widened to two thirds of it. Margins are truncated to whole pixels.
+    """
+    left, top, right, bottom = face_box_xyxy
+    width, height = right - left, bottom - top
+    tall = 1 + ABOVE + BELOW
+    if height > tall * width:
+        pad = int((height / tall - width) / 2)
+        edges = left - pad, top, right + pad, bottom
+    else:
+        pad = int((width - height) / 2)
+        edges = left, top - pad - int(ABOVE * width), right, bottom + pad + int(BELOW * width)
+    x0, y0, x1, y1 = (max(int(edge), 0) for edge in edges)
+    return x0, y0, min(x1, size[1]), min(y1, size[0])
+
+
 def grey(rgb: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 to (...) uint8 with the weights of the published driving video."""
-    return np.clip(rgb.astype(np.float32) @ np.array(GREY_WEIGHTS, np.float32) + 0.5, 0, 255).astype(np.uint8)
+    """(..., 3) to (...) with the weights of the published driving video; uint8 is rounded, float32 (0..255) is not."""
+    luma = rgb.astype(np.float32) @ np.array(GREY_WEIGHTS, np.float32)
+    if rgb.dtype == np.uint8:
+        return np.clip(luma + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(luma, 0, 255)
 
 
 def mask_driving(
     frames_FHWC: np.ndarray,
     boxes_F4: np.ndarray,
-    mode: Literal["box", "hull"] = "box",
+    mode: Region = "box",
     landmarks_FNC: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Driving frames (F, H, W) uint8: grey inside the face region, black outside.
+    """Driving frames (F, H, W): grey inside the face region, black outside; uint8 or float32 as the input.
 
     Args:
-        frames_FHWC: (F, H, W, 3) uint8.
+        frames_FHWC: (F, H, W, 3) uint8, or float32 in 0..255.
         boxes_F4: (F, 4) face boxes; a frame whose box is not finite becomes black.
-        mode: `box` for the driving box, `hull` for the convex hull of the landmarks.
+        mode: `box` for the driving box, `hull` for the convex hull of the landmarks, `published` for the box of the
+            released model.
         landmarks_FNC: (F, N, 2 or 3), needed for `hull`.
+
+    Raises:
+        ValueError: mode `hull` without landmarks.
     """
     if mode == "hull" and landmarks_FNC is None:
         raise ValueError("mask mode 'hull' needs landmarks")
-    result = np.zeros(frames_FHWC.shape[:3], np.uint8)
+    result = np.zeros(frames_FHWC.shape[:3], frames_FHWC.dtype)
+    visible_box = published_box if mode == "published" else driving_box
     for index, (frame, box) in enumerate(zip(frames_FHWC, boxes_F4, strict=True)):
         if not np.isfinite(box).all():
             continue
-        if mode == "box" or landmarks_FNC is None:
-            x0, y0, x1, y1 = driving_box(box, frame.shape[:2])
+        if mode != "hull" or landmarks_FNC is None:
+            x0, y0, x1, y1 = visible_box(box, frame.shape[:2])
             result[index, y0:y1, x0:x1] = grey(frame[y0:y1, x0:x1])
         else:
             hull = cv2.convexHull(np.round(landmarks_FNC[index, :, :2]).astype(np.int32))
             inside = cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), hull, 1)
             result[index] = grey(frame) * inside
     return result
-
-
-def foreground(frames_FHWC: np.ndarray, analyser: Segmenter) -> np.ndarray:
-    """Foreground mask (F, H, W) uint8, 255 person and 0 background, without flicker at the edge.
-
-    Probabilities are averaged over neighbouring frames before the cut; small islands and holes are
-    dropped. Holds the probabilities of a few frames at a time, whatever the length.
-    """
-    result = np.empty(frames_FHWC.shape[:3], np.uint8)
-    sigma = max(0.5, _FEATHER_SHARE * frames_FHWC.shape[1])
-    for index, mean in enumerate(_smoothed(frames_FHWC, analyser)):
-        inside = (cv2.GaussianBlur(mean, (0, 0), sigma) > 0.5).astype(np.uint8)
-        result[index] = _without_specks(inside) * 255
-    return result
-
-
-def _smoothed(frames_FHWC: np.ndarray, analyser: Segmenter) -> Iterable[np.ndarray]:
-    """Probabilities averaged over time with Gaussian weights; ends are repeated."""
-    reach = int(np.ceil(2 * _SMOOTHING_FRAMES))
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SMOOTHING_FRAMES) ** 2)
-    weights /= weights.sum()
-    last = len(frames_FHWC) - 1
-    window: dict[int, np.ndarray] = {}
-    for index in range(len(frames_FHWC)):
-        near = np.clip(np.arange(index - reach, index + reach + 1), 0, last)
-        for key in [key for key in window if key < near[0]]:
-            del window[key]
-        for key in near:
-            if key not in window:
-                window[key] = np.asarray(analyser.foreground(frames_FHWC[key]), np.float32)
-        mean = np.zeros(frames_FHWC.shape[1:3], np.float32)
-        for key, weight in zip(near, weights, strict=True):
-            cv2.scaleAdd(window[key], float(weight), mean, mean)
-        yield mean
-
-
-def _without_specks(inside: np.ndarray) -> np.ndarray:
-    """0/1 mask without islands and holes below `_SPECK_SHARE` of the frame."""
-    for value in (1, 0):
-        count, pieces, stats, _ = cv2.connectedComponentsWithStats(
-            (inside == value).astype(np.uint8), connectivity=4
-        )
-        small = stats[:, cv2.CC_STAT_AREA] < _SPECK_SHARE * inside.size
-        small[0] = False
-        if count > 1 and small.any():
-            inside = np.where(small[pieces], np.uint8(1 - value), inside)
-    return inside

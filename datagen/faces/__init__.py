@@ -2,6 +2,7 @@
 
 from datagen.faces.mediapipe.analyser import FaceAnalyser
 from datagen.faces.smoothing import smooth
-from datagen.faces.types import Detection, Faces, ModelInfo
+from datagen.faces.types import Detection, Faces
+from datagen.weights.onnx import ModelInfo
 
 __all__ = ["Detection", "FaceAnalyser", "Faces", "ModelInfo", "smooth"]

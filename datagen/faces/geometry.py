@@ -1,8 +1,8 @@
-"""Measures of a face taken from its landmarks.
+"""Measures of a face from its landmarks.
 
-Every function takes any leading axes, so a whole clip is measured at once: `landmarks` is (..., 468, 3) in pixels,
-x right, y down, z away from the viewer. Lengths are measured in 3-D, so that they hold as the head turns, and are
-divided by a length of the same face, so that they compare between people and picture sizes.
+Every function takes any leading axes, so it can measure a whole clip at once. `landmarks` is (..., 468, 3) in pixels:
+x right, y down, z away from the viewer. Lengths are measured in 3-D, so that head turns do not change them, and divided
+by another length of the same face, so that people and picture sizes can be compared.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _UPPER, _LOWER = np.array([10, 151, 9, 168]), np.array([2, 98, 327])
 
 
 def face_box(landmarks: np.ndarray) -> np.ndarray:
-    """Tight brow-to-chin box (..., 4) float32 x0, y0, x1, y1."""
+    """Tight box from brows to chin, (..., 4) float32 x0, y0, x1, y1."""
     points = landmarks[..., BROW_TO_CHIN, :2]
     return np.concatenate([points.min(axis=-2), points.max(axis=-2)], axis=-1).astype(np.float32)
 
 
 def square(box: np.ndarray) -> np.ndarray:
-    """The square box (..., 4) float32 of the same centre whose side is the longer one of `box`."""
+    """Square box (..., 4) float32 with the centre and the longer side of `box`."""
     low, high = box[..., :2], box[..., 2:]
     half = (high - low).max(axis=-1, keepdims=True) / 2
     centre = (low + high) / 2
@@ -33,12 +33,13 @@ def square(box: np.ndarray) -> np.ndarray:
 
 
 def pose(landmarks: np.ndarray) -> np.ndarray:
-    """Head pose (..., 3) float32: yaw, pitch, roll in degrees; 0, 0, 0 looks into the camera.
+    """Head pose (..., 3) float32: yaw, pitch, roll in degrees; at 0, 0, 0 the face looks into the camera.
 
     Yaw is positive when the nose points to the right of the picture, pitch when it points up, roll when the head is
     turned clockwise in the picture. The head is pitched first, then yawed, then rolled, so turning the picture
-    changes the roll alone. The camera is taken to be far away, as the mesh itself does. Pitch is taken from forehead
-    to nose base, whose slope differs between people: it has an error of some degrees that is constant per person.
+    changes only the roll. The projection is taken as orthographic, as in the mesh network. Pitch is measured
+    from the forehead to the nose base. The slope of this line differs between people, so each person has a constant
+    error of a few degrees.
     """
     points = landmarks.astype(np.float64)
     across = _unit((points[..., _SIDES[:, 1], :] - points[..., _SIDES[:, 0], :]).sum(axis=-2))
@@ -68,10 +69,10 @@ def eye_opening(landmarks: np.ndarray) -> np.ndarray:
 
 
 def gaze(landmarks: np.ndarray, irises: np.ndarray) -> np.ndarray:
-    """Where the irises stand in the eyes (..., 2), in eye widths from the middle between the corners, mean of both.
+    """Position of the irises in the eyes, (..., 2) in eye widths from the middle of the eye corners, mean of both eyes.
 
-    The first number is positive towards the right of the picture along the line of the eyes, the second downwards
-    across it. `irises` is (..., 2, 5, 2).
+    The first number runs along the line of the eyes, positive to the right of the picture; the second across it,
+    positive downwards. `irises` is (..., 2, 5, 2).
     """
     corners = landmarks[..., EYE_CORNERS, :2].astype(np.float64)
     along = corners[..., 1, :] - corners[..., 0, :]  # outer to inner: to the right in the right eye

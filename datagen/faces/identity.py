@@ -1,6 +1,6 @@
-"""dlib's face recognition network: a 128-number description of who someone is.
+"""dlib's face recognition network: an identity embedding of 128 numbers.
 
-Distances between descriptions are Euclidean; below 0.6 dlib's authors call two faces the same person.
+Embeddings are compared by Euclidean distance. dlib's authors take two faces for the same person below 0.6.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from datagen.common.errors import UserError
-from datagen.faces.mediapipe.shipped import ModelInfo, checked
 from datagen.faces.topology import DLIB_POINTS
+from datagen.weights.onnx import ModelInfo, checked
 
 SAME_PERSON = 0.6
 INFO = ModelInfo(
@@ -24,7 +24,7 @@ INFO = ModelInfo(
 
 
 class DlibIdentity:
-    """Identity by dlib's ResNet on the face aligned by its eye corners and nose base.
+    """dlib's ResNet on a face that is aligned by its eye corners and nose base.
 
     Raises:
         UserError: dlib or its weights are not installed.
@@ -39,18 +39,18 @@ class DlibIdentity:
         self._network = dlib.face_recognition_model_v1(str(checked(_weights(), INFO.sha256)))
 
     def __call__(self, rgb_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
-        """Description (128,) float32 of the face with these landmarks."""
+        """Embedding (128,) float32 of the face with these landmarks."""
         flat = landmarks_NC[:, :2]
         points = [self._dlib.point(*map(int, np.rint(flat[index]))) for index in DLIB_POINTS]
         low, high = np.rint(flat.min(axis=0)), np.rint(flat.max(axis=0))
         box = self._dlib.rectangle(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
         shape = self._dlib.full_object_detection(box, points)
-        description = self._network.compute_face_descriptor(np.ascontiguousarray(rgb_HWC), shape)
-        return np.array(description, np.float32)
+        embedding = self._network.compute_face_descriptor(np.ascontiguousarray(rgb_HWC), shape)
+        return np.array(embedding, np.float32)
 
 
 def _weights() -> Path:
-    """The weights inside the installed package, found without importing it (it needs the removed `pkg_resources`)."""
+    """Path of the weights in the installed package, which is not imported: it needs the removed `pkg_resources`."""
     package = importlib.util.find_spec("face_recognition_models")
     if package is None or package.origin is None:
         raise UserError(

@@ -7,18 +7,18 @@ from scipy.ndimage import correlate1d
 
 _REACH = 3  # frames to either side
 _TIME_SIGMA = 1.6  # frames
-_MOVE_SIGMA = 0.006  # of the face's size: larger moves are motion and stay, smaller ones are jitter
+_MOVE_SIGMA = 0.006  # of the face's size: larger moves are kept, smaller ones averaged away as jitter
 
 
 def smooth(landmarks_FNC: np.ndarray, sigma: float = 1.0) -> np.ndarray:
-    """Remove the trembling of a track without delaying it: a Gaussian over time, even, so of zero phase.
+    """Reduce the jitter of a track with a Gaussian over time. It is symmetric, so it adds no delay.
 
-    Frames where nothing was seen (NaN) stay NaN and lend nothing to their neighbours. At both ends the Gaussian is
-    cut and renormalised.
+    Frames without a face (NaN) stay NaN and do not enter the mean of their neighbours. At both ends the Gaussian is
+    cut off and renormalised.
 
     Args:
         landmarks_FNC: (F, ...) any track with time first.
-        sigma: width in frames; 1 keeps a blink of three frames visible. 0 returns the track as it is.
+        sigma: standard deviation in frames; at 1 a blink of three frames stays visible. 0 returns a copy of the track.
 
     Returns:
         The same shape and dtype.
@@ -36,7 +36,7 @@ def smooth(landmarks_FNC: np.ndarray, sigma: float = 1.0) -> np.ndarray:
 
 
 def fill_gaps(track: np.ndarray) -> np.ndarray:
-    """Copy (F, ...) float32 in which frames holding NaN are interpolated in time; ends are held.
+    """Copy (F, ...) float32 in which frames with NaN are interpolated in time; at the ends the nearest one is repeated.
 
     Raises:
         ValueError: no frame is finite.
@@ -54,9 +54,9 @@ def fill_gaps(track: np.ndarray) -> np.ndarray:
 
 
 def without_jitter(landmarks_FNC: np.ndarray) -> np.ndarray:
-    """Bilateral filter in time: each landmark is averaged with its own near frames unless it really moved.
+    """Bilateral filter in time: each landmark is averaged over nearby frames in which it hardly moved.
 
-    A plain low pass would dull blinks and fast lips; this one leaves moves beyond a percent of the face alone.
+    A plain low-pass filter would weaken blinks and fast lip motion; this one keeps moves beyond a percent of the face.
     """
     size = float(np.median(np.ptp(landmarks_FNC[..., :2], axis=1)))
     frames = np.arange(len(landmarks_FNC))

@@ -1,4 +1,4 @@
-"""Which of the 468 landmarks is what, and the triangles between them.
+"""The parts of the face among the 468 landmarks, and the triangles between them.
 
 "Right" and "left" are the person's. Rings run clockwise on the screen for a frontal face, as the triangles do.
 The triangles come from MediaPipe's `face_mesh_connections.py` (Apache-2.0), by `datagen.faces.mediapipe.convert`.
@@ -18,7 +18,7 @@ def _indices(*numbers: int) -> np.ndarray:
 
 
 def _close(ring: np.ndarray) -> np.ndarray:
-    """Triangles that fill a ring, as a strip between its two sides from the first point to the one opposite."""
+    """Triangles that fill a ring: a strip between its two sides, from the first point to the opposite one."""
     strip = []
     low, high = 0, len(ring) - 1
     while high - low > 1:
@@ -63,16 +63,16 @@ INNER_LIPS = _indices(
 NOSE_TIP, NOSE_BASE, CHIN, FOREHEAD = 1, 2, 152, 10
 
 BROW_TO_CHIN = np.unique(np.concatenate([JAW, RIGHT_BROW, LEFT_BROW, OUTER_LIPS, _indices(NOSE_TIP, 4)]))
-"""The landmarks whose tight box is the face box."""
+"""Landmarks whose tight box is the face box."""
 
 DLIB_POINTS = _indices(263, 362, 33, 133, NOSE_BASE)
-"""The five points dlib's networks are aligned by, in its order."""
+"""Five points by which dlib aligns faces, in dlib's order."""
 
 TRIANGLES = np.load(WEIGHTS / TRIANGLES_NAME, allow_pickle=False)
-"""(852, 3) int16 triangles of the skin; eyes and mouth are open."""
+"""(852, 3) int16 triangles of the skin, with holes at the eyes and the mouth."""
 
 CLOSING_TRIANGLES = np.concatenate([_close(RIGHT_EYE), _close(LEFT_EYE), _close(INNER_LIPS)])
-"""(46, 3) int16 triangles that close the eyes and the mouth."""
+"""(46, 3) int16 triangles that fill the holes at the eyes and the mouth."""
 
 for _table in (BROW_TO_CHIN, TRIANGLES, CLOSING_TRIANGLES):
     _table.setflags(write=False)

@@ -8,22 +8,19 @@ from typing import Protocol
 import numpy as np
 
 from datagen.faces import geometry
-from datagen.faces.mediapipe.blazeface import iou
-from datagen.faces.mediapipe.mesh import SEEN
-from datagen.faces.types import Detection, Faces
+from datagen.faces.boxes import iou
+from datagen.faces.types import SEEN, Detection, Faces
 
 # Limits on the IoU of two face boxes.
-_STEADY = (
-    0.9  # in successive frames: below it the mesh, which lags behind fast faces, is checked by the detector
-)
-_AGREED = 0.8  # mesh and detector in one frame: below it the detector is believed
-_LOST = 0.3  # in successive frames: below it the mesh has jumped elsewhere
-_REACH = 1.25  # how far away, in face sides, a face that overlaps no more is looked for
-_RECHECK = 8  # frames after which the detector is asked anyway, against creeping onto something else
+_STEADY_IOU = 0.9  # successive frames: below it the detector checks the mesh, which lags behind fast motion
+_AGREEING_IOU = 0.8  # mesh and detector in one frame: below it the detector's face is taken
+_LOST_IOU = 0.3  # successive frames: below it the mesh has jumped to something else
+_MAX_DISTANCE = 1.25  # in face sides: a detection without overlap must be nearer to the last known box
+_CHECK_EVERY = 8  # frames after which the detector checks the mesh in any case, so that it cannot drift off
 
 
 class Landmarker(Protocol):
-    """What tracking needs of a backend; `FaceAnalyser` documents each."""
+    """The part of a face analyser that tracking needs; `FaceAnalyser` documents the methods."""
 
     def detect(self, rgb_HWC: np.ndarray, near: np.ndarray | None = None) -> list[Detection]: ...
     def landmarks(self, rgb_HWC: np.ndarray, detection: Detection) -> tuple[np.ndarray, float]: ...
@@ -58,19 +55,23 @@ class _Tracker:
 
     def __init__(self, backend: Landmarker, first: Detection | None) -> None:
         self._backend = backend
-        self._start = first
-        self._points: np.ndarray | None = None  # of the frame before, None when the face was not seen there
-        self._box: np.ndarray | None = None if first is None else first.box  # last known place
-        self._unchecked = 0  # frames since the detector was asked
+        self._first = first
+        self._points: np.ndarray | None = (
+            None  # landmarks in the previous frame; None if no face was seen there
+        )
+        self._box: np.ndarray | None = None if first is None else first.box  # last known
+        self._unchecked = 0  # frames since the detector ran
 
     def step(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
         """Landmarks and presence in the next frame; NaN and 0 when the face is not seen."""
         followed = found = self._follow(frame)
         self._unchecked += 1
-        if followed is None or self._unchecked >= _RECHECK or not self._steady(followed[0]):
+        if followed is None or self._unchecked >= _CHECK_EVERY or not self._steady(followed[0]):
             self._unchecked = 0
             searched = self._search(frame)
-            if searched is not None and (followed is None or _overlap(followed[0], searched[0]) < _AGREED):
+            if searched is not None and (
+                followed is None or _overlap(followed[0], searched[0]) < _AGREEING_IOU
+            ):
                 found = searched
         if found is None:
             self._points = None
@@ -83,15 +84,15 @@ class _Tracker:
         if self._points is None:
             return None
         points, presence = self._backend.follow(frame, self._points)
-        jumped = _overlap(points, self._points) < _LOST
+        jumped = _overlap(points, self._points) < _LOST_IOU
         return None if jumped or presence < SEEN else (points, presence)
 
     def _steady(self, points_NC: np.ndarray) -> bool:
-        return self._points is not None and _overlap(points_NC, self._points) >= _STEADY
+        return self._points is not None and _overlap(points_NC, self._points) >= _STEADY_IOU
 
     def _search(self, frame: np.ndarray) -> tuple[np.ndarray, float] | None:
-        start, self._start = self._start, None
-        detections = [start] if start is not None else self._backend.detect(frame, near=self._box)
+        first, self._first = self._first, None
+        detections = [first] if first is not None else self._backend.detect(frame, near=self._box)
         if self._box is None:
             choice = max(detections, key=lambda detection: _area(detection.box), default=None)
         else:
@@ -103,18 +104,19 @@ class _Tracker:
 
     @staticmethod
     def _nearest(detections: list[Detection], box: np.ndarray) -> Detection | None:
-        """The detection that overlaps `box` best or, if none does, lies close to it and is of its size."""
+        """The detection that overlaps `box` most or, if none does, the nearest one of similar size; None if too far."""
         side = np.sqrt(_area(box))
 
-        def far(detection: Detection) -> float:
+        def distance(detection: Detection) -> float:
+            """In face sides."""
             centres = (detection.box[:2] + detection.box[2:] - box[:2] - box[2:]) / 2
             return float(np.hypot(*centres)) / side
 
         def fits(detection: Detection) -> bool:
-            return far(detection) < _REACH and 0.5 < np.sqrt(_area(detection.box)) / side < 2
+            return distance(detection) < _MAX_DISTANCE and 0.5 < np.sqrt(_area(detection.box)) / side < 2
 
         near = [detection for detection in detections if fits(detection)]
-        return max(near, key=lambda detection: (iou(detection.box, box), -far(detection)), default=None)
+        return max(near, key=lambda detection: (iou(detection.box, box), -distance(detection)), default=None)
 
 
 def _overlap(first_NC: np.ndarray, second_NC: np.ndarray) -> float:

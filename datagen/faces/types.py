@@ -1,4 +1,4 @@
-"""What face analysis returns. Coordinates are pixels of the frame analysed, the top-left pixel's centre at (0, 0)."""
+"""Results of face analysis. Coordinates are pixels of the frame; the centre of the top-left pixel is (0, 0)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.faces.mediapipe.shipped import ModelInfo
-
-__all__ = ["Detection", "Faces", "ModelInfo"]
+SEEN = 0.5
+"""Presence from which a face counts as seen."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One face as the detector sees it.
+    """One detected face.
 
     Attributes:
-        box: (4,) float32 x0, y0, x1, y1; roughly brows to chin.
-        points: (6, 2) float32, the person's right eye, left eye, nose tip, mouth, right ear, left ear.
+        box: (4,) float32 x0, y0, x1, y1; roughly from the brows to the chin.
+        points: (6, 2) float32: the person's right eye, left eye, nose tip, mouth, right ear, left ear.
         score: 0..1.
     """
 
@@ -28,14 +27,14 @@ class Detection:
 
 @dataclass(frozen=True)
 class Faces:
-    """One face followed over F frames. Where it was not seen, `presence` is 0 and everything else NaN.
+    """One face tracked over F frames. In frames where it is not seen, `presence` is 0 and everything else NaN.
 
     Attributes:
         landmarks: (F, 468, 3) float32; z in the same unit as x and y, smaller is nearer.
-        irises: (F, 2, 5, 2) float32, right then left eye; centre, then four points of the edge.
-        presence: (F,) float32, 0..1.
-        pose: (F, 3) float32, yaw, pitch, roll in degrees as `geometry.pose` defines them.
-        box: (F, 4) float32, tight brow-to-chin box x0, y0, x1, y1.
+        irises: (F, 2, 5, 2) float32: right then left eye; the centre, then four points of the edge.
+        presence: (F,) float32 0..1, probability that there is a face.
+        pose: (F, 3) float32: yaw, pitch, roll in degrees, see `geometry.pose`.
+        box: (F, 4) float32 x0, y0, x1, y1: tight box from brows to chin.
     """
 
     landmarks: np.ndarray
@@ -46,3 +45,8 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.presence)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(F,) bool: the frames in which the face was seen."""
+        return (self.presence > 0) & np.isfinite(self.landmarks).all(axis=(1, 2))

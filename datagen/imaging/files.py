@@ -1,4 +1,4 @@
-"""Pictures people give: donors' portraits and styles. A picture that is too large or damaged costs only itself."""
+"""Pictures of the user: donor portraits and styles. One that is too large or damaged is refused alone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from datagen.common.text import shown
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 64_000_000
-"""Largest picture that is decoded, as for frames of video: 192 MB as RGB."""
+"""Largest picture that is decoded, the same limit as for video frames: 192 MB as RGB."""
 MAX_BYTES = 256 << 20
-"""Largest file that is read: an uncompressed picture of `MAX_PIXELS` fits."""
+"""Largest file that is read; an uncompressed picture of `MAX_PIXELS` fits in it."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Pictures under a folder, sorted by relative path; links that lead nowhere are listed and fail when read.
+    """Pictures under a folder, sorted by relative path; broken links are included and fail when they are read.
 
     Raises:
         UserError: the folder does not exist or holds no picture.
@@ -35,7 +35,7 @@ def image_files(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith("._")  # what macOS leaves beside files
+        and not path.name.startswith("._")  # metadata files of macOS
         and (path.is_file() or (path.is_symlink() and not path.exists()))
     )
     if not files:
@@ -44,7 +44,11 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def folder_licences(folder: Path) -> dict[str, str]:
-    """Licences stated in a `LICENCES.json` beside the pictures: file name -> text (or {"licence": text})."""
+    """Licences from `LICENCES.json` beside the pictures: file name -> text or `{"licence": text}`; empty without it.
+
+    Raises:
+        UserError: the file cannot be read or has another form.
+    """
     path = folder / "LICENCES.json"
     if not path.is_file():
         return {}
@@ -66,7 +70,7 @@ def read_bytes(path: Path) -> bytes:
     """Content of a picture's file.
 
     Raises:
-        Refusal: `unreadable` (gone, no permission) or `too_large`.
+        Refusal: `unreadable` (missing, no permission) or `too_large`.
     """
     try:
         with path.open("rb") as stream:
@@ -100,10 +104,10 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def decode_image(data: bytes) -> np.ndarray:
-    """RGB uint8 (H, W, 3) of an encoded picture; its size is read from the header before anything is decoded.
+    """RGB uint8 (H, W, 3) of an encoded picture; its size is checked in the header before it is decoded.
 
     Raises:
-        Refusal: `unreadable`: the bytes are not a picture; `too_large`: more than `MAX_PIXELS`.
+        Refusal: `unreadable` where the bytes are not a picture; `too_large` beyond `MAX_PIXELS`.
     """
     width, height = _size(data)
     if width * height > MAX_PIXELS:
@@ -125,15 +129,15 @@ def decode_image(data: bytes) -> np.ndarray:
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Width and height from the header; no pixel is decoded."""
+    """Width and height from the header, without decoding pixels."""
     limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None  # the limit here is `MAX_PIXELS`, whose message has the numbers
+    Image.MAX_IMAGE_PIXELS = None  # `MAX_PIXELS` is checked instead: its message has the numbers
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 return image.size
-    except Exception as error:  # Pillow's parsers raise whatever a damaged header makes them stumble on
+    except Exception as error:  # Pillow's parsers raise errors of many types on damaged headers
         raise Refusal("unreadable", "the file is not a picture that can be read") from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit

@@ -1,7 +1,7 @@
-"""Donor skin in the target's light: tone and sharpness once per clip, shading per frame.
+"""Donor skin adapted to the target: tone and sharpness once per clip, shading per frame.
 
-Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks. Pictures are RGB uint8; Lab is OpenCV's
-for floats (L 0..100).
+Shapes: `F` frames, `H` height, `W` width, `C` channels or coordinates, `N` landmarks. Pictures are RGB uint8; Lab is
+OpenCV's for floats (L 0..100).
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ import numpy as np
 from datagen.imaging import regions
 from datagen.imaging.alignment import size_of
 
-_SHRINK = 4  # shading is found on a picture this much smaller: it has no detail to lose
+_SHRINK = 4  # shading has no fine detail, so it is computed on a picture smaller by this factor
 _SHADING_REACH = 0.13  # standard deviation of the shading's blur, as a share of the face's size
-_DARKER = (18.0, 32.0)  # how much darker (Lab) than the middle of the face hair begins, and surely is hair
-_LIGHTER = (26.0, 38.0)  # how much lighter background or white hair begins, and surely is
-_BEARD = 14.0  # how much darker still it must be below the mouth
-_OTHER_COLOUR = (22.0, 34.0)  # difference in colour (Lab) where background begins, and surely is background
+# Differences in Lab from the middle of the face; between the two numbers the weight of a pixel falls from 1 to 0.
+_DARKER = (18.0, 32.0)  # hair
+_LIGHTER = (26.0, 38.0)  # background or white hair
+_OTHER_COLOUR = (22.0, 34.0)  # background
+_BEARD = 14.0  # added to the limits of `_DARKER` below the mouth
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_MOST_TINT = 1.08  # local light may change a channel against the others by this much; more shows as stains
-_BLURS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)  # pixels
+_MAX_TINT = 1.08  # largest change of one channel against the luma by shading; more would show as stains
+_BLURS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)  # standard deviations in pixels
 
 
 @dataclass(frozen=True)
 class Tone:
-    """Colour of skin: median and spread in Lab, each (3,)."""
+    """Colour of skin in Lab: median and spread (scaled median absolute deviation), each (3,)."""
 
     median: np.ndarray
     spread: np.ndarray
 
     @classmethod
     def of(cls, image_HWC: np.ndarray, landmarks_NC: np.ndarray, where: np.ndarray | None = None) -> Tone:
-        """Tone of one face's skin, or of the part of it where `where` (H, W) is above 0."""
+        """Tone of a face's skin; with `where` (H, W), only of the pixels where it is above 0."""
         inside = regions.skin(landmarks_NC, image_HWC.shape[:2]) > 0
         if where is not None:
             inside &= where > 0
@@ -46,7 +47,7 @@ class Tone:
 
 
 def mean_tone(frames: list[np.ndarray], landmarks_FNC: np.ndarray) -> Tone:
-    """Mean tone of a face over some frames: one for the whole clip, so that it cannot flicker."""
+    """Mean tone of a face over some frames: one tone for the whole clip, so that it cannot flicker."""
     tones = [Tone.of(frame, face) for frame, face in zip(frames, landmarks_FNC, strict=True)]
     return Tone(
         np.mean([tone.median for tone in tones], axis=0), np.mean([tone.spread for tone in tones], axis=0)
@@ -54,7 +55,7 @@ def mean_tone(frames: list[np.ndarray], landmarks_FNC: np.ndarray) -> Tone:
 
 
 def with_tone(image_HWC: np.ndarray, landmarks_NC: np.ndarray, tone: Tone) -> np.ndarray:
-    """The picture with its face's skin brought to `tone`; contrast is lowered where needed but hardly raised."""
+    """The picture, shifted and scaled in Lab so that the face's skin gets the tone; contrast rises by 20 % at most."""
     own = Tone.of(image_HWC, landmarks_NC)
     gain = np.clip(tone.spread / own.spread, 0.7, [1.1, 1.2, 1.2])
     lab = (_lab(image_HWC) - own.median) * gain + tone.median
@@ -64,7 +65,7 @@ def with_tone(image_HWC: np.ndarray, landmarks_NC: np.ndarray, tone: Tone) -> np
 def with_sharpness(
     image_HWC: np.ndarray, landmarks_NC: np.ndarray, frames: list[np.ndarray], landmarks_FNC: np.ndarray
 ) -> np.ndarray:
-    """The picture, blurred if its skin is sharper than the frames'; both must show the face at the same size."""
+    """The picture, blurred until its skin is about as sharp as the frames'; the faces must have the same size."""
     wanted = float(np.median([_detail(f, face) for f, face in zip(frames, landmarks_FNC, strict=True)]))
     result = image_HWC
     for sigma in _BLURS:
@@ -75,7 +76,7 @@ def with_sharpness(
 
 
 def shrunk(image_HWC: np.ndarray, landmarks_NC: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and its landmarks made smaller without aliasing; left as they are when `scale` is about 1 or more."""
+    """A picture and its landmarks scaled down, anti-aliased; unchanged where `scale` is 0.95 or more."""
     if scale >= 0.95:
         return image_HWC, landmarks_NC.astype(np.float32)
     image = cv2.resize(image_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -85,11 +86,11 @@ def shrunk(image_HWC: np.ndarray, landmarks_NC: np.ndarray, scale: float) -> tup
 
 
 def usable_skin(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
-    """How far each donor pixel may be used, (H, W) uint8: 0 on hair over the face and on background beside it.
+    """Weight of each donor pixel, (H, W) uint8: 0 on hair that covers the face and on background, 255 on skin.
 
-    Brows, eyes, nose and mouth are always used. Around them a pixel counts as hair when it is much darker than the
-    middle of the face, as background when it is much lighter or its colour is far from the skin's; below the mouth
-    it may be darker, as beards are.
+    Brows, eyes, nose and mouth are always used. Around them, a pixel much darker than the middle of the face counts as
+    hair; one that is much lighter, or far from the skin's colour, counts as background. Below the mouth a pixel may be
+    darker, because of beards.
     """
     size, shape = size_of(landmarks_NC), image_HWC.shape[:2]
     middle = regions.fill(regions.inner_face(landmarks_NC), shape)
@@ -107,9 +108,10 @@ def usable_skin(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> np.ndarray:
 
 
 def under_the_eyes(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> tuple[float, float]:
-    """How the skin right below the eyes differs from the middle of the face: in colour, and in darkness (Lab).
+    """Difference in Lab between the skin just below the eyes and the middle of the face: in colour, and in darkness.
 
-    The colour is the mean of both eyes, the darkness the smaller of the two, so that a shadow on one side is none.
+    The colour difference is the mean of both eyes, the darkness the smaller of the two, so that a shadow on only one
+    side does not count.
     """
     shape = image_HWC.shape[:2]
     usual = Tone.of(image_HWC, landmarks_NC, regions.fill(regions.inner_face(landmarks_NC), shape)).median
@@ -123,7 +125,7 @@ def under_the_eyes(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> tuple[flo
 
 
 def _below_mouth(landmarks_NC: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels (H, W) bool on the chin's side of the line through the corners of the mouth."""
+    """(H, W) bool: pixels below the corners of the mouth, along the axis of the face."""
     mouth = landmarks_NC[[61, 291], :2].mean(axis=0)
     down = landmarks_NC[152, :2] - landmarks_NC[9, :2]
     rows, columns = np.indices(shape, sparse=True)
@@ -131,7 +133,7 @@ def _below_mouth(landmarks_NC: np.ndarray, shape: tuple[int, int]) -> np.ndarray
 
 
 def _step(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """0 below the first limit, 1 above the second, smooth between; float32."""
+    """Smooth step from 0 at the first limit to 1 at the second; float32."""
     share = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1)
     return (share * share * (3 - 2 * share)).astype(np.float32)
 
@@ -144,15 +146,15 @@ def relit(
     size: float,
     strength: float,
 ) -> np.ndarray:
-    """Donor skin under the target's shading: each channel multiplied by a smooth ratio of the two pictures.
+    """Donor skin with the target's shading: each channel is multiplied by the ratio of the two blurred pictures.
 
     Args:
-        skin_HWC: warped donor.
-        usable_HW: uint8, 0 where it is hair or background.
-        target_HWC: the frame it goes onto, same shape.
+        skin_HWC: the warped donor.
+        usable_HW: its weights, see `usable_skin`, warped in the same way.
+        target_HWC: the target's frame, of the same shape.
         landmarks_NC: of the face in both.
-        size: of the face, pixels.
-        strength: 0 leaves the donor's light, 1 takes the target's.
+        size: of the face in pixels.
+        strength: 0 keeps the donor's luma shading, 1 takes the target's.
     """
     height, width = skin_HWC.shape[:2]
     small = (max(1, width // _SHRINK), max(1, height // _SHRINK))
@@ -165,13 +167,13 @@ def relit(
 
     ratio = (shading(target_HWC) + 1e-3) / (shading(skin_HWC) + 1e-3)
     light = ratio @ _LUMA
-    tint = np.clip(ratio / light[..., None], 1 / _MOST_TINT, _MOST_TINT)
+    tint = np.clip(ratio / light[..., None], 1 / _MAX_TINT, _MAX_TINT)
     gain = cv2.resize(np.clip(light, 0.5, 2.0)[..., None] ** np.float32(strength) * tint, (width, height))
     return cv2.multiply(skin_HWC, gain, dtype=cv2.CV_8U)
 
 
 def _detail(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> float:
-    """Mean absolute second derivative of the skin's luma."""
+    """Mean absolute Laplacian of the skin's luma; 0 where no skin is visible."""
     grey = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY)
     inside = regions.skin(landmarks_NC, grey.shape) > 0
     return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F))[inside].mean()) if inside.any() else 0.0

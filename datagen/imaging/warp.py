@@ -1,6 +1,6 @@
-"""Maps between two faces, triangle by triangle, drawn at reduced resolution.
+"""Warps between two faces, one affine map per triangle, on a grid of reduced resolution.
 
-Shapes: `N` landmarks, `T` triangles, `h`, `w` the reduced grid whose node (row, column) lies at pixel
+Shapes: `N` landmarks, `T` triangles, `h`, `w` rows and columns of the grid; node (row, column) is at pixel
 (column * STEP, row * STEP).
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-STEP = 2  # pixels between grid nodes; the map is smooth inside a triangle, so that this loses nothing visible
+STEP = 2  # pixels between grid nodes; the map is linear inside a triangle, so the loss is not visible
 _SUBPIXEL_BITS = 4
 
 
 def grid_size(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the grid over a picture."""
+    """Rows and columns of the grid that covers a picture."""
     return -(-height // STEP), -(-width // STEP)
 
 
@@ -25,12 +25,12 @@ def nodes(grid: tuple[int, ...]) -> np.ndarray:
 
 
 def to_grid(points_NC: np.ndarray) -> np.ndarray:
-    """Points in the fixed-point grid coordinates that OpenCV's drawing takes with `shift=_SUBPIXEL_BITS`."""
+    """Points in fixed-point grid coordinates, as OpenCV's drawing takes them with `shift=_SUBPIXEL_BITS`."""
     return np.round(points_NC[..., :2] / STEP * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
 def draw_triangles(points_NC: np.ndarray, triangles_T3: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Index of the nearest triangle at each node, (h, w) int32, -1 where there is none."""
+    """Index (h, w) int32 of the triangle nearest to the viewer at each node; -1 where there is none."""
     index = np.full(grid, -1, np.int32)
     corners = to_grid(points_NC[triangles_T3])
     far_first = np.argsort(-points_NC[triangles_T3, 2].mean(axis=1), kind="stable")
@@ -42,7 +42,7 @@ def draw_triangles(points_NC: np.ndarray, triangles_T3: np.ndarray, grid: tuple[
 def triangle_affines(target_NC: np.ndarray, source_NC: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
     """For each triangle the affine map from target pixels to source pixels, (T, 3, 2) float32.
 
-    `source = x * A[0] + y * A[1] + A[2]`. A triangle without area maps to its source's first corner.
+    `source = x * A[0] + y * A[1] + A[2]`. A target triangle without area maps to the source's first corner.
     """
     target = target_NC[triangles_T3, :2].astype(np.float64)
     source = source_NC[triangles_T3, :2].astype(np.float64)
@@ -58,9 +58,9 @@ def triangle_affines(target_NC: np.ndarray, source_NC: np.ndarray, triangles_T3:
 
 
 def spread_outwards(field_hwC: np.ndarray, inside_hw: np.ndarray, reach: float) -> np.ndarray:
-    """Continue a field smoothly beyond the nodes where it is known, fading to 0 over about `reach` nodes.
+    """Extend a field smoothly beyond the nodes where it is known; it fades to 0 over about `reach` nodes.
 
-    Deep inside the field is exact; from there to the rim it turns into its own smooth continuation, so that there
+    Well inside the known region the field is unchanged. Near its edge it is blended with the extension, so that there
     is no step between the two.
     """
     height, width = inside_hw.shape
@@ -70,20 +70,19 @@ def spread_outwards(field_hwC: np.ndarray, inside_hw: np.ndarray, reach: float) 
     total = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
     weight = total[..., -1:]
     beyond = total[..., :-1] / np.maximum(weight, 0.02) * np.minimum(2 * weight, 1)
-    deep = (
-        np.clip(4 * weight - 2.6, 0, 1) * inside_hw[..., None]
-    )  # 0 at the rim, where about half counts as known
+    # `weight` is about 0.5 at the edge of the known region and 1 well inside.
+    deep = np.clip(4 * weight - 2.6, 0, 1) * inside_hw[..., None]
     return deep * field_hwC + (1 - deep) * beyond
 
 
 def to_pixels(field: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A field on the grid, interpolated at every pixel of a (height, width) picture."""
+    """A field on the grid, interpolated linearly at every pixel of a (height, width) picture."""
     matrix = np.array([[1 / STEP, 0, 0], [0, 1 / STEP, 0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(field, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def sample(image: np.ndarray, places_HW2: np.ndarray) -> np.ndarray:
-    """The image at pixel places x, y; its border is repeated outwards."""
-    x, y = cv2.split(places_HW2.astype(np.float32, copy=False))
+def sample(image: np.ndarray, positions_HW2: np.ndarray) -> np.ndarray:
+    """The image, sampled at pixel positions x, y; beyond the border its edge is repeated."""
+    x, y = cv2.split(positions_HW2.astype(np.float32, copy=False))
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

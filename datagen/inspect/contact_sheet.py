@@ -1,4 +1,4 @@
-"""Contact sheet: per clip source | swapped | styled | driving, for judging a data set at a glance."""
+"""Contact sheet of a data set: a picture with one row per clip, source | swapped | styled | driving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datagen.common.errors import UserError
 from datagen.output.publish import disk_errors
 from datagen.shards.reader import Dataset
 
-TIMES = (0.15, 0.5, 0.85)  # of the clip
+TIMES = (0.15, 0.5, 0.85)  # of the frames shown, as shares of the clip's length
 TILE = 152
 GAP = 2
 COLUMN_GAP = 18
@@ -25,16 +25,16 @@ HEADER = 72
 ROW_GAP = 18
 THUMBNAIL = 84
 
-PAPER, INK, FAINT, EMPTY = (250, 250, 248), (28, 30, 34), (116, 120, 128), (232, 232, 228)
+BACKGROUND, TEXT, FAINT_TEXT, EMPTY = (250, 250, 248), (28, 30, 34), (116, 120, 128), (232, 232, 228)
 STREAMS = ("source", "swapped", "styled", "driving")
-DRIVING = ("driving_swapped", "driving_styled", "driving_video")  # the first that is there is shown
+DRIVING = ("driving_swapped", "driving_styled", "driving_video")  # the first one that the clip has is shown
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class _Pen:
-    """Where to draw, and the fonts."""
+class _Painter:
+    """The picture to draw on, and the fonts."""
 
     draw: ImageDraw.ImageDraw
     title: Any
@@ -42,13 +42,13 @@ class _Pen:
     plain: Any
 
     @classmethod
-    def of(cls, picture: Image.Image) -> _Pen:
+    def of(cls, picture: Image.Image) -> _Painter:
         sizes = (22, 15, 13)
         return cls(ImageDraw.Draw(picture), *(ImageFont.load_default(size) for size in sizes))
 
-    def text(self, place: tuple[int, int], text: str, font: Any, width: int, colour: Any = INK) -> int:
-        """Write `text` wrapped to `width` pixels; returns the y below it."""
-        x, y = place
+    def text(self, position: tuple[int, int], text: str, font: Any, width: int, colour: Any = TEXT) -> int:
+        """Write `text`, wrapped to `width` pixels, at `position`; returns the y below it."""
+        x, y = position
         for line in self._wrap(text, font, width):
             self.draw.text((x, y), line, font=font, fill=colour)
             y += int(font.size * 1.3)
@@ -66,7 +66,7 @@ class _Pen:
 
 
 def save_sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
-    """Write a PNG with one row per clip and a few moments of each stream; streams a clip lacks say why.
+    """Write a PNG with one row per clip and a few frames of each stream, or the reason why a clip lacks it.
 
     Raises:
         UserError: there is no clip to show, a clip is unknown, or the file cannot be written.
@@ -76,16 +76,16 @@ def save_sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
     rows = [dataset.clip(clip_id) for clip_id in clip_ids]
     portraits = _portraits(dataset, {row["donor_sha256"] for row in rows if row["donor_sha256"]})
     picture = Image.new(
-        "RGB", (_column(len(STREAMS)) - COLUMN_GAP + MARGIN, _top(len(rows)) - ROW_GAP + MARGIN), PAPER
+        "RGB", (_column(len(STREAMS)) - COLUMN_GAP + MARGIN, _top(len(rows)) - ROW_GAP + MARGIN), BACKGROUND
     )
-    pen = _Pen.of(picture)
-    _heading(pen, dataset, len(rows))
+    painter = _Painter.of(picture)
+    _heading(painter, dataset, len(rows))
     for number, row in enumerate(rows):
         top = _top(number)
         lines = _numbers(row, _stored(dataset, row, "driving"))
-        _panel(picture, pen, top, row, lines, portraits.get(row["donor_sha256"]))
+        _panel(picture, painter, top, row, lines, portraits.get(row["donor_sha256"]))
         for column, stream in enumerate(STREAMS):
-            _strip(picture, pen, (_column(column), top), dataset, row, stream)
+            _strip(picture, painter, (_column(column), top), dataset, row, stream)
     encoded = io.BytesIO()
     picture.save(encoded, "PNG", optimize=True)
     try:
@@ -96,38 +96,48 @@ def save_sheet(dataset: Dataset, clip_ids: Sequence[str], path: Path) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _heading(pen: _Pen, dataset: Dataset, shown: int) -> None:
+def _heading(painter: _Painter, dataset: Dataset, shown: int) -> None:
     name = Path(dataset.store.uri).name or dataset.store.uri
-    pen.text((MARGIN, MARGIN - 6), name, pen.title, PANEL)
-    pen.text((MARGIN, MARGIN + 22), f"{shown} of {len(dataset)} clips", pen.plain, PANEL, FAINT)
+    painter.text((MARGIN, MARGIN - 6), name, painter.title, PANEL)
+    painter.text((MARGIN, MARGIN + 22), f"{shown} of {len(dataset)} clips", painter.plain, PANEL, FAINT_TEXT)
     for column, stream in enumerate(STREAMS):
-        pen.text((_column(column), MARGIN + 16), stream, pen.strong, 3 * TILE)
+        painter.text((_column(column), MARGIN + 16), stream, painter.strong, 3 * TILE)
 
 
 def _panel(
-    picture: Image.Image, pen: _Pen, top: int, row: Row, lines: Iterable[str], portrait: Image.Image | None
+    picture: Image.Image,
+    painter: _Painter,
+    top: int,
+    row: Row,
+    lines: Iterable[str],
+    portrait: Image.Image | None,
 ) -> None:
-    """Left of the frames: what the clip is, who lent the face, which style, the key numbers."""
-    y = pen.text((MARGIN, top), row["clip_id"], pen.strong, PANEL - 12)
-    y = pen.text((MARGIN, y), _facts(row), pen.plain, PANEL - 12, FAINT) + 4
+    """Left of the frames: the clip, its donor and style, and the main measures."""
+    y = painter.text((MARGIN, top), row["clip_id"], painter.strong, PANEL - 12)
+    y = painter.text((MARGIN, y), _facts(row), painter.plain, PANEL - 12, FAINT_TEXT) + 4
     left = MARGIN
     if portrait is not None:
         picture.paste(portrait, (MARGIN, y + 2))
         left += THUMBNAIL + 10
     for line in filter(None, lines):
-        y = pen.text((left, y), line, pen.plain, MARGIN + PANEL - 12 - left)
+        y = painter.text((left, y), line, painter.plain, MARGIN + PANEL - 12 - left)
 
 
 def _strip(
-    picture: Image.Image, pen: _Pen, place: tuple[int, int], dataset: Dataset, row: Row, stream: str
+    picture: Image.Image,
+    painter: _Painter,
+    position: tuple[int, int],
+    dataset: Dataset,
+    row: Row,
+    stream: str,
 ) -> None:
-    """A few moments of one stream, or an empty field that says why there is none."""
-    x, y = place
+    """A few frames of one stream, or an empty field with the reason why there is none."""
+    x, y = position
     width = len(TIMES) * TILE + (len(TIMES) - 1) * GAP
     name = _stored(dataset, row, stream)
     if name is None:
-        pen.draw.rectangle((x, y, x + width - 1, y + TILE - 1), fill=EMPTY)
-        pen.text((x + 12, y + 12), _why_absent(row, stream), pen.plain, width - 24, FAINT)
+        painter.draw.rectangle((x, y, x + width - 1, y + TILE - 1), fill=EMPTY)
+        painter.text((x + 12, y + 12), _why_absent(row, stream), painter.plain, width - 24, FAINT_TEXT)
         return
     indices = [round(time * (row["frames"] - 1)) for time in TIMES]
     for number, frame in enumerate(dataset.frames(row, name, indices)):
@@ -163,7 +173,7 @@ def _joined(start: str, *values: tuple[str, float | None, str]) -> str:
 
 
 def _stored(dataset: Dataset, row: Row, stream: str) -> str | None:
-    """Name under which the clip holds what the sheet calls `stream`."""
+    """Name of the clip's file for the column `stream`, None if it has none."""
     names = {"source": ("video",), "driving": DRIVING}.get(stream, (stream,))
     present = set(dataset.suffixes(row))
     return next((name for name in names if f"{name}.mp4" in present), None)
@@ -175,7 +185,7 @@ def _why_absent(row: Row, stream: str) -> str:
 
 
 def _portraits(dataset: Dataset, wanted: set[str]) -> dict[str, Image.Image]:
-    """Thumbnails of donors, by the sha256 of their image, from the frozen pools where they are at hand."""
+    """Thumbnails of donors, by the sha256 of their image, from the frozen pools that the output still has."""
     found: dict[str, Image.Image] = {}
     for name in dataset.store.names("plan/donors"):
         if wanted <= found.keys():
@@ -189,7 +199,7 @@ def _portraits(dataset: Dataset, wanted: set[str]) -> dict[str, Image.Image]:
 
 
 def _tile(frame: np.ndarray, side: int) -> Image.Image:
-    """The middle square of a frame (H, W, 3), shrunk."""
+    """The middle square of a frame (H, W, 3), resized to `side`."""
     height, width = frame.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2

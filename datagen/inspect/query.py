@@ -1,4 +1,4 @@
-"""Look into a data set: what is in it, which clips match, everything about one clip."""
+"""Questions to a data set: its contents, the clips that match, the details of one clip, the failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LISTED = ("clip_id", "split", "frames", "face_area", "donor", "identity_to_sourc
 
 
 def summary(dataset: Dataset) -> dict[str, Any]:
-    """What a data set holds, as plain JSON values; medians leave out clips that lack the value."""
+    """Contents of a data set as plain JSON values; clips without a value do not count in its median."""
     table = dataset.table
     frames, fps = table["frames"], table["fps"]
     seconds = pc.sum(pc.divide(pc.cast(frames, pa.float64()), fps)).as_py()
@@ -48,7 +48,11 @@ def summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def query(dataset: Dataset, columns: Sequence[str] = LISTED) -> list[dict[str, Any]]:
-    """The clips of a data set (opened with `where`) as plain rows of a few columns."""
+    """The clips of a data set (opened with `where`) as plain rows with these columns.
+
+    Raises:
+        UserError: the index lacks a column.
+    """
     unknown = [name for name in columns if name not in dataset.table.column_names]
     if unknown:
         raise UserError(f"the index has no column {unknown[0]!r}; see docs/format.md", code=2)
@@ -57,7 +61,7 @@ def query(dataset: Dataset, columns: Sequence[str] = LISTED) -> list[dict[str, A
 
 
 def clip_details(dataset: Dataset, clip_id: str) -> dict[str, Any]:
-    """Everything about one clip; per-frame boxes and values that are null are left out.
+    """All columns of one clip, without per-frame boxes and null values, and its files with their sizes.
 
     Raises:
         UserError: there is no such clip.
@@ -81,7 +85,7 @@ def _clip_bytes(table: pa.Table) -> list[int]:
 
 
 def _streams(table: pa.Table) -> dict[str, int]:
-    """How many clips have each video stream."""
+    """Number of clips with each video stream."""
     names = pc.struct_field(pc.list_flatten(table["members"]), "name").to_pylist()
     suffixes = Counter(name.partition(".")[2] for name in names)
     return {

@@ -1,4 +1,4 @@
-"""How data sets look on a terminal; what rows hold is escaped, so that no name can steer it."""
+"""Data sets as text for a terminal; values are escaped, so that no name can contain control sequences."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def details(found: Row) -> str:
 
 
 def failures(rows: Sequence[Row]) -> str:
-    """Failure rows: what, why, and what can be done."""
+    """Failure rows: what is left out, the reason, and what the user can do."""
     if not rows:
         return "nothing was left out"
     lines = []

@@ -1,4 +1,4 @@
-"""Is a data set what it says? Hashes, places, agreement of rows and members, frame counts, nothing lost."""
+"""Check of a data set: hashes, byte ranges, rows against members, frame counts, and that no clip is lost."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from datagen.shards.check import check_shard, check_tar
 
 @dataclass
 class Findings:
-    """What `verify` saw.
+    """Results of `verify`.
 
     Attributes:
-        faults: one line each; the data set is sound where there is none.
-        notes: harmless things worth knowing, such as what an interrupted run left behind.
-        damaged_units, damaged_pieces: units, and pieces of the clip table, with faults: `repair` makes them again.
-        damaged_merged: files of the merged index with faults; `repair` deletes them, since readers do without.
-        units, clips: how much was looked at.
+        faults: one line each; without any, the data set is sound.
+        notes: harmless observations, such as files that an interrupted run left.
+        damaged_units: units with faults; `repair` makes them again.
+        damaged_pieces: parts whose clip table has faults; `repair` makes it again.
+        damaged_merged: files of the merged index with faults; `repair` deletes them, since readers do not need them.
+        units, clips: numbers of units and clips that were checked.
     """
 
     faults: list[str] = field(default_factory=list)
@@ -43,30 +44,30 @@ class Findings:
     clips: int = 0
 
     def fault(self, unit: str, lines: Iterable[str]) -> None:
-        """Add faults of a unit, if there are any."""
+        """Add faults of a unit."""
         for line in lines:
             self.faults.append(line)
             self.damaged_units.add(unit)
 
 
 def verify(out: str | Path, *, deep: bool = False) -> Findings:
-    """Check a data set unit by unit; memory does not grow with its size beyond the clip ids.
+    """Check a data set unit by unit; apart from the clip ids, memory does not grow with its size.
 
     Args:
         out: output folder or URI.
-        deep: also decode every frame, and check that masks are black or white and driving frames grey.
+        deep: also decode every frame, and check that masks are only black and white and driving frames grey.
 
     Raises:
         UserError: there is no data set to check.
     """
     store = Store.open(out)
     found = Findings()
-    pieces, shards = store.names("index"), set(store.names("shards"))
-    if not pieces and not shards:
+    tables, shards = store.names("index"), set(store.names("shards"))
+    if not tables and not shards:
         raise UserError(f"{out} holds no finished unit: nothing to verify")
     seen = _Seen(read_withdrawn(store))
     referenced: set[str] = set()
-    for name in tqdm(pieces, desc="verify", unit="unit", disable=not sys.stderr.isatty()):
+    for name in tqdm(tables, desc="verify", unit="unit", disable=not sys.stderr.isatty()):
         unit = name.removesuffix(".parquet")
         if not UNIT_NAME.fullmatch(unit) or not name.endswith(".parquet"):
             found.faults.append(f"index/{name}: unexpected file")
@@ -81,10 +82,10 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
         found.clips += len(rows)
         for shard, own in _by_shard(rows):
             found.fault(unit, check_shard(store, shard, own, deep=deep))
-    units = {name.removesuffix(".parquet") for name in pieces}
+    units = {name.removesuffix(".parquet") for name in tables}
     _stray_shards(shards - referenced, units, found)
-    _accounts(store, units, seen, found)
-    _latents(store, seen.clips, found)
+    _check_nothing_lost(store, units, seen, found)
+    _check_latents(store, seen.clips, found)
     found.damaged_merged |= set(_damaged_pages(store, "compacted", found))
     list(_damaged_pages(store, "plan/donors", found))
     if left := len(store.names("tmp")):
@@ -94,21 +95,21 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
 
 @dataclass
 class _Seen:
-    """Clips of the index: those a reader sees, and those whose face or style was withdrawn."""
+    """Clips of the index: those that a reader sees, and those that use a withdrawn face or style."""
 
     withdrawn: Withdrawn
     clips: set[str] = field(default_factory=set)
-    worn: set[str] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)
 
 
 def _by_shard(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Tars that rows point to, in order, each with its rows."""
+    """Names of the tars that rows point to, sorted, each with its rows."""
     for shard in sorted(filter(None, {row["shard"] for row in rows})):
         yield shard, [row for row in rows if row["shard"] == shard]
 
 
-def _latents(store: Store, clip_ids: set[str], found: Findings) -> None:
-    """Compare what `precompute` added with its own index, and with the clips that are there."""
+def _check_latents(store: Store, clip_ids: set[str], found: Findings) -> None:
+    """Compare the files that `precompute` added with its index and with the clips of the data set."""
     names = [name for name in store.names("precomputed/index") if name.endswith(".parquet")]
     made: set[str] = set()
     for name in tqdm(names, desc="precomputed", unit="unit", disable=not sys.stderr.isatty()):
@@ -121,11 +122,11 @@ def _latents(store: Store, clip_ids: set[str], found: Findings) -> None:
         for shard, own in _by_shard(rows):
             found.faults += check_tar(store, "precomputed", shard, own)
     if names and (missing := len(clip_ids - made)):
-        found.notes.append(f"precomputed/: {missing} clips have no latents; `precompute` goes on")
+        found.notes.append(f"precomputed/: {missing} clips have no latents; `precompute` makes them")
 
 
 def _damaged_pages(store: Store, folder: str, found: Findings) -> Iterator[str]:
-    """Files of a folder of large tables that do not have the bytes that were written, read piece by piece."""
+    """Names of tables in a folder whose page checksums are wrong or that cannot be read; tables are read in batches."""
     for name in store.names(folder):
         try:
             with store.filesystem.open_input_file(store.path(folder, name)) as file:
@@ -145,10 +146,15 @@ def _rows(
     found: Findings,
     damaged: set[str] | None = None,
 ) -> list[dict[str, Any]] | None:
-    """Rows of a table file; None where it cannot be read or has other columns.
+    """Rows of a table file; None if it cannot be read or has other columns.
 
     Args:
-        damaged: takes the name of a table with a fault, without its ending; one whose rows are whole counts too.
+        store: of the data set.
+        folder: of the file.
+        name: of the file.
+        columns: that the table must have.
+        found: takes the faults.
+        damaged: takes the file's name without its suffix if there is a fault, also one outside the rows.
     """
     before = len(found.faults)
     rows = _table_rows(store, folder, name, columns, found)
@@ -174,12 +180,12 @@ def _table_rows(
         found.faults.append(f"{folder}/{name}: columns differ from this version's ({what})")
         return None
     if _rewritten(table.cast(schema), written) != written:
-        found.faults.append(f"{folder}/{name}: damaged outside its rows")
+        found.faults.append(f"{folder}/{name}: the bytes outside its rows are damaged")
     return table.to_pylist()
 
 
 def _rewritten(table: pa.Table, written: bytes) -> bytes:
-    """The table written anew, which gives the same bytes; `written` where another pyarrow made it."""
+    """The bytes of the table when it is written again, which must be equal; `written` if another pyarrow wrote it."""
     copy = pa.BufferOutputStream()
     save_table(table, copy)
     data: bytes = copy.getvalue().to_pybytes()
@@ -196,7 +202,7 @@ def _index_faults(
     for row in rows:
         where = f"index/{name}: {row['clip_id']}"
         if seen.withdrawn.covers(row["source"], row["subject"], row["donor_sha256"], row["style_sha256"]):
-            seen.worn.add(row["clip_id"])
+            seen.outdated.add(row["clip_id"])
         elif row["clip_id"] in seen.clips:
             yield f"{where} is in the index twice"
         else:
@@ -216,16 +222,16 @@ def _stray_shards(shards: set[str], units: set[str], found: Findings) -> None:
         if match is None:
             found.faults.append(f"shards/{name}: unexpected file")
         elif match["unit"] in units:
-            found.notes.append(f"shards/{name}: not the published one of its unit; can be deleted")
+            found.notes.append(f"shards/{name}: not the published shard of its unit; it can be deleted")
         else:
             found.notes.append(
-                f"shards/{name}: its unit has no index piece; a rerun or `verify --repair` finishes it"
+                f"shards/{name}: its unit has no index table; a rerun or `verify --repair` finishes it"
             )
             found.damaged_units.add(match["unit"])
 
 
-def _accounts(store: Store, units: set[str], seen: _Seen, found: Findings) -> None:
-    """Every source of a curated part, and every clip of a published unit, must have come to something."""
+def _check_nothing_lost(store: Store, units: set[str], seen: _Seen, found: Findings) -> None:
+    """Every source of a curated part must have clips or a failure, every clip of a finished unit a row or a failure."""
     failed = _failed(store, found)
     curated: dict[str, set[str]] = {}
     for name in store.names("clips"):
@@ -244,7 +250,7 @@ def _accounts(store: Store, units: set[str], seen: _Seen, found: Findings) -> No
             if row["source"] not in sources and (row["source"], None) not in failed.get(row["part"], ()):
                 found.faults.append(f"clips/{row['part']}: {row['source']} has neither clips nor a failure")
                 found.damaged_pieces.add(row["part"])
-    worn = 0
+    outdated = 0
     for name in store.names("plan/waves"):
         rows = _rows(store, "plan/waves", name, WAVE, found) if name.endswith(".parquet") else None
         for row in rows or ():
@@ -255,18 +261,18 @@ def _accounts(store: Store, units: set[str], seen: _Seen, found: Findings) -> No
                 row["source"], row["subject"]
             ):
                 continue
-            if clip in seen.worn or seen.withdrawn.portraits:
-                worn += 1
+            if clip in seen.outdated or seen.withdrawn.portraits:
+                outdated += 1
             else:
                 found.fault(unit, [f"{unit}: {clip} is neither in the index nor in failures"])
-    if worn:
+    if outdated:
         found.notes.append(
-            f"{worn} clips wear a withdrawn face; `run`, `synthesise` or `retry` makes them again"
+            f"{outdated} clips show a withdrawn face or style; `run`, `synthesise` or `retry` makes them again"
         )
 
 
 def _failed(store: Store, found: Findings) -> dict[str, set[tuple[str, str | None]]]:
-    """Part or unit -> source and clip of its failure rows; for sources whose clips all failed, the source alone."""
+    """Part or unit -> (source, clip) and (source, None) for each of its failure rows that is not about a stream."""
     failed: dict[str, set[tuple[str, str | None]]] = {}
     for name in store.names("failures"):
         owner = owner_of(name.removesuffix(".parquet"))

@@ -10,9 +10,9 @@ from datagen.inspect.verify import Findings
 from datagen.output.failures import read_failures
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
+from datagen.pipeline.engine import Engine, do_tasks
 from datagen.pipeline.pending import Pending, curate_tasks, synthesise_tasks
 from datagen.pipeline.run_record import RunInputs
-from datagen.pipeline.stages import Engine, work
 from datagen.plan.tasks import CurateTask, SynthesiseTask
 from datagen.plan.waves import read_waves
 from datagen.runners import Report, Task
@@ -33,10 +33,10 @@ def repair(out: Output, inputs: RunInputs, engine: Engine, found: Findings) -> l
 
     if found.damaged_pieces:
         parts = list(_pieces(out, inputs, found.damaged_pieces))
-        work(out, inputs, engine, "repair", "part", Pending(parts, len(parts), len(parts)), on_lost)
+        do_tasks(out, inputs, engine, "repair", "part", Pending(parts, len(parts), len(parts)), on_lost)
     if found.damaged_units:
         units = list(_units(out, inputs, found.damaged_units))
-        work(out, inputs, engine, "repair", "unit", Pending(units, len(units), len(units)), on_lost)
+        do_tasks(out, inputs, engine, "repair", "unit", Pending(units, len(units), len(units)), on_lost)
     return problems
 
 

@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from datagen.common.errors import PERMANENT, REASONS, UserError
 from datagen.output.failures import read_failures
 from datagen.output.ids import first_unit
 from datagen.output.paths import Output
-from datagen.pipeline.retries import Retry, read_retries, record_retry, unfinished
+from datagen.pipeline import stages
+from datagen.pipeline.door import log_line
+from datagen.pipeline.engine import Engine
+from datagen.pipeline.footage import Say
+from datagen.pipeline.inputs import RunOptions, resume
+from datagen.pipeline.retries import Retry, plan_worn, read_retries, record_retry, unfinished
+from datagen.pipeline.summary import RunResult, finish
 from datagen.plan.parts import read_plan
+
+
+def retry(
+    out: Output, engine: Engine, reasons: Sequence[str] = (), roots: Sequence[str] = (), say: Say = log_line
+) -> RunResult:
+    """Try failed sources and clips again, as new parts and units.
+
+    Args:
+        out: the output.
+        engine: who does it.
+        reasons: only failures of these reasons; empty takes all that another try can mend.
+        roots: `[NAME=]FOLDER`, where the footage lies now, if it has moved.
+        say: told how much is tried again, and of warnings.
+
+    Raises:
+        UserError: an unknown reason, or nothing to try again.
+    """
+    inputs = resume(out, RunOptions(), roots, say)
+    plan_worn(out)
+    asked = plan_retry(out, list(reasons))
+    sources = sum(len(keys) for retry in asked for keys in retry.parts.values())
+    clips = sum(len(ids) for retry in asked for ids in retry.units.values())
+    say(f"trying {sources} sources and {clips} clips again")
+    curated = stages.curate(out, inputs, engine, [])
+    return finish(out, inputs, [curated], [stages.synthesise(out, inputs, engine)])
 
 
 def plan_retry(out: Output, reasons: list[str]) -> list[Retry]:

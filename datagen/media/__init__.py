@@ -1,7 +1,7 @@
-"""Video in and out: what a file is, its frames at exact times, and bit-exact encoding.
+"""Video files: their properties, their frames at exact times, and bit-exact encoding.
 
-Everything here takes and gives RGB uint8 frames, upright and with square pixels, and times in seconds. Failures
-that belong to one file are `datagen.common.errors.Refusal`s whose text is the same on every machine.
+All frames are RGB uint8, upright and with square pixels; all times are seconds. A failure that concerns one file is a
+`datagen.common.errors.Refusal`, whose text is the same on every machine.
 """
 
 from datagen.common.errors import KilledError

@@ -1,9 +1,8 @@
-"""The two ways to the frames of a stream: decord inside the process, ffmpeg beside it.
+"""Two decoders: decord in this process, ffmpeg in another one.
 
-decord is quick at random access but trusts what it is given: it shows frames that an edit list hides, repeats
-neighbours where frames do not decode, and fails on streams cut short. It is used where the container's packets and its
-own index agree frame by frame; everything else goes to ffmpeg, which decodes the stream in order and says when each
-frame is shown.
+decord has fast random access but does not detect bad input: it shows frames that an edit list hides, repeats neighbours
+of frames that cannot be decoded, and fails on truncated streams. It is used where its index and the container's packets
+agree frame by frame. All other files are decoded by ffmpeg, in order and with the time of each frame.
 
 Shapes: N frames, H height, W width, C = 3 (RGB).
 """
@@ -17,6 +16,7 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from typing import IO
 
+import cv2  # noqa: F401  # if decord is loaded first, OpenCV cannot decode PNG
 import decord
 import ffmpeg
 import numpy as np
@@ -28,17 +28,17 @@ from datagen.media.probe import Container
 decord.logging.set_level(decord.logging.QUIET)
 
 DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
-"""What decord raises: its own errors, and plain ones from its Python layer."""
+"""Errors of decord: its own, and built-in ones from its Python layer."""
 
-AHEAD_BYTES = 256_000_000
-"""Videos whose frames take less in all are left to decord's unbounded decoding ahead."""
+DECODE_AHEAD_BYTES = 256_000_000
+"""decord decodes ahead without limit, which is allowed where all frames of the video together take less than this."""
 
 SEEK_S = 20.0
-"""ffmpeg seeks instead of decoding on when the wanted frame is this many seconds ahead."""
+"""ffmpeg seeks to a frame that is at least this many seconds ahead, and decodes up to a nearer one."""
 
 
 class UnfitError(Exception):
-    """decord cannot give exactly the frames that the container lists; the reader then takes ffmpeg."""
+    """decord cannot give exactly the frames that the container lists; the reader then uses ffmpeg."""
 
 
 class DecordFrames:
@@ -50,10 +50,10 @@ class DecordFrames:
 
     Attributes:
         times_F: seconds on the file's clock.
-        bounded: the video is too large to let decord decode ahead, so every `read` starts from a key frame.
+        bounded: the video is too large to decode ahead, so every `read` starts at a key frame.
 
     Raises:
-        UnfitError: on opening or reading, where decord fails or its index differs from the container's packets.
+        UnfitError: on opening or reading, if decord fails or its index differs from the container's packets.
     """
 
     def __init__(self, path: str | os.PathLike[str], container: Container) -> None:
@@ -62,15 +62,14 @@ class DecordFrames:
         self.times_F = container.times_F
         self._shape = _turned_shape(container)
         try:
-            # Any repeated neighbour is over this tolerance, so that decord raises instead of hiding a loss.
+            # Below one frame, so that decord raises an error instead of repeating a neighbour of a lost frame.
             self._reader = decord.VideoReader(
                 file_url(path), num_threads=1, fault_tol=0.5 / len(self.times_F)
             )
             starts_F = self._reader.get_frame_timestamp(range(len(self._reader)))[:, 0]
         except DECORD_ERRORS as error:
             raise UnfitError(str(error)) from error
-        # decord decodes ahead without limit while the caller works on the frames it has.
-        self.bounded = self._shape[0] * self._shape[1] * 3 * len(starts_F) > AHEAD_BYTES
+        self.bounded = self._shape[0] * self._shape[1] * 3 * len(starts_F) > DECODE_AHEAD_BYTES
         self._skip = len(starts_F) - len(self.times_F)  # frames before time zero
         step_s = 1 / container.info.fps
         if self._skip < 0 or not np.allclose(
@@ -87,33 +86,33 @@ class DecordFrames:
         except DECORD_ERRORS as error:
             raise UnfitError(str(error)) from error
         if frames_NHWC.shape[1:3] != self._shape:
-            raise UnfitError("decord turns the picture another way")
+            raise UnfitError("decord rotates the picture in another way")
         return frames_NHWC
 
     def close(self) -> None:
-        """Frees the decoder."""
+        """Free the decoder."""
         del self._reader
 
 
 class FfmpegFrames:
-    """Frames in order from an ffmpeg process; going back or far ahead starts another one there.
+    """Frames in order from an ffmpeg process; a jump back or far ahead starts a new process.
 
-    ffmpeg says the time of each frame beside its pixels, so a frame that does not decode is noticed where it is
-    missing: the one before stands in for it. One thread decodes, which makes what is concealed in damaged frames the
-    same every time; the pipe holds ffmpeg back, so that only the frame on its way is in memory.
+    ffmpeg gives the time of each frame beside its pixels, so a frame that cannot be decoded is noticed; the previous
+    one is used in its place. ffmpeg has one thread, so that its concealment of damage is always the same. It waits
+    while the pipe is full, so only about one frame is in memory.
 
     Args:
         path: the file.
         container: what `probe.inspect` found in it.
-        binary: another ffmpeg than the bundled one.
+        binary: path of an ffmpeg to use instead of the bundled one.
 
     Attributes:
-        times_F: seconds on the file's clock, the container's if its packets list the frames, else found by decoding.
-        held: distinct frames delivered so far that are stand-ins.
+        times_F: seconds on the file's clock: from the container if its packets list the frames, else from decoding.
+        held: number of distinct frames delivered so far in whose place another one was used.
 
     Raises:
-        Refusal: `damaged` where nothing can be decoded, or in one `read` mostly stand-ins.
-        KilledError: ffmpeg was killed on the way, on opening or reading; take a new reader.
+        Refusal: `damaged` if nothing can be decoded, or if most frames of one `read` cannot.
+        KilledError: ffmpeg was killed, on opening or reading; a new reader is needed.
     """
 
     def __init__(self, path: str | os.PathLike[str], container: Container, binary: str | None = None) -> None:
@@ -123,8 +122,8 @@ class FfmpegFrames:
         self._tolerance = np.diff(self.times_F).min() / 4 if len(self.times_F) > 1 else 1e-3
         self._running = ExitStack()
         self._frames: Generator[tuple[float, np.ndarray]] | None = None
-        self._shown: tuple[float, np.ndarray] | None = None
-        self._ahead: tuple[float, np.ndarray] | None = None
+        self._current: tuple[float, np.ndarray] | None = None
+        self._next: tuple[float, np.ndarray] | None = None
 
     def read(self, indices_N: np.ndarray) -> np.ndarray:
         """Upright stored frames (N, H, W, C) at the given positions."""
@@ -132,10 +131,10 @@ class FfmpegFrames:
         frames_NHWC = np.empty((len(indices_N), height, width, 3), np.uint8)
         wanted, where_N = np.unique(indices_N, return_inverse=True)
         held = 0
-        for rank, index in enumerate(wanted):
-            time_s, frame_HWC = self._at(self.times_F[index])
+        for number, index in enumerate(wanted):
+            time_s, frame_HWC = self._frame_at(self.times_F[index])
             held += abs(time_s - self.times_F[index]) > self._tolerance
-            frames_NHWC[where_N == rank] = frame_HWC
+            frames_NHWC[where_N == number] = frame_HWC
         self.held += held
         if held > len(wanted) / 2:
             first, last = self.times_F[wanted[[0, -1]]] - self.times_F[0]
@@ -146,31 +145,31 @@ class FfmpegFrames:
         return np.ascontiguousarray(np.rot90(frames_NHWC, self._container.info.rotation // 90, axes=(1, 2)))
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._running.close()
-        self._frames = self._shown = self._ahead = None
+        self._frames = self._current = self._next = None
 
-    def _at(self, time_s: float) -> tuple[float, np.ndarray]:
-        """Last frame shown at `time_s` and its own time; the first one of all where there is none yet."""
-        reached = self._shown[0] if self._shown is not None else -np.inf
+    def _frame_at(self, time_s: float) -> tuple[float, np.ndarray]:
+        """The last frame that is not later than `time_s`, with its own time; before the first frame, the first one."""
+        reached = self._current[0] if self._current is not None else -np.inf
         if self._frames is None or not 0 <= time_s + self._tolerance - reached < SEEK_S:
             self._restart(time_s - SEEK_S / 4 if time_s - self.times_F[0] > SEEK_S else None)
-            if self._ahead is None or self._ahead[0] > time_s:
-                self._restart(None)  # seeking missed, which some containers without an index do
+            if self._next is None or self._next[0] > time_s:
+                self._restart(None)  # ffmpeg seeked too far, as happens in some containers without an index
         assert self._frames is not None
-        while self._ahead is not None and (self._shown is None or self._ahead[0] <= time_s + self._tolerance):
-            self._shown, self._ahead = self._ahead, next(self._frames, None)
-        if self._shown is None:
-            raise self._nothing()
-        return self._shown
+        while self._next is not None and (self._current is None or self._next[0] <= time_s + self._tolerance):
+            self._current, self._next = self._next, next(self._frames, None)
+        if self._current is None:
+            raise self._no_frame()
+        return self._current
 
     def _restart(self, seek_s: float | None) -> None:
         self.close()
         self._frames = self._running.enter_context(closing(self._decoded(seek_s)))
-        self._ahead = next(self._frames, None)
+        self._next = next(self._frames, None)
 
     def _decoded(self, seek_s: float | None) -> Generator[tuple[float, np.ndarray]]:
-        """Every frame ffmpeg decodes, with its time, from the last key frame before `seek_s` on."""
+        """Each decoded frame with its time, from the last key frame before `seek_s` on, or from the start."""
         width, height = self._container.stored_size
         stamps_out, stamps_in = os.pipe()
         with open(stamps_out, "rb") as stamps:
@@ -182,7 +181,7 @@ class FfmpegFrames:
             with running(process):
                 assert process.stdout is not None
                 frames = 0
-                for stamp in _whole(stamps):
+                for stamp in _complete_lines(stamps):
                     data = process.stdout.read(width * height * 3)
                     if len(data) < width * height * 3:
                         break
@@ -191,22 +190,22 @@ class FfmpegFrames:
                 _check_end(process, frames)
 
     def _decoded_times(self) -> np.ndarray:
-        """Times (seconds, ascending, none that the container hides) of all frames that decode, in one pass."""
+        """Times in seconds, ascending, of all frames that can be decoded and that the container does not hide."""
         earliest = min(self._container.times_F[0], 0.0)
         times: list[float] = []
         process = start(self._command(1, None, format="null"), stdout=subprocess.PIPE)
         with running(process):
             assert process.stdout is not None
-            for stamp in _whole(process.stdout):
+            for stamp in _complete_lines(process.stdout):
                 time_s = _seconds(stamp)
                 if time_s >= earliest and (not times or time_s > times[-1]):
                     times.append(time_s)
             _check_end(process, len(times))
         if not times:
-            raise self._nothing()
+            raise self._no_frame()
         return np.array(times)
 
-    def _nothing(self) -> Refusal:
+    def _no_frame(self) -> Refusal:
         return Refusal("damaged", f"no frame of the {self._container.info.codec} stream can be decoded")
 
     def _command(self, stamps: int, seek_s: float | None, **output: str) -> list[str]:
@@ -221,7 +220,7 @@ class FfmpegFrames:
             noautorotate=None,
             **seek,
         )
-        # Streams may change size on the way; the scaler holds the first one and uses the filter decord uses.
+        # A stream may change its size; all frames are scaled to the first size, with the same filter as in decord.
         picture = source[str(self._container.stream)].filter("scale", width, height, flags="bilinear")
         options = {
             "c:v": "rawvideo",
@@ -236,25 +235,25 @@ class FfmpegFrames:
         )
 
 
-def _whole(stamps: IO[bytes]) -> Iterator[bytes]:
-    """Lines that ffmpeg finished; what a killed one left of the last line may be another number."""
+def _complete_lines(stamps: IO[bytes]) -> Iterator[bytes]:
+    """Complete lines; the last line of a killed ffmpeg may be cut off and show another number."""
     for stamp in stamps:
         if stamp.endswith(b"\n"):
             yield stamp
 
 
 def _check_end(process: subprocess.Popen[bytes], frames: int) -> None:
-    """Make sure that ffmpeg stopped where the stream ends.
+    """Check that ffmpeg decoded up to the end of the stream.
 
-    Damage does not make it fail as long as a frame decodes; without any it says so by its status.
+    With damage in the stream its status is still 0, unless no frame can be decoded.
 
     Raises:
         KilledError: it was killed.
-        Refusal: it failed on the way.
+        Refusal: `damaged`, it failed after some frames.
     """
     assert process.stdout is not None
     while process.stdout.read(1 << 16):
-        pass  # else it might wait for ever to be read
+        pass  # a full pipe would block ffmpeg for ever
     status = process.wait()
     check_alive(status)
     if status and frames:
@@ -262,12 +261,12 @@ def _check_end(process: subprocess.Popen[bytes], frames: int) -> None:
 
 
 def _seconds(stamp: bytes) -> float:
-    """Time of a line "<ticks> <seconds per tick as a fraction>"."""
+    """Seconds of a line "<ticks> <seconds per tick as a fraction>"."""
     ticks, base = stamp.decode().split()
     return float(int(ticks) * Fraction(base))
 
 
 def _turned_shape(container: Container) -> tuple[int, int]:
-    """Height and width of an upright frame as stored, before pixels are made square."""
+    """Height and width of an upright frame, before pixels are made square."""
     width, height = container.stored_size
     return (width, height) if container.info.rotation % 180 else (height, width)

@@ -17,27 +17,27 @@ from datagen.common.errors import Refusal
 from datagen.media.backends import DECORD_ERRORS, DecordFrames, FfmpegFrames, UnfitError
 from datagen.media.probe import describe, inspect
 
-HANDFUL_BYTES = 64_000_000
+_BATCH_BYTES = 64_000_000
 
 
 class VideoReader:
-    """Random access to a video file's frames; a context manager.
+    """Random access to the frames of a video file; a context manager.
 
-    decord decodes where it can be exact; otherwise, at once or from the first frame it cannot decode, ffmpeg does.
-    Frames that an edit list hides do not exist here. Frames lost to damage are left out where that is known on
-    opening; where it only shows later, the neighbour before stands in, and `held` counts it.
+    decord decodes if it can do so exactly; otherwise, or from the first frame that it cannot decode, ffmpeg does.
+    Frames that an edit list hides are left out. Damaged frames are left out if the damage is known on opening; if it
+    is found later, the previous frame is used in their place and counted in `held`.
 
     Args:
         path: the file.
-        ffmpeg: another ffmpeg binary than the bundled one.
-        backend: take this one; `None` chooses.
+        ffmpeg: path of an ffmpeg to use instead of the bundled one.
+        backend: the decoder to use; None chooses.
 
     Attributes:
-        info: as `probe`, its frames, rate and duration those of the frames that can be read.
+        info: as from `probe`, with number, rate and duration of the frames that can be read.
         times_F: float64 seconds of each frame, ascending; the first shown frame is at 0.
 
     Raises:
-        Refusal: see `probe`; `damaged` where too little of the stream can be decoded.
+        Refusal: see `probe`; `damaged` if too little of the stream can be decoded.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class VideoReader:
         self._frames: DecordFrames | FfmpegFrames
         try:
             if backend == "ffmpeg":
-                raise UnfitError("not asked for")
+                raise UnfitError("ffmpeg is wanted")
             self._frames = DecordFrames(path, self._container)
         except UnfitError as error:
             if backend == "decord":
                 raise Refusal("damaged", "decord cannot decode the stream exactly") from error
             self._frames = FfmpegFrames(path, self._container, ffmpeg)
-        self._passes: FfmpegFrames | None = None
+        self._sequential: FfmpegFrames | None = None  # for `stream`
         self.times_F = self._frames.times_F - self._frames.times_F[0]
         fps, duration_s, constant = describe(self.times_F, self._container.declared_fps)
         self.info = replace(
@@ -71,18 +71,18 @@ class VideoReader:
 
     @property
     def backend(self) -> Literal["decord", "ffmpeg"]:
-        """Which decoder the next frame comes from."""
+        """The decoder of the next frame."""
         return "decord" if isinstance(self._frames, DecordFrames) else "ffmpeg"
 
     @property
     def handful(self) -> int:
-        """Frames to ask for at once: at most 8 (50 MB at 1080p), fewer where they are larger, at least 1."""
-        return min(max(HANDFUL_BYTES // (self.info.width * self.info.height * 3), 1), 8)
+        """Number of frames to read at once: 8 (50 MB at 1080p), fewer for larger frames, at least 1."""
+        return min(max(_BATCH_BYTES // (self.info.width * self.info.height * 3), 1), 8)
 
     @property
     def held(self) -> int:
-        """Frames delivered so far that do not decode and are shown by a neighbour."""
-        readers = (self._frames, self._passes)
+        """Number of frames delivered so far that cannot be decoded and were replaced by the previous one."""
+        readers = (self._frames, self._sequential)
         return sum(reader.held for reader in readers if isinstance(reader, FfmpegFrames))
 
     def __len__(self) -> int:
@@ -97,17 +97,17 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Frees the decoder; reading afterwards is an error."""
+        """Free the decoder; reading afterwards is an error."""
         self._frames.close()
-        if self._passes is not None:
-            self._passes.close()
+        if self._sequential is not None:
+            self._sequential.close()
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
-        """Frames at `indices`, in their order: uint8 (N, H, W, 3), N as many as asked for, all in memory at once.
+        """Frames at `indices`, in their order: uint8 (N, H, W, 3), all in memory at once.
 
         Raises:
             IndexError: an index below 0 or beyond the last frame.
-            Refusal: `damaged` where most of the stream cannot be decoded.
+            Refusal: `damaged` if most of these frames cannot be decoded.
         """
         return self._read(np.fromiter(indices, np.int64))
 
@@ -123,23 +123,23 @@ class VideoReader:
     def stream(self, indices: Iterable[int], size: int = 32) -> Iterator[np.ndarray]:
         """Frames (N, H, W, 3) at ascending `indices`, repeats allowed, at most `size` at a time.
 
-        The way through many frames in order: of a long video they come from ffmpeg, since decord would decode ahead
-        without limit or, held back as in `read`, decode much of it again for every batch.
+        Use it for many frames in order. Those of a long video come from ffmpeg: decord would decode ahead without limit
+        or, restarted as in `read`, decode much of the video again for every batch.
         """
         wanted = np.fromiter(indices, np.int64)
         in_order = isinstance(self._frames, DecordFrames) and self._frames.bounded
-        if in_order and self._passes is None:
-            self._passes = FfmpegFrames(self._path, self._container, self._ffmpeg)
+        if in_order and self._sequential is None:
+            self._sequential = FfmpegFrames(self._path, self._container, self._ffmpeg)
         for first in range(0, len(wanted), size):
-            yield self._read(wanted[first : first + size], self._passes)
+            yield self._read(wanted[first : first + size], self._sequential)
 
-    def _read(self, indices_N: np.ndarray, passes: FfmpegFrames | None = None) -> np.ndarray:
+    def _read(self, indices_N: np.ndarray, sequential: FfmpegFrames | None = None) -> np.ndarray:
         if not indices_N.size:
             return np.empty((0, self.info.height, self.info.width, 3), np.uint8)
         if not 0 <= indices_N.min() <= indices_N.max() < len(self):
             raise IndexError(f"frames {indices_N.min()}..{indices_N.max()} of a video of {len(self)}")
         try:
-            frames_NHWC = (passes or self._frames).read(indices_N)
+            frames_NHWC = (sequential or self._frames).read(indices_N)
         except UnfitError:
             self._frames.close()
             self._frames = FfmpegFrames(self._path, self._container, self._ffmpeg)
@@ -154,13 +154,13 @@ class VideoReader:
 
 
 def decode_bytes(data: bytes, indices: Iterable[int] | None = None) -> np.ndarray:
-    """Frames of a video held in memory, such as a member of a shard: uint8 (N, H, W, 3).
+    """Frames of a video in memory, such as a member of a shard: uint8 (N, H, W, 3).
 
-    Only the groups of pictures around the wanted frames are decoded.
+    Only the groups of pictures with the wanted frames are decoded.
 
     Args:
         data: a file that `encode` wrote.
-        indices: frame numbers in any order; `None` for all.
+        indices: frame numbers in any order; None for all.
 
     Raises:
         Refusal: `empty_file` or `damaged`.

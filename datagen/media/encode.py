@@ -1,7 +1,7 @@
-"""Frames to H.264 in MP4: the same bytes from the same frames, on every x86-64 machine.
+"""Encoding as H.264 in MP4: the same frames give the same bytes on every x86-64 machine.
 
-x264 gets `cpu-independent=1`, one thread and fixed groups of pictures; the scaler gets `accurate_rnd+bitexact`,
-without which its colour conversion differs between SSE and AVX machines; no dates, no program names in the container.
+x264 runs with `cpu-independent=1`, one thread and fixed groups of pictures. The scaler has `accurate_rnd+bitexact`;
+without them its colour conversion differs between SSE and AVX machines. The container has no dates or program names.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from datagen.media.ffmpeg import (
 Kind = Literal["colour", "grey", "mask"]
 
 X264 = "cpu-independent=1:scenecut=0:open-gop=0:cabac=0:b-pyramid=none"
-"""A clip is written once and decoded in every epoch: without CABAC, and with B frames that nothing refers to, some 5 %
-more bytes of the same quality save a third of the time to read frames at a stride."""
+"""A clip is written once and decoded in every epoch. Without CABAC, and with B frames that are no references, reading
+frames at a stride takes a third less time, for about 5 % more bytes at the same quality."""
 
 
 def frame_rate(fps: float) -> Fraction:
-    """Exact rate meant by `fps`: 29.97 is 30000/1001, 25.0 is 25, others the nearest fraction up to n/1001.
+    """Exact rate for `fps`: 29.97 is 30000/1001, 25.0 is 25; others the nearest fraction with a denominator up to 1001.
 
     Raises:
         ValueError: `fps` is not a positive finite number.
@@ -65,26 +65,26 @@ def encode(
 ) -> None:
     """Write `frames` to `path` as constant-rate MP4 (index first, closed groups of pictures, 4:2:0).
 
-    Frames are fed one by one: memory does not grow with their number. Odd sizes get their last row or column
-    repeated, since 4:2:0 needs even ones. A failure may leave a part at `path`: give a temporary name, rename after.
+    Frames are passed on one by one, so memory does not grow with their number. 4:2:0 needs even sizes: of an odd one,
+    the last row or column is repeated. A failure may leave an incomplete file: use a temporary name, then rename it.
 
     Args:
         frames: uint8 RGB (H, W, 3) or grey (H, W), all of one shape; at least one.
         fps: frames per second, see `frame_rate`.
-        path: written over if it exists.
+        path: overwritten if it exists.
         kind: `colour` is tagged BT.709; `grey` keeps luma only, in full range, and decodes to equal RGB channels;
-            `mask` is `grey` without loss (all 256 values come back).
+            `mask` is lossless `grey` (all 256 values are kept).
         crf: x264's constant rate factor; not used for masks.
         gop: frames from one key frame to the next.
         preset: of x264.
         comment: text for the container's metadata.
-        ffmpeg_binary: another ffmpeg than the bundled one.
+        ffmpeg_binary: path of an ffmpeg to use instead of the bundled one.
 
     Raises:
         ValueError: no frames, or frames that differ in shape or are not uint8.
         KilledError: ffmpeg was killed or got no memory.
         OSError: the disk or quota is full.
-        FfmpegError: ffmpeg failed otherwise (bad setting, no such folder); the message says what it complained of.
+        FfmpegError: ffmpeg failed in another way (bad setting, missing folder); the message has its first error line.
     """
     rest = iter(frames)
     first = next(rest, None)
@@ -106,7 +106,7 @@ def encode(
                     process.stdin.write(following.data)
                 process.stdin.close()
             except BrokenPipeError:
-                pass  # ffmpeg ended early; its exit status and words say why
+                pass  # ffmpeg ended early; its exit status and messages give the reason
             status = process.wait()
             if status != 0 and disk_full(status, errors):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -116,7 +116,7 @@ def encode(
 
 
 def _picture(frame: np.ndarray, kind: Kind) -> np.ndarray:
-    """Contiguous even-sized frame in the layout ffmpeg is told: (H, W, 3) for colour, else (H, W)."""
+    """Contiguous frame with even sides, as the ffmpeg command expects it: (H, W, 3) for colour, else (H, W)."""
     if frame.dtype != np.uint8 or frame.ndim not in (2, 3):
         raise ValueError(f"frames must be uint8 (H, W) or (H, W, 3), not {frame.dtype} {frame.shape}")
     if kind == "colour" and frame.ndim == 2:

@@ -1,8 +1,8 @@
-"""The ffmpeg program: which binary, how files are named to it, how it is started and ended.
+"""The ffmpeg program: its binary, file names, start and end.
 
-Commands are built by ffmpeg-python and run as argument lists, never through a shell. Files are named by `file:` urls
-and only the `file` and `pipe` protocols and plain media containers are open to inputs, so neither a file's name
-(`concat:...`, `-y`, `http:...`) nor its content (a playlist called `.mp4`) can make ffmpeg reach for anything else.
+Commands are built by ffmpeg-python and run as argument lists, never through a shell. Files are named by `file:` URLs.
+Inputs may use only the `file` and `pipe` protocols and plain media containers, so neither a file's name (`concat:...`,
+`-y`, `http:...`) nor its content (a playlist called `.mp4`) can make ffmpeg open anything else.
 """
 
 from __future__ import annotations
@@ -27,28 +27,27 @@ PROTOCOLS = "file,pipe"
 CONTAINERS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,nut,ivf,mxf,rm,dv,h264,hevc,m4v,mjpeg"
 )
-"""Demuxers an input may use: single-file media. Playlists (hls, concat, dash), devices and text are left out."""
-
+"""Allowed demuxers of inputs: media in a single file. Playlists (hls, concat, dash), devices and text are excluded."""
 
 TRIES = 3
-"""How often work is done whose ffmpeg is killed."""
+"""How often work is tried while its ffmpeg is killed."""
 
-_SHORT_OF_MEMORY = 256 - errno.ENOMEM  # ffmpeg ends with the low byte of the negative error number
-_SIGNALLED = 255  # ends so after SIGTERM and SIGINT, which it handles
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_OUT_OF_MEMORY = 256 - errno.ENOMEM  # ffmpeg's exit status is the low byte of the negative error number
+_SIGNALLED = 255  # exit status after SIGTERM and SIGINT, which ffmpeg handles
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Result = TypeVar("Result")
 
 
 class FfmpegError(RuntimeError):
-    """ffmpeg failed at a job that had a sound input: refused settings, a folder that is not there."""
+    """ffmpeg failed although its input is good, for example because of a bad setting or a missing folder."""
 
 
 def again_if_killed(work: Callable[[], Result]) -> Result:
-    """What `work` returns; it is done again where an ffmpeg that it uses is killed.
+    """Result of `work`, which is repeated if an ffmpeg that it uses is killed.
 
     Raises:
-        Refusal: `out_of_memory` or `crashed`, where that happened `TRIES` times.
+        Refusal: `out_of_memory` or `crashed`, if that happens `TRIES` times.
     """
     for _ in range(TRIES - 1):
         with suppress(KilledError):
@@ -64,17 +63,17 @@ def again_if_killed(work: Callable[[], Result]) -> Result:
 def bundled_ffmpeg() -> str:
     """Path of the binary inside the imageio-ffmpeg wheel.
 
-    `imageio_ffmpeg.get_ffmpeg_exe` is not asked, because it prefers an environment variable and may fall back on the
-    system's ffmpeg; outputs must not depend on either.
+    `imageio_ffmpeg.get_ffmpeg_exe` is not used: it prefers an environment variable and may return the system's ffmpeg,
+    and outputs must not depend on either.
 
     Raises:
-        UserError: the wheel holds no binary for this platform.
+        UserError: the wheel has no binary for this platform.
     """
     folder = Path(imageio_ffmpeg.__file__).parent / "binaries"
     binaries = sorted(folder.glob("ffmpeg-*"))
     if not binaries:
         raise UserError(
-            "the installed imageio-ffmpeg brings no ffmpeg binary for this platform; install one of its wheels"
+            "the installed imageio-ffmpeg contains no ffmpeg binary for this platform; install one of its wheels"
         )
     return str(binaries[0])
 
@@ -84,7 +83,7 @@ def ffmpeg_version(binary: str | None = None) -> str:
     """First line of `ffmpeg -version`, for the record of a run.
 
     Args:
-        binary: the recipe's `encode.ffmpeg`; the bundled one where None.
+        binary: the recipe's `encode.ffmpeg`; None for the bundled one.
 
     Raises:
         UserError: `binary` is a folder, cannot be started or is another program.
@@ -108,12 +107,12 @@ def ffmpeg_version(binary: str | None = None) -> str:
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
-    """`file:` url of a path: whatever the name looks like, it stays a file name."""
+    """`file:` URL of a path, so that ffmpeg takes any name as a file name."""
     return "file:" + os.fspath(path)
 
 
 def argv(stream: Any, binary: str | None = None) -> list[str]:
-    """Argument list of an ffmpeg-python output, quiet, never asking, never reading the terminal."""
+    """Argument list of an ffmpeg-python output; ffmpeg prints only errors and reads nothing from the terminal."""
     quiet = stream.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
     command: list[str] = ffmpeg.compile(quiet, cmd=binary or bundled_ffmpeg(), overwrite_output=True)
     return command
@@ -122,11 +121,11 @@ def argv(stream: Any, binary: str | None = None) -> list[str]:
 def start(
     command: list[str], *, errors: IO[bytes] | int = subprocess.DEVNULL, **pipes: Any
 ) -> subprocess.Popen[bytes]:
-    """Start ffmpeg; what it complains of goes to `errors`. Use with `running`.
+    """Start ffmpeg with its error messages going to `errors`. Use it with `running`.
 
     Raises:
-        KilledError: the machine has no memory or no room for another process.
-        UserError: the program is not there or cannot be run, as on a node that lacks the recipe's `encode.ffmpeg`.
+        KilledError: the machine has no memory for another process, or too many processes.
+        UserError: the program is missing or cannot be run, for example on a node without the recipe's `encode.ffmpeg`.
     """
     try:
         return subprocess.Popen(command, stderr=errors, **{"stdin": subprocess.DEVNULL, **pipes})
@@ -142,7 +141,7 @@ def start(
 
 @contextmanager
 def running(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Kills the process on the way out if it still runs, closes its pipes and reaps it."""
+    """On exit, kill the process if it still runs, close its pipes and wait for it."""
     try:
         yield
     finally:
@@ -150,35 +149,35 @@ def running(process: subprocess.Popen[bytes]) -> Iterator[None]:
             process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                with suppress(BrokenPipeError):  # closing flushes what a dead process can no longer take
+                with suppress(BrokenPipeError):  # closing flushes data that an ended process cannot read
                     pipe.close()
         process.wait()
 
 
 def check_alive(status: int) -> None:
-    """Check the exit status of an ffmpeg that ended by itself.
+    """Check the exit status of an ffmpeg that this process did not kill.
 
     Raises:
         KilledError: it was killed or got no memory.
     """
-    if status in (_SHORT_OF_MEMORY, -signal.SIGKILL):  # SIGKILL is what Linux sends where memory runs out
+    if status in (_OUT_OF_MEMORY, -signal.SIGKILL):  # Linux sends SIGKILL when memory runs out
         how = "was killed (SIGKILL)" if status < 0 else "got no memory"
         raise KilledError(how, "out_of_memory")
     if status < 0:
         raise KilledError(f"was killed ({signal.Signals(-status).name})", "crashed")
     if status == _SIGNALLED:
-        raise KilledError("was told to end", "crashed")
+        raise KilledError("was ended by a signal", "crashed")
 
 
 def disk_full(status: int, errors: IO[bytes]) -> bool:
-    """Whether an ffmpeg that failed says by its status or words that the disk or quota is full."""
+    """Whether the status or the messages of a failed ffmpeg mean that the disk or quota is full."""
     errors.seek(0)
-    said = errors.read(100_000).decode(errors="replace")
-    return any(status == 256 - number or os.strerror(number) in said for number in _NO_ROOM)
+    messages = errors.read(100_000).decode(errors="replace")
+    return any(status == 256 - number or os.strerror(number) in messages for number in _DISK_FULL)
 
 
 def complaint(errors: IO[bytes]) -> str:
-    """First line ffmpeg wrote, which names the cause (later ones name what followed), without memory addresses."""
+    """First line of ffmpeg's messages, which names the cause, without memory addresses."""
     errors.seek(0)
     first = errors.readline(1000).decode(errors="replace").strip()
     return re.sub(r"^\[[^\]]* @ 0x[0-9a-f]+\] ", "", first) or "no message"

@@ -1,8 +1,8 @@
-"""What a video file holds, read from its container without decoding more than one frame.
+"""Properties of a video file, read from its container; only one frame is decoded.
 
-The imageio-ffmpeg wheel brings no ffprobe, and what `ffmpeg -i` prints is prose in which a file's own metadata can
-imitate any line. PyAV gives the same demuxer's findings as values, in the same process, so it is used here and only
-here: packets are listed (their times, which of them an edit list discards), one frame is decoded for the rotation.
+The imageio-ffmpeg wheel contains no ffprobe, and the text of `ffmpeg -i` cannot be parsed safely, because a file's
+metadata can imitate any line. PyAV gives the results of the same demuxer as values, so it is used here and nowhere
+else: it lists the packets (their times, and which ones an edit list hides), and decodes one frame for the rotation.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from datagen.common.errors import Refusal
 from datagen.media.ffmpeg import CONTAINERS, PROTOCOLS
 
 MAX_PIXELS = 64_000_000
-"""Frames beyond this are taken for damaged headers: one alone would need gigabytes on its way through a decoder."""
+"""Larger frames count as a damaged header: a decoder would need gigabytes for one of them."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """One video stream, as a viewer sees it.
+    """A video stream as it is displayed.
 
     Attributes:
         width: pixels, upright and with square pixels.
         height: as `width`.
-        fps: frames per second, the average where the rate varies.
-        frames: frames shown (those an edit list hides are not counted).
-        duration_s: from the first frame's start to the last one's end.
-        constant_rate: every frame within a quarter of a frame of an even grid.
-        has_audio: an audio stream lies beside the video.
-        codec: the codec's ffmpeg name, such as `h264`.
-        rotation: degrees counter-clockwise the stored picture is turned for display: 0, 90, 180 or 270.
+        fps: frames per second, the average if the rate varies.
+        frames: number of frames, without those that an edit list hides.
+        duration_s: from the start of the first frame to the end of the last one.
+        constant_rate: every frame is within a quarter of a frame of an even grid.
+        has_audio: the file has an audio stream too.
+        codec: ffmpeg's name of the codec, such as `h264`.
+        rotation: degrees by which the stored picture is turned counter-clockwise for display: 0, 90, 180 or 270.
     """
 
     width: int
@@ -51,15 +51,16 @@ class VideoInfo:
 
 @dataclass(frozen=True, eq=False)
 class Container:
-    """What decoding needs to know beyond `VideoInfo`.
+    """Information for decoding.
 
     Attributes:
+        info: as from `probe`.
         stream: index of the video stream in the file.
-        stored_size: width and height of the frames as coded.
-        times_F: float64 seconds of every shown frame on the file's own clock, ascending.
-        origin_s: the file's own time at which the stream starts.
-        sound: packets list the frames exactly: all have distinct times, none is corrupt or hidden.
-        declared_fps: rate the container states, or 0.
+        stored_size: width and height of the coded frames.
+        times_F: float64 seconds of every shown frame on the file's clock, ascending.
+        origin_s: start of the stream on the file's clock.
+        sound: the packets list the frames exactly: all have distinct times, none is corrupt or hidden.
+        declared_fps: rate that the container states, or 0.
     """
 
     info: VideoInfo
@@ -72,16 +73,16 @@ class Container:
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
-    """What the video file `path` holds.
+    """Properties of the video file `path`.
 
     Raises:
-        Refusal: `empty_file`, `unreadable`, `no_video`, or `damaged` where there is a stream without any frame.
+        Refusal: `empty_file`, `unreadable`, `no_video`, or `damaged` if the stream has no frame or an impossible size.
     """
     return inspect(path).info
 
 
 def inspect(path: str | os.PathLike[str]) -> Container:
-    """As `probe`, with what `VideoReader` needs."""
+    """As `probe`, with the information for `VideoReader`."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError as error:
@@ -90,7 +91,7 @@ def inspect(path: str | os.PathLike[str]) -> Container:
         with open(path, "rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 raise Refusal("empty_file", "the file has no bytes", "fetch it again")
-            # An open file instead of a name: no name can be mistaken for a protocol or an option.
+            # An open file, because a name could be taken for a protocol or an option.
             options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": CONTAINERS}
             with av.open(file, options=options, metadata_errors="replace") as container:
                 return _inspect(container)
@@ -98,19 +99,23 @@ def inspect(path: str | os.PathLike[str]) -> Container:
         if isinstance(error, av.FFmpegError):
             raise Refusal("unreadable", "the file is not a video that ffmpeg can open") from error
         raise Refusal("unreadable", f"the file cannot be read: {error.strerror}") from error
-    except (av.FFmpegError, ValueError, IndexError) as error:  # IndexError: streams PyAV has not listed
+    except (
+        av.FFmpegError,
+        ValueError,
+        IndexError,
+    ) as error:  # IndexError: packets of streams that PyAV has not listed
         raise Refusal("unreadable", "the file is not a video that ffmpeg can open") from error
 
 
 def describe(times_F: np.ndarray, declared_fps: float) -> tuple[float, float, bool]:
-    """Average rate, duration in seconds and evenness of frames shown at `times_F` (F >= 1)."""
+    """Average rate, duration in seconds, and whether the rate is constant, of frames at `times_F` (F >= 1)."""
     frames = len(times_F)
     span = float(times_F[-1] - times_F[0])
     fps = (frames - 1) / span if span > 0 else declared_fps or 25.0
     grid = times_F[0] + np.linspace(0, span, frames)
     constant = bool(np.abs(times_F - grid).max() <= 0.25 / fps)
     if constant and declared_fps and abs(fps / declared_fps - 1) < 1e-3:
-        fps = declared_fps  # containers with a millisecond clock blur the rate they state
+        fps = declared_fps  # times in whole milliseconds give the rate only roughly
     return fps, span + 1 / fps, constant
 
 
@@ -119,7 +124,7 @@ def _inspect(container: Any) -> Container:
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         raise Refusal("no_video", "the file has no video stream")
     if stream.codec_context is None:
-        raise Refusal("unreadable", "the video stream's codec is not known")
+        raise Refusal("unreadable", "the video stream's codec is unknown")
     width, height = stream.codec_context.width, stream.codec_context.height
     if not 0 < width * height <= MAX_PIXELS:
         raise Refusal("damaged", f"the stream states an impossible picture size of {width} x {height}")
@@ -163,10 +168,8 @@ def _packets(container: Any, stream: Any) -> tuple[list[Fraction], bool, int]:
             if rotation is None:
                 rotation = _rotation(packet)
     except (av.FFmpegError, IndexError):
-        corrupt += (
-            1  # the file ends before its index says so, or streams appear late; packets up to here are kept
-        )
-    # Before zero lies what an edit list hides; in an MPEG transport stream, what came before its clock wrapped.
+        corrupt += 1  # the file is truncated, or has streams that appear late; earlier packets are kept
+    # Frames before time 0 are hidden by an edit list; in an MPEG transport stream they precede a wrap of its clock.
     wraps = container.format.name == "mpegts"
     shown = sorted(time for time in times if time >= 0 or wraps) or sorted(times)
     return shown, not hidden and not corrupt and len(times) == count, rotation or 0
@@ -181,7 +184,7 @@ def _rotation(packet: Any) -> int | None:
 
 
 def _display_size(width: int, height: int, aspect: Fraction | None, rotation: int) -> tuple[int, int]:
-    """Upright size with square pixels; aspects within 2 % of square, or absurd ones, are left as they are."""
+    """Upright size with square pixels; pixel aspects within 2 % of 1, or beyond a factor of 4, are taken as square."""
     ratio = float(aspect or 1)
     if 1.02 < ratio <= 4:
         width = round(width * ratio)

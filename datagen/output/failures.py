@@ -116,13 +116,13 @@ def publish_failures(out: Output, owner: str, rows: list[Row], put: Put = publis
 
 
 def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table:
-    """Failure rows that still stand: a later attempt, successful or not, supersedes the earlier ones.
+    """Failure rows that are still valid: a later attempt, successful or not, replaces the earlier ones.
 
-    Rows about one left-out stream of a clip in the index are kept; withdrawn sources are left out.
+    Rows about a missing stream of a clip that is in the index are kept; rows of withdrawn sources are left out.
 
     Args:
         out: the data set.
-        lenient: pass over files that cannot be read, which `verify` reports.
+        lenient: skip files that cannot be read, which `verify` reports.
     """
     store = out if isinstance(out, Store) else Store.open(out)
     schema = schema_of(FAILURES)
@@ -135,8 +135,8 @@ def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table
     for row in rows:
         latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
     owners = {f"{owner_of(name.removesuffix('.parquet'))}.parquet" for name in store.names("failures")}
-    made = _brought(store, owners, "index", ["clip_id"], lenient)
-    curated = _brought(store, owners, "clips", ["source", "clip_id"], lenient)
+    made = _later_results(store, owners, "index", ["clip_id"], lenient)
+    curated = _later_results(store, owners, "clips", ["source", "clip_id"], lenient)
     last = {(*_subject(row), row["attempt"] or 1): number for number, row in enumerate(rows)}
     kept = [
         row
@@ -151,18 +151,20 @@ def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table
 
 
 def failures_by_reason(store: Store) -> dict[str, int]:
-    """How many sources and clips are left out, by reason; left-out streams are not counted."""
+    """Number of sources and clips that are left out, by reason; missing streams are not counted."""
     failures = read_failures(store)
     return count_values(failures.filter(pc.is_null(failures["stream"]))["reason"])
 
 
 def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What a failure row is about: a source, a clip, or a stream of a clip."""
+    """Key of the source, the clip, or the stream of a clip that a failure row is about."""
     return row["source"], row["clip_id"], row["stream"]
 
 
-def _brought(store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool) -> set[str]:
-    """What is there although a failure may name it: of retries (`-r1` ...) and of tables that failures stand beside."""
+def _later_results(
+    store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool
+) -> set[str]:
+    """Values in tables that may contain what an earlier failure names: retries (`-r1` ...), and owners of failures."""
     found: set[str] = set()
     for name in store.names(folder):
         if is_again(name) or name in owners:

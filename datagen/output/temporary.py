@@ -43,7 +43,7 @@ def clear_stale(tmp: Path, foreign_age_s: float = FOREIGN_AGE_S) -> int:
     return removed
 
 
-class Pulse:
+class Heartbeat:
     """Called every few seconds in a worker, beside its work: keeps its temporary files from looking idle.
 
     A call returns only when the disks answer, so that one that hangs tells of a dead disk.

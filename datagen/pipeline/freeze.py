@@ -8,13 +8,21 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.common.seeding import seed_of
-from datagen.donors.choose import earlier_portraits
+from datagen.donors.candidates import measured_portraits
+from datagen.donors.choose import choose_donors, earlier_portraits, publish_pool
+from datagen.faces.mediapipe.analyser import FaceAnalyser
 from datagen.output.ids import is_again, is_retry, unit_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import packed_rows, read_table, write_table
 from datagen.output.schema import WAVE, schema_of
+from datagen.pipeline.engine import Engine, do_or_record
+from datagen.pipeline.pending import portrait_tasks
+from datagen.pipeline.retries import read_retries
+from datagen.pipeline.run_record import RunInputs
 from datagen.plan.groups import group_clips
+from datagen.plan.waves import Wave, read_waves
 from datagen.recipe import Recipe
+from datagen.shards.purge import apply_withdrawals
 
 Row = dict[str, Any]
 
@@ -22,6 +30,31 @@ GROUPED = (
     *("clip_id", "source", "source_key", "source_sha256", "dataset", "subject", "group"),
     *("frames", "embedding", "frame_hashes"),
 )
+
+
+def freeze(out: Output, inputs: RunInputs, engine: Engine) -> list[Wave]:
+    """Freeze the waves that are curated, in order, and then the parts that were curated again.
+
+    Returns:
+        Waves that wait for parts to be curated.
+    """
+    waves = read_waves(out)
+    curated = published_names(out.clips)
+    waiting = list(waves)
+    for wave in waves:
+        if not wave.is_curated(curated):
+            break
+        waiting.remove(wave)
+        if wave.name not in published_names(out.waves) or wave.name not in published_names(out.donors):
+            _freeze_wave(out, inputs, engine, wave)
+    for retry in read_retries(out):
+        ready = (
+            retry.parts and curated.issuperset(retry.pieces) and retry.name not in published_names(out.waves)
+        )
+        if ready and not any(wave.holds(piece) for wave in waiting for piece in retry.pieces):
+            freeze_clips(out, retry.name, retry.pieces, inputs.recipe)
+            apply_withdrawals(out, ("plan/waves", retry.name))
+    return waiting
 
 
 def freeze_clips(out: Output, name: str, pieces: list[str], recipe: Recipe) -> None:
@@ -67,3 +100,24 @@ def _settled(out: Output) -> list[Row]:
             {**row, "source": None, "subject": None, "person": row["person"] or name, "component": name}
         )
     return rows
+
+
+def _freeze_wave(out: Output, inputs: RunInputs, engine: Engine, wave: Wave) -> None:
+    recipe = inputs.recipe
+    if wave.name not in published_names(out.waves):
+        freeze_clips(out, wave.name, wave.parts, recipe)
+    chosen: list[dict[str, Any]] = []
+    if recipe.needs_portraits:
+        portraits = measured_portraits(inputs.donors, recipe, FaceAnalyser())
+        from_set = inputs.donors is None and recipe.donors.from_set
+        chosen = choose_donors(out, wave.name, wave.parts, recipe, portraits, from_set=from_set)
+    pending = portrait_tasks(out, wave.name, chosen, recipe)
+    if pending.total:
+        do_or_record(out, inputs, engine, "donors", "part", pending)
+    made = {
+        row["name"]: {name: value for name, value in row.items() if value is not None}
+        for path in sorted(out.portraits.glob(f"{wave.name}-*.parquet"))
+        for row in read_table(path).to_pylist()
+    }
+    publish_pool(out, wave.name, chosen, made)
+    apply_withdrawals(out, ("plan/waves", wave.name))

@@ -9,12 +9,10 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.common.errors import Refusal
-from datagen.output.failures import failure_row, publish_failures
 from datagen.output.ids import again, clip_table_of, is_retry, part_of, retry_of
 from datagen.output.paths import Output, published_names
-from datagen.output.publish import read_table, write_table
-from datagen.output.schema import CLIPS, DONORS, INDEX, PLAN, schema_of
+from datagen.output.publish import read_table
+from datagen.output.schema import PLAN
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.pipeline.retries import Retry, read_retries
@@ -23,9 +21,6 @@ from datagen.plan.parts import read_plan
 from datagen.plan.tasks import CurateTask, PortraitCut, PortraitTask, StageTask, SynthesiseTask
 from datagen.plan.waves import Wave, read_waves, wave_of
 from datagen.recipe import Recipe
-from datagen.runners import Report
-from datagen.runners.tasks import Task
-from datagen.shards.purge import apply_withdrawals
 
 Row = dict[str, Any]
 PORTRAITS_PER_TASK = 8
@@ -191,43 +186,6 @@ def asked_after(retries: list[Retry], unit: str, number: int) -> set[str]:
     what another unit holds, or will hold, by now.
     """
     return {clip for retry in retries if retry.number > number for clip in retry.units.get(unit, ())}
-
-
-def record_lost_task(out: Output, task: Task, report: Report) -> None:
-    """Publish failure rows for everything in a task that could not be done, so that nothing is lost silently."""
-    refusal = Refusal(report["reason"], report["message"], "megactor-datagen retry")
-    match task:
-        case PortraitTask():
-            lost = {"image": None, "reason": refusal.reason, "message": refusal.message}
-            rows = [{"name": clip_id, **lost} for clip_id in task.items]
-            table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
-            write_table(table, out.portraits / f"{task.name}.parquet", out.tmp)
-            return
-        case CurateTask():
-            folder, schema = out.clips, schema_of(CLIPS)
-            rows = [
-                failure_row(task.part, row["source"], refusal, stage=task.kind, attempt=task.attempt)
-                for row in task.rows
-            ]
-        case SynthesiseTask():
-            folder, schema = out.index, schema_of(INDEX)
-            rows = [
-                failure_row(
-                    task.part,
-                    row["source"],
-                    refusal,
-                    stage=task.kind,
-                    unit=task.name,
-                    clip_id=row["clip_id"],
-                    attempt=task.attempt,
-                )
-                for row in task.clips
-            ]
-        case _:
-            raise TypeError(f"no stage does {type(task).__name__}")
-    publish_failures(out, task.name, rows)
-    write_table(schema.empty_table(), folder / f"{task.name}.parquet", out.tmp)
-    apply_withdrawals(out, ("failures", task.name))
 
 
 def _limit_s(recipe: Recipe, frames: float) -> float:

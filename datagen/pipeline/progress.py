@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
@@ -18,9 +19,42 @@ from datagen.output.publish import replace
 from datagen.runners.supervise import WorkerStatus
 from datagen.runners.tasks import Report, Task
 
+logger = logging.getLogger(__name__)
+
 LINE_S = 10.0
 STATUS_S = 1.0
 RENEW_S = 10.0  # where no task ends, so that others see that the driver lives
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is.
+
+    Attributes:
+        stage: `curate`, `donors`, `synthesise` or `repair`.
+        state: `running`, `finished`, `interrupted` or `failed`.
+        done, total: tasks, those of earlier runs included.
+        unit: what a task is called.
+        tasks_failed: tasks that could not be done.
+        totals: sums of what the tasks reported: `clips`, `failed`, `frames` ...
+        elapsed_s: since the stage began.
+        left_s: that it will take, None before the first task is over.
+        workers_busy: workers that have a task.
+    """
+
+    stage: str
+    state: str
+    done: int
+    total: int
+    unit: str
+    tasks_failed: int
+    totals: Report
+    elapsed_s: float
+    left_s: float | None
+    workers_busy: int
+
+
+OnProgress = Callable[[Progress], None]
 
 
 class RunProgress:
@@ -31,7 +65,16 @@ class RunProgress:
         failures: tasks that could not be done, with their reports.
     """
 
-    def __init__(self, output: Output, stage: str, total: int, *, unit: str = "unit", done: int = 0) -> None:
+    def __init__(
+        self,
+        output: Output,
+        stage: str,
+        total: int,
+        *,
+        unit: str = "unit",
+        done: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> None:
         """Start counting.
 
         Args:
@@ -40,6 +83,7 @@ class RunProgress:
             total: tasks of the whole run, finished ones of earlier runs included.
             unit: what a task is called.
             done: tasks finished by earlier runs.
+            on_progress: told of every change; nothing is printed then.
         """
         self.totals: Report = {}
         self.failures: list[tuple[Task, Report]] = []
@@ -55,8 +99,9 @@ class RunProgress:
         self._saved_at = -RENEW_S
         self._doing: Sequence[WorkerStatus] = ()
         self._owner = owner_id()
+        self._on_progress = on_progress
         self._bar: tqdm[Any] | None = None
-        if sys.stderr.isatty():
+        if on_progress is None and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, file=sys.stderr, smoothing=0.1)
 
     def __enter__(self) -> RunProgress:
@@ -89,6 +134,8 @@ class RunProgress:
             self._bar.update()
         elif time.monotonic() >= self._line_at:
             self._print()
+        if self._on_progress is not None:
+            self._on_progress(self.now("running"))
         if time.monotonic() - self._saved_at >= STATUS_S:
             self._save("running")
 
@@ -106,31 +153,49 @@ class RunProgress:
             self._save("running")
 
     def say(self, text: str) -> None:
-        """One line for the person at the keyboard."""
-        if self._bar is not None:
+        """One line for the user."""
+        if self._on_progress is not None:
+            logger.info(text)
+        elif self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def now(self, state: str) -> Progress:
+        """The progress at this moment."""
+        new = self._done - self._before
+        elapsed_s = self.elapsed_s
+        return Progress(
+            stage=self._stage,
+            state=state,
+            done=self._done,
+            total=self._total,
+            unit=self._unit,
+            tasks_failed=len(self.failures),
+            totals=dict(self.totals),
+            elapsed_s=elapsed_s,
+            left_s=elapsed_s / new * (self._total - self._done) if new else None,
+            workers_busy=len(self._doing),
+        )
+
     def status(self, state: str) -> dict[str, Any]:
         """What `status.json` holds."""
-        elapsed = (self._ended or time.monotonic()) - self._began
-        new = self._done - self._before
+        now = self.now(state)
         frames = self.totals.get("frames", 0)
         longest = max(self._doing, key=lambda worker: worker.busy_s, default=None)
         return {
             "state": state,
             "owner": self._owner,
-            "stage": self._stage,
-            "unit": self._unit,
-            "done": self._done,
-            "total": self._total,
-            "tasks_failed": len(self.failures),
+            "stage": now.stage,
+            "unit": now.unit,
+            "done": now.done,
+            "total": now.total,
+            "tasks_failed": now.tasks_failed,
             **dict(sorted(self.totals.items())),
-            "elapsed_s": round(elapsed, 1),
-            "frames_per_s": round(frames / elapsed, 2) if elapsed else 0.0,
-            "eta_s": round(elapsed / new * (self._total - self._done)) if new else None,
-            "workers_busy": len(self._doing),
+            "elapsed_s": round(now.elapsed_s, 1),
+            "frames_per_s": round(frames / now.elapsed_s, 2) if now.elapsed_s else 0.0,
+            "eta_s": None if now.left_s is None else round(now.left_s),
+            "workers_busy": now.workers_busy,
             "longest": None if longest is None else asdict(longest),
             "silent": [asdict(worker) for worker in self._doing if worker.silent_s],
             "updated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -141,8 +206,12 @@ class RunProgress:
         self._output.logs.mkdir(parents=True, exist_ok=True)
         data = json.dumps(self.status(state), indent=1).encode()
         replace(data, self._output.status_json, self._output.tmp)
+        if state != "running" and self._on_progress is not None:
+            self._on_progress(self.now(state))
 
     def _print(self) -> None:
+        if self._on_progress is not None:
+            return
         self._line_at = time.monotonic() + LINE_S
         self._printed = self._done
         status = self.status("running")

@@ -221,3 +221,9 @@ def _content_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
 
 def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     return [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
+
+
+def require_plan(out: Output) -> None:
+    """Raise a `UserError` where nothing was planned."""
+    if read_record(out) is None:
+        raise UserError(f"{out.root} holds no data set; begin with `megactor-datagen run` or `plan`", code=2)

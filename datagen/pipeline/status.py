@@ -10,8 +10,7 @@ from datagen.output.paths import Output
 from datagen.output.store import Store
 from datagen.pipeline.driver import driver_ended, driver_lines
 from datagen.pipeline.pending import curate_tasks, synthesise_tasks
-from datagen.pipeline.run_record import read_record, recorded_recipe
-from datagen.pipeline.stages import require_plan
+from datagen.pipeline.run_record import read_record, recorded_recipe, require_plan
 from datagen.plan.parts import read_plan
 from datagen.plan.waves import read_waves
 from datagen.recipe import Recipe

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pyarrow as pa
 from datagen.common.errors import UserError
 from datagen.inspect.cards import write_cards
 from datagen.inspect.contact_sheet import save_sheet
-from datagen.output.failures import read_failures
+from datagen.output.failures import failures_by_reason, read_failures
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, read_tables
 from datagen.output.store import Store
@@ -25,17 +27,38 @@ from datagen.shards.reader import Dataset
 SHEET_CLIPS = 8
 
 
-def finish(
-    out: Output,
-    inputs: RunInputs,
-    curated: Sequence[RunProgress],
-    made: Sequence[RunProgress],
-    max_failed: float,
-) -> tuple[str, int]:
-    """Write the contact sheet and the data set's cards.
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
 
-    Returns:
-        The summary, and the exit code: 3 where more than `max_failed` of the sources failed, else 0.
+    Attributes:
+        out: the data set.
+        clips, frames: of the whole data set, which readers may see.
+        sources: source videos that were curated.
+        failed_sources: those of them that gave no clip.
+        left_out: sources and clips that are left out, by reason.
+        waiting: what is still to be curated before more clips can be made; empty when all is done.
+        text: all of it for people, several lines.
+    """
+
+    out: Path
+    clips: int
+    frames: int
+    sources: int
+    failed_sources: int
+    left_out: dict[str, int]
+    waiting: str
+    text: str
+
+    def exit_code(self, max_failed: float) -> int:
+        """3 where more than this share of the sources failed, 1 where nothing is usable, else 0."""
+        return exit_code(self.sources, self.failed_sources, self.clips, max_failed)
+
+
+def finish(
+    out: Output, inputs: RunInputs, curated: Sequence[RunProgress], made: Sequence[RunProgress]
+) -> RunResult:
+    """Write the contact sheet and the data set's cards, and say what came out.
 
     Raises:
         UserError: not a single clip came out; the message says what went wrong most.
@@ -51,12 +74,16 @@ def finish(
     if waiting:
         lines.append(f"  waiting     {waiting}")
     sources, failed = _failed_sources(out, failures)
-    code = exit_code(sources, failed, len(dataset), max_failed)
-    if code:
-        lines.append(
-            f"  exit code   {code}: {failed} of {sources} sources failed, more than --max-failed {max_failed:g}"
-        )
-    return "\n".join(lines), code
+    return RunResult(
+        out=out.root,
+        clips=len(dataset),
+        frames=sum(dataset.table["frames"].to_pylist()),
+        sources=sources,
+        failed_sources=failed,
+        left_out=failures_by_reason(Store.open(out.root)),
+        waiting=waiting,
+        text="\n".join(lines),
+    )
 
 
 def refresh(out: Output) -> None:
@@ -127,15 +154,35 @@ def exit_code(sources: int, failed_sources: int, usable_clips: int, max_failed: 
     return 3 if sources and failed_sources / sources > max_failed else 0
 
 
-def describe_curation(out: Output) -> str:
-    """Summary of the clip table."""
+@dataclass(frozen=True)
+class CurationResult:
+    """What curation found so far.
+
+    Attributes:
+        clips, frames: in the clip table.
+        sources: that gave clips.
+        left_out: sources and clips that are left out, by reason.
+        text: all of it for people, one line.
+    """
+
+    clips: int
+    frames: int
+    sources: int
+    left_out: dict[str, int]
+    text: str
+
+
+def describe_curation(out: Output) -> CurationResult:
+    """Sum up the clip table."""
     clips = read_tables(out.clips, ["frames", "source"])
     failures = read_failures(out.root)
     frames = clips.column("frames").to_pylist()
-    return (
-        f"{len(frames)} clips, {sum(frames)} frames, from {len(set(clips['source'].to_pylist()))} sources; "
+    sources = len(set(clips["source"].to_pylist()))
+    text = (
+        f"{len(frames)} clips, {sum(frames)} frames, from {sources} sources; "
         f"left out: {_reasons(failures) or 'nothing'}"
     )
+    return CurationResult(len(frames), sum(frames), sources, failures_by_reason(Store.open(out.root)), text)
 
 
 def _lines(

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from datagen.common.seeding import seed_of
-from datagen.curate.frame_hashes import same_footage
 from datagen.output.ids import first_frame, key_hash
-from datagen.plan.links import Links, Node, alike, near
+from datagen.plan.links import Links, Node, alike, near, same_footage
 from datagen.recipe import Split
 
 Row = dict[str, Any]

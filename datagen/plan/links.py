@@ -1,4 +1,4 @@
-"""Components: nodes that were joined, and rows of numbers that lie near each other."""
+"""Components of joined nodes, rows of numbers that lie near each other, and whether two videos share footage."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Node = tuple[str, str]
 """Kind and name of something that clips share: a file, a group, a person ..."""
 
 _BLOCK = 4096  # rows compared at once; bounds memory to 64 MB
+_ROWS = 1024  # hashes compared at a time
 
 
 class Links:
@@ -57,6 +58,23 @@ def alike(rows: np.ndarray, distance: float) -> np.ndarray:
     for pairs in near(rows, rows, distance):
         edges.append(_forest(pairs, len(rows)))
     return _components(np.concatenate(edges), len(rows))
+
+
+def same_footage(first: np.ndarray, second: np.ndarray, bits: int, run: int = 3) -> bool:
+    """Whether two videos share footage.
+
+    Args:
+        first, second: uint64 hashes of frames in order of time.
+        bits: how many bits of two hashes of one moment may differ.
+        run: moments in a row that must agree, at any alignment; shorter videos share nothing.
+    """
+    for start in range(0, len(first) - run + 1, _ROWS):
+        rows = first[start : start + _ROWS + run - 1]
+        close = np.bitwise_count(rows[:, None] ^ second[None, :]) <= bits
+        high, wide = len(rows) - run + 1, len(second) - run + 1
+        if wide > 0 and np.all([close[k : k + high, k : k + wide] for k in range(run)], axis=0).any():
+            return True
+    return False
 
 
 def _components(edges: np.ndarray, count: int) -> np.ndarray:

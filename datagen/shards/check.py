@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import cv2  # noqa: F401  # if decord is loaded first, OpenCV cannot decode PNG
 import decord
 import numpy as np
 import pyarrow as pa

@@ -9,7 +9,9 @@ import numpy as np
 from datagen.common.errors import Refusal
 from datagen.donors.donor import Donor
 from datagen.faces import FaceAnalyser, Faces
-from datagen.quality.motion import flicker, identity, motion
+from datagen.quality.flicker import flicker
+from datagen.quality.identity import identity
+from datagen.quality.motion import motion
 from datagen.recipe import Gates
 
 Columns = dict[str, float | None]
@@ -48,7 +50,7 @@ def identity_columns(
     frames: int,
 ) -> Columns:
     """Identity distances of a swapped clip, means of `frames` sampled ones."""
-    found = identity(source_FHWC, faces, swapped_FHWC, swapped, donor, analyser, frames)
+    found = identity(source_FHWC, faces, swapped_FHWC, swapped, donor.embedding, analyser, frames)
     return {"identity_to_source": found.to_source, "identity_to_donor": found.to_donor}
 
 

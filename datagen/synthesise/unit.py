@@ -23,7 +23,8 @@ from datagen.shards.purge import apply_withdrawals, remove_other_shards
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
 from datagen.sources.files import SourceFiles
 from datagen.synthesise.backends import Backends
-from datagen.synthesise.clip import MadeClip, make_clip
+from datagen.synthesise.clip import make_clip
+from datagen.synthesise.made_clip import MadeClip
 
 Row = dict[str, Any]
 GROUPED = tuple(column.name for column in GROUPS)

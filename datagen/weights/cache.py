@@ -1,4 +1,4 @@
-"""The folder of fetched weights: `CACHE/NAME/...` with a receipt of what was fetched and what it hashed to.
+"""The folder of fetched weights: `CACHE/NAME/...` with a receipt of the files and their hashes.
 
 A folder `CACHE/NAME` is complete or absent: files are gathered in `CACHE/.partial/NAME` and renamed at the end.
 """
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datagen.common.errors import UserError
+from datagen.common.hashing import file_sha256
 from datagen.weights.registry import Weight, weight
 
 CACHE_VARIABLE = "MEGACTOR_DATAGEN_CACHE"
@@ -21,7 +22,7 @@ RECEIPT = "receipt.json"
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A fetched file: its hash is pinned by the registry, or was recorded when it was first fetched."""
+    """A fetched file; its hash is fixed by the registry (`pinned`), or was recorded at the first fetch."""
 
     path: str
     size: int
@@ -45,7 +46,7 @@ class Receipt:
 
 
 def cache_folder(cache: Path | None = None) -> Path:
-    """The folder in use: the one given, else the environment's, else `~/.cache/megactor-datagen/weights`."""
+    """The given folder, else the one of the environment variable, else `~/.cache/megactor-datagen/weights`."""
     if cache is not None:
         return cache.expanduser()
     named = os.environ.get(CACHE_VARIABLE)
@@ -53,10 +54,10 @@ def cache_folder(cache: Path | None = None) -> Path:
 
 
 def local_path(name: str, cache: Path | None = None) -> Path:
-    """Where a fetched weight lies: its file when it is a single one, else its folder (for zipped packs too).
+    """Path of a fetched weight: its file when it has one only, else its folder (also for zipped packs).
 
     Raises:
-        UserError: unknown name, or not fetched yet; the message is the command that fetches it.
+        UserError: unknown name, or not fetched yet; the message says which command fetches it.
     """
     entry = weight(name)
     folder = cache_folder(cache) / name
@@ -72,7 +73,7 @@ def local_path(name: str, cache: Path | None = None) -> Path:
 
 
 def verify(name: str, cache: Path | None = None) -> Iterator[tuple[FileRecord, str]]:
-    """Hash every file of a fetched weight again: (record, fault), the fault empty when all is well.
+    """Hash every file of a fetched weight again: (record, fault), where the fault is empty for a correct file.
 
     Raises:
         UserError: unknown name or not fetched.
@@ -91,15 +92,15 @@ def verify(name: str, cache: Path | None = None) -> Iterator[tuple[FileRecord, s
         elif path.stat().st_size != record.size:
             yield record, f"{path.stat().st_size} bytes, expected {record.size}"
         else:
-            expected, found = pins.get(record.path, record.sha256), sha256_of(path)
+            expected, found = pins.get(record.path, record.sha256), file_sha256(path)
             yield record, "" if found == expected else f"sha256 {found}, expected {expected}"
 
 
 def read_receipt(folder: Path) -> Receipt | None:
-    """Receipt of a fetched weight's folder, None when it was not (completely) fetched.
+    """Receipt of a weight's folder, None where the weight was not fetched completely.
 
     Raises:
-        UserError: the receipt is there but cannot be read.
+        UserError: the receipt exists but cannot be read.
     """
     path = folder / RECEIPT
     try:
@@ -115,7 +116,7 @@ def read_receipt(folder: Path) -> Receipt | None:
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> None:
-    """Write the receipt that makes a folder a fetched weight."""
+    """Write the receipt, which marks a folder as a fetched weight."""
     (folder / RECEIPT).write_text(json.dumps(asdict(receipt), indent=1) + "\n", encoding="utf-8")
 
 
@@ -130,14 +131,8 @@ def is_complete(entry: Weight, folder: Path) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def git_blob_sha1_of(path: Path) -> str:
-    """Hex hash that git, and with it the hub's ETag of small files, gives the content."""
+    """Git's blob hash of a file's content in hex; the hub uses it as ETag of small files."""
     digest = hashlib.sha1(b"blob %d\x00" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):

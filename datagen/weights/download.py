@@ -1,13 +1,14 @@
-"""One file over HTTP into one local file, resumable over process restarts, every failure one line.
+"""Downloads one file over HTTP. Another process can resume a download; every failure is a message of one line.
 
-`huggingface_hub` does the transport: sessions, tokens, proxies, what the hub says of a file. Only the loop that writes
-is our own, because `hf_hub_download` throws a partial file away when it fails, and so cannot resume.
+`huggingface_hub` does the transport: sessions, tokens, proxies, metadata of the hub. Only the loop that writes is our
+own, because `hf_hub_download` deletes a partial file when it fails, and so cannot resume.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import time
@@ -23,8 +24,10 @@ from tqdm.auto import tqdm
 
 from datagen.common.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FRUITLESS_TRIES = 3
+_MAX_FAILURES = 3  # requests in a row that brought no byte
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,10 @@ class Remote:
     """A file on a server.
 
     Attributes:
-        url: where to get it.
+        url: of the content.
         size: bytes, None when the server does not say.
-        etag: the hub's name of the content (sha256 of large files, git hash of small ones), or any server's.
-        headers: to send along.
+        etag: the server's; the hub's is the sha256 of large files and the git hash of small ones.
+        headers: to send with every request.
     """
 
     url: str
@@ -71,7 +74,7 @@ def download(remote: Remote, target: Path, *, expected_size: int | None = None) 
         expected_size: bytes, when known independently of the server.
 
     Raises:
-        UserError: one line saying what happened and, where that helps, that a further call resumes.
+        UserError: one line that says what happened and, where it is so, that another call resumes.
     """
     size = remote.size if expected_size is None else expected_size
     if remote.size is not None and size != remote.size:
@@ -79,8 +82,10 @@ def download(remote: Remote, target: Path, *, expected_size: int | None = None) 
             f"{remote.url} has {remote.size} bytes, expected {size}: another version or a broken mirror"
         )
     if size is not None and size <= 0:
-        raise UserError(f"{remote.url} is said to have {size} bytes: a broken mirror; try another")
-    tag = hashlib.sha256((remote.etag or remote.url).encode()).hexdigest()[:8]  # never splice two versions
+        raise UserError(f"{remote.url} is said to have {size} bytes: the mirror is broken; try another")
+    tag = hashlib.sha256((remote.etag or remote.url).encode()).hexdigest()[
+        :8
+    ]  # two versions are never joined
     part = target.with_name(f"{target.name}.{tag}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,7 @@ def download(remote: Remote, target: Path, *, expected_size: int | None = None) 
             part.unlink()
         _transfer(remote, part, size)
         os.replace(part, target)
-    except _UselessError as error:
+    except _WrongContentError as error:
         part.unlink(missing_ok=True)
         raise UserError(f"{remote.url}: {error}; nothing of it was kept") from error
     except (OSError, httpx2.HTTPError) as error:
@@ -96,7 +101,7 @@ def download(remote: Remote, target: Path, *, expected_size: int | None = None) 
 
 
 def explain(error: Exception, url: str, path: Path) -> UserError:
-    """The line a user sees for an error of transport or disk."""
+    """The one-line error for a failure of transport or disk."""
     have = _length(path)
     resume = f"; {have} bytes are kept, the same command resumes" if have else ""
     if isinstance(error, HfHubHTTPError):
@@ -130,34 +135,35 @@ def _ask(url: str, token: bool | None) -> Remote:
     return Remote(found.location, found.size, found.etag, headers)
 
 
-class _UselessError(Exception):
+class _WrongContentError(Exception):
     """What the server sends is not the file; the message says why."""
 
 
 def _transfer(remote: Remote, part: Path, size: int | None) -> None:
-    """Append what is missing; a dropped connection is tried again as long as tries bring something.
+    """Append what is missing; a request is repeated after a dropped connection, as long as requests bring bytes.
 
     Args:
         remote: what to fetch.
         part: where to.
-        size: bytes of the whole file; None where only the answer to the request tells.
+        size: bytes of the whole file; None where only the server's response says it.
 
     Raises:
-        UserError: the server ended before `size` bytes.
-        _UselessError: it sends more than those, or something packed.
-        httpx2.TransportError: several tries in a row brought nothing.
+        UserError: the server sent fewer than `size` bytes.
+        _WrongContentError: it sends more bytes, or compresses them.
+        httpx2.TransportError: several requests in a row brought no byte.
     """
-    fruitless = 0
+    failures = 0
     while size is None or _length(part) < size:
         have = _length(part)
         try:
             size = _append(remote, part, have, size)
             break
         except httpx2.TransportError:
-            fruitless = 0 if _length(part) > have else fruitless + 1
-            if fruitless == _FRUITLESS_TRIES:
+            failures = 0 if _length(part) > have else failures + 1
+            if failures == _MAX_FAILURES:
                 raise
-            time.sleep(fruitless)
+            logger.info("%s: connection lost at %d bytes; trying again", part.name, _length(part))
+            time.sleep(failures)
     if _length(part) != size:
         raise UserError(
             f"{remote.url}: the download was cut short at {_length(part)} of {size} bytes; the same command resumes"
@@ -165,7 +171,7 @@ def _transfer(remote: Remote, part: Path, size: int | None) -> None:
 
 
 def _append(remote: Remote, part: Path, have: int, size: int | None) -> int:
-    """One request: the bytes after the first `have`, or all when the server does not do ranges.
+    """One request for the bytes after the first `have`, or for all if the server does not support ranges.
 
     Returns:
         Bytes of the whole file.
@@ -190,41 +196,41 @@ def _append(remote: Remote, part: Path, have: int, size: int | None) -> int:
         with tqdm(
             desc=part.name.split(".")[0], initial=have, total=size, unit="B", unit_scale=True, disable=None
         ) as bar:
-            for chunk in answer.iter_raw():  # as sent: nothing is ever unpacked
+            for chunk in answer.iter_raw():  # as sent, never decompressed
                 have += len(chunk)
                 if have > size:
-                    raise _UselessError(f"the server sends more than the file's {size} bytes")
+                    raise _WrongContentError(f"the server sends more than the file's {size} bytes")
                 file.write(chunk)
                 bar.update(len(chunk))
     return size
 
 
 def _continues(answer: httpx2.Response, have: int) -> bool:
-    """Whether the answer begins after the first `have` bytes, as asked."""
+    """Whether the response begins after the first `have` bytes, as requested."""
     if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
         return False
     if not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
-        raise _UselessError("the server answers with another range than was asked for")
+        raise _WrongContentError("the server sends another range than was asked for")
     return True
 
 
 def _whole_size(answer: httpx2.Response, have: int, size: int | None) -> int:
-    """Bytes of the whole file, from what is known and what the answer says of itself.
+    """Bytes of the whole file, from what is known and from the headers of the response.
 
     Raises:
-        _UselessError: the answer is packed, has too many bytes, or nobody says how many.
+        _WrongContentError: the response is compressed, has too many bytes, or the number of bytes is unknown.
     """
-    packing = answer.headers.get("content-encoding", "identity")
-    if packing != "identity":
-        raise _UselessError(f"the server packs the file ({packing}), though it was asked not to")
+    encoding = answer.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise _WrongContentError(f"the server compresses the file ({encoding}), though it was asked not to")
     length = answer.headers.get("content-length", "")
     stated = have + int(length) if length.isdecimal() else None
     if size is None and stated is None:
-        raise _UselessError("neither the server nor the registry says how many bytes the file has")
+        raise _WrongContentError("neither the server nor the registry says how many bytes the file has")
     if size is None:
         size = stated
     elif stated is not None and stated > size:
-        raise _UselessError(f"the server sends {stated} bytes, the file has {size}")
+        raise _WrongContentError(f"the server sends {stated} bytes, the file has {size}")
     assert size is not None
     return size
 

@@ -1,11 +1,13 @@
-"""Bring a registered weight into the cache: from the hub, a release page, a mirror, or a folder.
+"""Fetches a registered weight into the cache: from the hub, a release page, a mirror, or a folder.
 
-Nothing is published that is not whole: files are gathered and hashed in `CACHE/.partial/NAME`, then one rename.
+A weight appears in the cache only when it is complete: its files are collected and hashed in `CACHE/.partial/NAME`,
+which is then renamed.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -16,6 +18,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from datagen.common.errors import UserError
+from datagen.common.extras import needs_extra
+from datagen.common.hashing import file_sha256
 from datagen.common.staging import sync, sync_tree
 from datagen.weights.cache import (
     FileRecord,
@@ -25,14 +29,15 @@ from datagen.weights.cache import (
     is_complete,
     local_path,
     read_receipt,
-    sha256_of,
     write_receipt,
 )
 from datagen.weights.registry import Weight, WeightFile, weight
 
+logger = logging.getLogger(__name__)
+
 _SHA256 = re.compile("[0-9a-f]{64}")
 _GIT_SHA1 = re.compile("[0-9a-f]{40}")
-_MOST_UNPACKED = 20  # times the archive's size: weights hardly shrink
+_MAX_EXPANSION = 20  # largest unpacked size, in multiples of the archive's: weights hardly compress
 
 
 def fetch(
@@ -44,14 +49,14 @@ def fetch(
     allow_noncommercial: bool = False,
     force: bool = False,
 ) -> Path:
-    """Fetch one weight, or find it already there.
+    """Fetch one weight, unless it is in the cache already.
 
     Args:
         name: registry name.
         cache: folder of fetched weights, see `cache_folder`.
         endpoint: address of a hub mirror, in place of `HF_ENDPOINT`.
-        source: a folder to copy from, or the http(s) address of one served as `NAME/PATH`; no hub is asked then.
-        allow_noncommercial: take weights whose licence forbids commercial use or does not settle it.
+        source: a folder to copy from, or the http(s) address of a server of `NAME/PATH`; the hub is not asked then.
+        allow_noncommercial: accept a licence that forbids commercial use or does not settle it.
         force: fetch again, and accept a file that differs from what was first fetched.
 
     Returns:
@@ -66,12 +71,11 @@ def fetch(
         raise UserError(f"--endpoint {endpoint!r}: give an http(s) address", code=2)
     root = cache_folder(cache)
     if not force and is_complete(entry, root / name):
-        return local_path(name, cache)  # works in a cache that is only for reading
+        return local_path(name, cache)  # also works in a read-only cache
     try:
         (root / ".partial").mkdir(parents=True, exist_ok=True)
-        with FileLock(
-            root / ".partial" / f"{name}.lock"
-        ):  # others who want the same wait, then find it there
+        # Another process that fetches the same weight waits here, and then finds it in the cache.
+        with FileLock(root / ".partial" / f"{name}.lock"):
             if force or not is_complete(entry, root / name):
                 _fetch_all(entry, root, endpoint, source, force)
     except OSError as error:
@@ -91,7 +95,7 @@ def check_terms(entry: Weight, allow_noncommercial: bool) -> None:
         return
     says = "forbids commercial use" if entry.commercial == "no" else "does not settle commercial use"
     raise UserError(
-        f"{entry.name}: its licence ({entry.licence}) {says}; if that suits you add --allow-noncommercial"
+        f"{entry.name}: its licence ({entry.licence}) {says}; to accept that, add --allow-noncommercial"
     )
 
 
@@ -111,6 +115,7 @@ def _fetch_all(entry: Weight, root: Path, endpoint: str | None, source: str | No
         if file.unpack_to:
             records += [_record(staging, member) for member in _unpack(path, staging / file.unpack_to)]
     where = entry.source if source is None else source
+    logger.info("fetched %s from %s: %d files", entry.name, where, len(records))
     write_receipt(staging, Receipt(entry.name, where, entry.revision, entry.licence, tuple(records)))
     _publish(staging, target)
 
@@ -118,11 +123,12 @@ def _fetch_all(entry: Weight, root: Path, endpoint: str | None, source: str | No
 def _download(
     entry: Weight, file: WeightFile, path: Path, endpoint: str | None, mirror: str | None
 ) -> str | None:
-    """Download one file unless an earlier call already did; returns the hash that the hub states for it."""
-    from datagen.weights import download
+    """Download one file unless an earlier call did; returns the hash that the hub states for it, if any."""
+    with needs_extra("train", "downloading weights"):
+        from datagen.weights import download
 
     if path.is_file() and file.sha256 is not None:
-        return None  # came whole in an interrupted call; `_checked` hashes it again
+        return None  # complete from an interrupted call; `_checked` hashes it again
     if mirror is not None:
         remote = download.at_url(f"{mirror.rstrip('/')}/{entry.name}/{file.path}")
     elif file.url:
@@ -137,12 +143,12 @@ def _download(
 def _checked(
     entry: Weight, file: WeightFile, path: Path, stated: str | None, before: Receipt | None
 ) -> FileRecord:
-    """Compare a file with the registry, the hub's statement and the first fetch; a wrong one is removed.
+    """Compare a file with the registry, the hub's hash and the first fetch; a wrong file is removed.
 
     Raises:
         UserError: size or hash differ.
     """
-    size, sha256 = path.stat().st_size, sha256_of(path)
+    size, sha256 = path.stat().st_size, file_sha256(path)
     fault = ""
     if file.size is not None and size != file.size:
         fault = f"has {size} bytes, expected {file.size}"
@@ -168,10 +174,10 @@ def _checked(
 
 
 def _folder_holding(entry: Weight, root: Path) -> dict[str, Path]:
-    """Where each file of a weight lies in a local folder: our cache, the hub's cache, a clone, or loose files.
+    """Path of each file of a weight in a local folder: our cache, the hub's cache, a clone, or single files.
 
     Raises:
-        UserError: no layout of the folder holds them all.
+        UserError: the folder holds them in none of these layouts.
     """
     if not root.exists():
         raise UserError(f"--from {root}: there is no such folder", code=2)
@@ -189,9 +195,9 @@ def _folder_holding(entry: Weight, root: Path) -> dict[str, Path]:
     for base in bases:
         if all((base / file.path).is_file() for file in entry.files):
             return {file.path: base / file.path for file in entry.files}
-    loose = root / Path(entry.files[0].path).name
-    if single and loose.is_file():
-        return {entry.files[0].path: loose}
+    bare = root / Path(entry.files[0].path).name
+    if single and bare.is_file():
+        return {entry.files[0].path: bare}
     wanted = ", ".join(file.path for file in entry.files)
     raise UserError(
         f"--from {root}: {entry.name} was not found there; put {wanted} below {root / entry.name}"
@@ -215,15 +221,15 @@ def _unpack(archive: Path, folder: Path) -> list[Path]:
     """Unpack the `.onnx` members of a zip into one folder by their bare names; paths inside the zip are ignored.
 
     Raises:
-        UserError: not a zip, none inside, or more than the disk can hold.
+        UserError: not a zip, no `.onnx` inside, or more than the disk can hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     try:
         with zipfile.ZipFile(archive) as bundle:
             members = [item for item in bundle.infolist() if _is_network(item)]
-            size = sum(item.file_size for item in members)  # `zipfile` reads no more than what is stated
-            if size > _MOST_UNPACKED * archive.stat().st_size:
+            size = sum(item.file_size for item in members)  # `zipfile` reads no more than the stated sizes
+            if size > _MAX_EXPANSION * archive.stat().st_size:
                 raise UserError(f"{archive.name} unpacks to {size} bytes, which no pack of networks does")
             if size > shutil.disk_usage(folder).free:
                 raise UserError(f"{archive.name} unpacks to {size} bytes: free space or give another --cache")
@@ -233,7 +239,7 @@ def _unpack(archive: Path, folder: Path) -> list[Path]:
                     shutil.copyfileobj(source, target)
                 made.append(path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{archive.name} is not a whole zip file ({error})") from error
+        raise UserError(f"{archive.name} is not a complete zip file ({error})") from error
     if not made:
         raise UserError(f"{archive.name} holds no .onnx file")
     return made
@@ -245,12 +251,12 @@ def _is_network(member: zipfile.ZipInfo) -> bool:
 
 def _record(staging: Path, path: Path) -> FileRecord:
     return FileRecord(
-        path.relative_to(staging).as_posix(), path.stat().st_size, sha256_of(path), pinned=False
+        path.relative_to(staging).as_posix(), path.stat().st_size, file_sha256(path), pinned=False
     )
 
 
 def _publish(staging: Path, target: Path) -> None:
-    """Rename the complete folder into place; an older one steps aside first."""
+    """Rename the complete folder to its final name; an older one is moved away first and then removed."""
     for stale in staging.rglob("*.part"):
         stale.unlink()
     sync_tree(staging)

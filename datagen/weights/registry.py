@@ -1,7 +1,7 @@
-"""Every weight from outside that the project can use: where it is, what it must hash to, what may be done with it.
+"""Every external weight that the project can use: its source, its hashes and the terms of its licence.
 
-A sha256 is written here only where it is publicly known with certainty. Where it is not, `fetch` compares with the
-hash the hub itself states, and the hash seen at the first fetch is recorded and checked ever after.
+A sha256 is written here only where it is publicly known with certainty. Otherwise `fetch` compares a file with the hash
+that the hub states, and records the hash of the first fetch, which all later fetches and checks must match.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class WeightFile:
     """One file of a weight.
 
     Attributes:
-        path: where it lies in the hub repository and, the same, in the weight's folder.
+        path: in the hub repository, and the same in the weight's folder.
         size: bytes, where known.
         sha256: where publicly known.
         url: full https address of a file that is not on the hub.
@@ -38,8 +38,8 @@ class Weight:
     Attributes:
         name: what the command line calls it.
         title: what it is.
-        used_by: what of the project uses it.
-        licence: licence of the weights as their publisher states it.
+        used_by: which part of the project uses it.
+        licence: licence of the weights, as their publisher states it.
         commercial: whether the licence allows commercial use; "unclear" is treated like "no".
         note: what a user should know about the terms or the source.
         repo: hub repository, empty for files elsewhere.
@@ -65,7 +65,7 @@ class Weight:
 
     @property
     def source(self) -> str:
-        """Where it comes from, in one phrase for tables."""
+        """Its origin, as one phrase for tables."""
         if self.repo:
             short = self.revision[:8] if len(self.revision) == 40 else self.revision
             return f"hub {self.repo}@{short}"

@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.setting import head
 from datagen.curate.source import CARRIED, curate_source
 from datagen.faces import FaceAnalyser
 from datagen.media import encode
 from datagen.recipe import load_recipe
 from datagen.sources.files import SourceFiles
-from tests.media.conftest import dying_ffmpeg as dying_ffmpeg
+from tests.support import head
 
 SIDE, FRAMES = 192, 36
 Curated = tuple[list[dict[str, Any]], list[dict[str, Any]]]
@@ -37,11 +36,6 @@ def plain(talking: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path
     path = tmp_path_factory.mktemp("plain") / "plain.mp4"
     encode(talking, 25.0, path, crf=12)
     return path
-
-
-@pytest.fixture(scope="session")
-def analyser() -> FaceAnalyser:
-    return FaceAnalyser()
 
 
 @pytest.fixture

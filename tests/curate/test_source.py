@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import datagen.media.ffmpeg
-from benchmarks.setting import convert
-from datagen.curate.frame_hashes import same_footage
 from datagen.faces import FaceAnalyser
 from datagen.media import VideoReader, encode
 from datagen.output.schema import CLIPS, FAILURES
+from datagen.plan.links import same_footage
 from datagen.recipe import load_recipe
 from datagen.synthesise.clip import read_crop
 from tests.curate.conftest import FRAMES, SIDE, Curated
+from tests.support import convert
 
 Curate = Callable[..., Curated]
 

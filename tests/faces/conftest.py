@@ -5,19 +5,16 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import cv2  # noqa: F401  # if decord is loaded first, OpenCV cannot decode PNG
 import decord
 import numpy as np
 import pytest
 from skimage import data
 
 from datagen.faces import FaceAnalyser
+from tests.support import SHARED
 
-MEDIA = Path(__file__).parents[3] / "shared" / "media"
-
-
-@pytest.fixture(scope="session")
-def analyser() -> FaceAnalyser:
-    return FaceAnalyser()
+MEDIA = SHARED / "media"
 
 
 @pytest.fixture(scope="session")

@@ -50,26 +50,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(FPS), "-i", str(path)]
 
 
-@pytest.fixture
-def dying_ffmpeg(tmp_path: Path) -> Callable[..., str]:
-    """Makes an ffmpeg that ends as the shell line says in its first `times` calls and does its work afterwards."""
-
-    def make(ending: str, times: int = 1000) -> str:
-        path = tmp_path / "dying ffmpeg"
-        lines = (
-            "#!/bin/sh",
-            f'real="{bundled_ffmpeg()}"',
-            'echo >> "$0.calls"',
-            f'if [ $(wc -l < "$0.calls") -gt {times} ]; then exec "$real" "$@"; fi',
-            ending.replace("FFMPEG", '"$real" "$@"'),
-        )
-        path.write_text("\n".join(lines) + "\n")
-        path.chmod(0o755)
-        return str(path)
-
-    return make
-
-
 H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "10", "-g", "15", "-pix_fmt", "yuv420p"]
 ALPHA = "format=rgba,colorchannelmixer=aa=0.5"
 

@@ -95,9 +95,9 @@ def test_any_order_and_repeats(video: Video, indices: list[int], backend: str) -
             reader.read([-1])
 
 
-@pytest.mark.parametrize("bound", [backends.AHEAD_BYTES, 0])
+@pytest.mark.parametrize("bound", [backends.DECODE_AHEAD_BYTES, 0])
 def test_batches(video: Video, monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
-    monkeypatch.setattr(backends, "AHEAD_BYTES", bound)
+    monkeypatch.setattr(backends, "DECODE_AHEAD_BYTES", bound)
     with VideoReader(video("plain.mp4")) as reader:
         seen = [
             (list(indices), [number_of(frame) for frame in frames])

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,8 @@ from datagen.common.errors import UserError
 ray = pytest.importorskip("ray")
 
 from datagen.runners import cluster  # noqa: E402
+from tests.support import ROOT  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 HEAD = """
 import sys
 from ray.cluster_utils import Cluster

@@ -16,10 +16,9 @@ import pytest
 
 from datagen.common.errors import UserError
 from datagen.runners import Supervision, run_local
+from tests.runners.workers import Broken, Dying, HangingHeartbeat, Reports, Toy, tasks
+from tests.support import ROOT, environment
 
-from .workers import Broken, Dying, HangingHeartbeat, Reports, Toy, tasks
-
-ROOT = Path(__file__).parents[2]
 DRIVER = """
 import pathlib, sys
 from datagen.runners import run_local
@@ -148,8 +147,7 @@ def test_in_a_thread_of_its_own(tmp_path: Path) -> None:
 
 def started(folder: Path) -> tuple[subprocess.Popen[bytes], int, int]:
     """A driver whose child is at a task and has started a program."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, folder], env=environment, cwd=ROOT)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, folder], env=environment(), cwd=ROOT)
     pids = folder / "pids"
     while not pids.exists() or len(pids.read_text().split()) < 2:
         assert driver.poll() is None

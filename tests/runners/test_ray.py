@@ -13,9 +13,8 @@ import pytest
 
 from datagen.common.errors import UserError
 from datagen.runners import Fingerprint, Report, Supervision, Task
-
-from . import workers
-from .workers import Broken, NodeFingerprint, Reports, Toy, tasks
+from tests.runners import workers
+from tests.runners.workers import Broken, NodeFingerprint, Reports, Toy, tasks
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402

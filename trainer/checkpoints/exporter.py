@@ -1,4 +1,4 @@
-"""Our checkpoint in the published layout, so that others' MegActor code can use it."""
+"""Exports a checkpoint in the published layout, which MegActor's own code reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def export_megactor(checkpoint: Path, output: Path, *, dtype: torch.dtype | None
     Args:
         checkpoint: a checkpoint folder.
         output: the file to make; never overwritten.
-        dtype: what floating-point weights become; None keeps them.
+        dtype: to which weights are converted; None keeps theirs.
 
     Raises:
         UserError: unreadable checkpoint, existing output, unknown suffix, disk full.
@@ -39,5 +39,5 @@ def export_megactor(checkpoint: Path, output: Path, *, dtype: torch.dtype | None
             return
         try:
             torch.save({"epoch": 0, "global_step": 0, "state_dict": state}, staging)
-        except RuntimeError as error:  # how torch reports a full disk
+        except RuntimeError as error:  # torch's error for a full disk
             raise UserError(f"cannot write {output}: {str(error).splitlines()[0]}") from error

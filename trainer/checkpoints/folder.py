@@ -1,17 +1,19 @@
-"""The project's checkpoint folder: what a model is and its weights, nothing that can run.
+"""The project's checkpoint folder: a model's config and weights, and no code.
 
     CKPT/config.json                     format, `MegActorConfig`, where each group of weights came from
     CKPT/unet/model*.safetensors         Denoiser with DrivenEncoder and motion modules, published names
     CKPT/appearance_encoder/model*...    ReferenceNet
-    CKPT/vae/                            the VAE, as diffusers lays it out, where the source brought one
+    CKPT/vae/                            the VAE in diffusers' layout, where the source has one
 
 A component above `SHARD_BYTES` is split as the hub's tools do it (`model-00001-of-00003.safetensors` and
-`model.safetensors.index.json`). A folder is written under another name, synced and renamed: it is whole or absent.
+`model.safetensors.index.json`). A folder is written under a temporary name, synced and renamed, so it
+is complete or absent.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +32,8 @@ from trainer.model.config import MegActorConfig, ModelConfig
 from trainer.model.megactor import MegActor
 from trainer.model.state_dict import COMPONENTS, LayoutError, check_layout, model_layout, strip_prefix
 
+logger = logging.getLogger(__name__)
+
 FORMAT = "megactor-datagen checkpoint"
 VERSION = 1
 SHARD_BYTES = 2 * 10**9
@@ -41,7 +45,7 @@ class CheckpointInfo:
 
     Attributes:
         config: sizes, behaviour and diffusion of the model.
-        origins: for each parameter group, where its weights came from, in words.
+        origins: for each parameter group, a phrase that says where its weights came from.
     """
 
     config: MegActorConfig
@@ -65,8 +69,8 @@ def save_checkpoint(
         config: of the model.
         state: the model's state dict, every name (see `trainer.model.state_dict`).
         origins: where each parameter group's weights came from.
-        vae: to be kept with it.
-        dtype: what all weights of the model become; None keeps each as it is.
+        vae: to be saved with the model.
+        dtype: to which all weights of the model are converted; None keeps theirs.
         shard_bytes: largest size of one file.
 
     Raises:
@@ -93,7 +97,7 @@ def load_info(folder: Path) -> CheckpointInfo:
     """Read `config.json` of a checkpoint folder.
 
     Raises:
-        UserError: absent, of another format or version, or with fields this version does not know.
+        UserError: absent, of another format or version, or with unknown fields.
     """
     document = read_json(folder / "config.json")
     if document.get("format") != FORMAT:
@@ -118,6 +122,7 @@ def load_state(folder: Path) -> dict[str, Tensor]:
         UserError: damaged, or names or shapes are not those its config describes.
     """
     info = load_info(folder)
+    logger.info("loading weights from %s", folder)
     state = {
         f"{component}.{name}": tensor
         for component in COMPONENTS
@@ -130,12 +135,12 @@ def load_state(folder: Path) -> dict[str, Tensor]:
 def load_model(
     folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> MegActor:
-    """Build the model of a checkpoint with its weights, without ever holding them twice.
+    """Build the model of a checkpoint with its weights, which are never in memory twice.
 
     Args:
         folder: a checkpoint folder.
         device: where the weights go.
-        dtype: what they become; None keeps the dtypes of the files.
+        dtype: to which they are converted; None keeps the dtypes of the files.
 
     Raises:
         UserError: as `load_state`.
@@ -150,7 +155,7 @@ def load_model(
 
 @cache
 def layout_of(config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
-    """`model_layout`, read-only and made once a size: it builds the whole model on the meta device."""
+    """`model_layout`, read-only and cached, because it builds the whole model on the meta device."""
     return MappingProxyType(model_layout(config))
 
 

@@ -1,12 +1,13 @@
-"""Others' weights become a checkpoint of ours: Stable Diffusion 1.5, AnimateDiff, appearance encoders, MegActor.
+"""Converts published weights to checkpoints: Stable Diffusion 1.5, AnimateDiff, appearance encoders, MegActor.
 
-A checkpoint is always whole. What a source does not bring comes from a base checkpoint or, without one, is
-initialised as for training from scratch; which is which is written into the checkpoint and said to the user.
+A checkpoint is always complete. What a source lacks comes from a base checkpoint or, without one, is initialised as
+for training from scratch; the checkpoint records where each group came from, and the command prints it.
 Names are those of `trainer.model.state_dict`; a source whose names or shapes differ is an error that lists them.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,23 +38,25 @@ from trainer.model.state_dict import (
     strip_prefix,
 )
 
+logger = logging.getLogger(__name__)
+
 Kind = Literal["sd15", "animatediff-v3", "appearance-encoder", "megactor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Shapes = Mapping[str, tuple[int, ...]]
 
-_FROZEN = ("module.vae.", "module.text_encoder.")  # in the published file, but found in files of their own
+_FROZEN = ("module.vae.", "module.text_encoder.")  # in the published file, but read from files of their own
 
 
 @dataclass(frozen=True)
 class ImportedWeights:
-    """A source's tensors, under the names it uses, and what it says about sizes.
+    """Tensors of a source, under the source's names, and the sizes that follow from it.
 
     Attributes:
-        kind: how its names are to be read.
-        path: where it lies.
-        tensors: as in the file, prefixes of wrappers stripped.
+        kind: of the source, which decides how its names are read.
+        path: of the source.
+        tensors: as in the file, without prefixes of wrapper modules.
         sizes: fields of `ModelConfig` that follow from it.
-        vae: the VAE that lies beside it, if any.
+        vae: the VAE in the same folder, if any.
     """
 
     kind: Kind
@@ -73,23 +76,23 @@ def import_weights(
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> dict[str, str]:
-    """Turn a source into a checkpoint folder.
+    """Convert a source to a checkpoint folder.
 
     Args:
         source: file or folder.
         output: the checkpoint folder to make.
-        kind: what the source is; found out when not given.
-        base: checkpoint that everything the source lacks is taken from.
+        kind: of the source; None detects it.
+        base: checkpoint from which everything that the source lacks is taken.
         config: sizes and behaviour; default is the base's, else `published` for MegActor's own checkpoint and
             `default` otherwise, with the sizes of the source.
-        dtype: what all weights become; None keeps each as it is.
-        seed: of what is initialised.
+        dtype: to which all weights are converted; None keeps theirs.
+        seed: of the weights that are initialised.
 
     Returns:
         For each parameter group, where its weights came from.
 
     Raises:
-        UserError: unreadable or malicious source, names or shapes that do not fit, existing output.
+        UserError: the source is unreadable or holds code, names or shapes do not fit, or the output exists.
     """
     refuse_existing(output)
     read = open_source(source, kind)
@@ -102,6 +105,7 @@ def import_weights(
         behaviour = PUBLISHED if read.kind == "megactor" else DEFAULT
         config = with_sizes(behaviour, read.sizes, vae_sizes(vae.config) if vae else {}, str(source))
     expected = layout_of(config.model)
+    logger.info("importing %s as %s: %d tensors", source, read.kind, len(read.tensors))
     state = _CONVERT[read.kind](read, expected)
     origins = {group_of(name): f"{read.kind} {source.name}" for name in state}
     if base is not None:
@@ -116,7 +120,7 @@ def import_weights(
 
 
 def open_source(path: Path, kind: Kind | None = None) -> ImportedWeights:
-    """Read a source's names and find out what it is.
+    """Open a source and detect its kind.
 
     Raises:
         UserError: unreadable, or of no known kind.
@@ -164,12 +168,12 @@ def _detect(tensors: Mapping[str, Tensor], path: Path) -> Kind:
     if "conv_in.weight" in names and "conv_out.weight" not in names:
         return "appearance-encoder"
     raise UserError(
-        f"{path}: cannot tell what it is from its names ({sorted(names)[0]}, ...); give one of {KINDS}"
+        f"{path}: its kind cannot be told from its names ({sorted(names)[0]}, ...); give one of {KINDS}"
     )
 
 
 def _from_sd15(source: ImportedWeights, expected: Shapes) -> dict[str, Tensor]:
-    """Spatial UNet and ReferenceNet of Stable Diffusion; `conv_in` takes its 4 channels and zeros for the others."""
+    """Spatial UNet and ReferenceNet from Stable Diffusion; `conv_in` gets its 4 channels, and zeros for the others."""
     unet = {name: shape for name, shape in strip_prefix(expected, "unet.").items() if _is_spatial(name)}
     wide = unet["conv_in.weight"]
     latent = expected["appearance_encoder.conv_in.weight"]

@@ -1,4 +1,4 @@
-"""Fresh weights for what no source brings, part by part, so that pretrained parts are never made for nothing."""
+"""Initial weights, one part of the model at a time, so that parts with pretrained weights are not initialised too."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trainer.model.temporal import MotionModule
 
 
 def initial_state(config: ModelConfig, names: Collection[str], seed: int) -> dict[str, Tensor]:
-    """Tensors for some names of the model, as its own constructors initialise them; float32.
+    """Tensors for some names of the model, as the model's constructors initialise them; float32.
 
-    Each part draws from a generator of its own (seed, part), so a part is the same whatever else is made.
+    Each part draws from a generator of its own (seed, part), so a part does not depend on which other parts are made.
     """
     state: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""The size of a model from others' files: diffusers' config.json, or the shapes of the tensors themselves."""
+"""Finds the sizes of a model in published files: in diffusers' config.json, or in the shapes of the tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Sizes = dict[str, Any]
 def unet_sizes(config_file: Path) -> Sizes:
     """Fields of `ModelConfig` from a diffusers UNet's config.
 
-    `attention_head_dim` there is the number of heads, as everywhere in Stable Diffusion 1.5.
+    Its `attention_head_dim` is the number of heads, as usual for Stable Diffusion 1.5.
     """
     known = read_json(config_file)
     names = {
@@ -40,7 +40,7 @@ def vae_sizes(config: Mapping[str, object]) -> Sizes:
 
 
 def tensor_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
-    """Fields of `ModelConfig` that follow from shapes of published names; number of heads and norm groups do not.
+    """Fields of `ModelConfig` that follow from shapes of published names; the numbers of heads and norm groups do not.
 
     Raises:
         LayoutError: a tensor has too few axes.
@@ -86,7 +86,7 @@ def with_sizes(base: MegActorConfig, model: Sizes, vae: Sizes, source: str) -> M
     """`base` with its behaviour kept and sizes replaced; the image encoder's output follows the UNet's tokens.
 
     Raises:
-        UserError: sizes that no model can have.
+        UserError: no model can have these sizes.
     """
     try:
         sized = replace(base.model, **model)

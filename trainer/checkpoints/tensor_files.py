@@ -1,11 +1,12 @@
-"""Tensors in files: nothing in a file is ever run, and nothing is copied before it is used.
+"""Reads and writes tensors. No code in a file is ever executed.
 
-What is read are views of memory-mapped files, so a checkpoint of any size costs address space, not memory.
+Tensors are read as views of memory-mapped files, so that opening a checkpoint takes address space, not memory.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from datagen.common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _INDEX = ".safetensors.index.json"
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin")
@@ -33,6 +36,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if path.is_dir():
         return _read_folder(path)
+    logger.debug("reading %s", path)
     if not path.is_file():
         raise UserError(f"{path} is not there")
     if path.suffix == ".safetensors":
@@ -60,14 +64,14 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file with the permissions of any new file; the library makes them its owner's alone."""
+    """Write a safetensors file with the usual permissions; the library would let only its owner read it."""
     path.touch()
     mode = path.stat().st_mode
     seen: set[int] = set()
     written: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
-        # A storage under two names is refused by the library, and only the first keeps its own.
+        # The library refuses one storage under two names, so all names but the first get a copy.
         written[name] = tensor.clone() if place in seen and tensor.numel() else tensor.contiguous()
         seen.add(place)
     save_file(written, path, metadata={"format": "pt"})
@@ -75,7 +79,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:
-    """The weights of a folder as diffusers and transformers lay them out, whole or in shards."""
+    """The weights of a folder in the layout of diffusers and transformers, in one file or in shards."""
     for stem in _STEMS:
         if (folder / f"{stem}{_INDEX}").is_file():
             return _read_shards(folder / f"{stem}{_INDEX}")
@@ -105,7 +109,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a whole safetensors file: {error}") from error
+        raise UserError(f"{path} is not a complete safetensors file: {error}") from error
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
@@ -113,7 +117,7 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         data = _load(path)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} was refused: it is damaged or holds more than tensors, and code in it is never run "
+            f"{path} was refused: it is damaged or holds more than tensors, and code in it is never executed "
             f"({_first_line(error)})"
         ) from error
     except (
@@ -138,16 +142,16 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a dense tensor whose values all lie in the file: a small file could expand to any size."""
+    """Whether it is a dense tensor with all its values in the file; otherwise a small file could expand to any size."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta or value.is_quantized:
         return False
     return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
 
 
 def _load(path: Path) -> object:
-    """`torch.load` that runs nothing; mapped where the file's format allows."""
+    """`torch.load` without executing code; memory-mapped where the format allows."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # its remarks on odd pickles add nothing to the refusal
+        warnings.simplefilter("ignore", UserWarning)  # about unusual pickles; our error says enough
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError as error:

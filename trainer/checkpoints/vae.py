@@ -1,4 +1,4 @@
-"""The VAE that a Stable Diffusion folder brings, kept as diffusers lays it out."""
+"""The VAE of a Stable Diffusion folder, in diffusers' layout."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_vae(folder: Path) -> VAEWeights:
     """Read a VAE folder; attention names from before diffusers 0.13 become the current ones.
 
     Raises:
-        UserError: unreadable, or names or shapes that are not the VAE its config describes.
+        UserError: unreadable, or names or shapes differ from the VAE that its config describes.
     """
     config = read_json(folder / "config.json")
     levels, layers = config.get("block_out_channels"), config.get("layers_per_block", 1)
@@ -77,7 +77,7 @@ def _current_name(name: str) -> str:
 
 
 def _as_linear(tensor: Tensor, expected: Tensor | None) -> Tensor:
-    """Some files keep the attention's matrices as 1x1 convolutions."""
+    """The tensor as a matrix where a file stores an attention matrix as 1x1 convolution."""
     if expected is not None and tensor.dim() == 4 and expected.dim() == 2 and tensor.shape[2:] == (1, 1):
         return tensor[:, :, 0, 0]
     return tensor

@@ -1,23 +1,30 @@
-"""`megactor-datagen weights ...`: thin commands over the registry, the importers and the exporter."""
+"""`megactor-datagen weights ...`: commands over the registry, the importers and the exporter."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from datagen.common.cli_options import answer
 from datagen.common.errors import UserError
+from datagen.common.extras import needs_extra
+from datagen.common.text import plain_json
 
 if TYPE_CHECKING:
     import torch
 
+    from datagen.weights.listing import ShippedNetwork
     from trainer.model.config import MegActorConfig
+
+_DLIB_BYTES = 22_466_066  # size of dlib's face recognition network
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="External weights: list, fetch and verify them; import them to checkpoints, export ours.",
+    help="External weights: list, fetch and verify them, import them to checkpoints; export checkpoints.",
 )
 
 CacheOption = Annotated[
@@ -39,16 +46,19 @@ def list_weights(
     cache: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
 ) -> None:
-    """Every external weight: source, size, licence, what uses it, whether it is here."""
+    """List every external weight: source, size, licence, what uses it, whether it was fetched."""
     from datagen.weights.listing import rows, text
 
-    found = [row for row in rows(cache) if not names or row["name"] in names]
-    unknown = set(names or []) - {row["name"] for row in found}
+    found = [row for row in rows(cache, _shipped()) if not names or row.name in names]
+    unknown = set(names or []) - {row.name for row in found}
     if unknown:
         raise UserError(
             f"{', '.join(sorted(unknown))}: not a known weight; see: megactor-datagen weights list", code=2
         )
-    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(text(row, bool(names)) for row in found))
+    if as_json:
+        answer(plain_json(json.dumps([asdict(row) for row in found], indent=1)))
+    else:
+        answer("\n".join(text(row, bool(names)) for row in found))
 
 
 @app.command(
@@ -74,9 +84,11 @@ def fetch(
             "--allow-noncommercial", help="Accept licences that forbid or leave open commercial use."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Fetch again, even when it is here.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch again, even what was fetched before.")
+    ] = False,
 ) -> None:
-    """Fetch weights, checked by size and sha256; an interrupted download resumes."""
+    """Fetch weights and check their size and sha256. An interrupted download resumes."""
     from datagen.weights.fetch import check_terms
     from datagen.weights.fetch import fetch as fetch_one
     from datagen.weights.registry import weight
@@ -92,7 +104,7 @@ def fetch(
             allow_noncommercial=allow_noncommercial,
             force=force,
         )
-        typer.echo(f"{name}: {path}")
+        answer(f"{name}: {path}")
 
 
 @app.command(epilog="Example:  megactor-datagen weights verify sd15")
@@ -100,7 +112,7 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names; default all that were fetched.")] = None,
     cache: CacheOption = None,
 ) -> None:
-    """Hash fetched weights again, against the registry or, where it names no sha256, against the first fetch."""
+    """Hash fetched weights again and compare with the registry or, where it has no sha256, with the first fetch."""
     from datagen.weights.cache import cache_folder, read_receipt
     from datagen.weights.cache import verify as verify_one
     from datagen.weights.registry import WEIGHTS
@@ -112,18 +124,18 @@ def verify(
         for record, fault in verify_one(name, cache):
             faults += bool(fault)
             state = fault or ("ok, pinned sha256" if record.pinned else "ok, sha256 as first fetched")
-            typer.echo(f"{name}/{record.path}: {state}")
+            answer(f"{name}/{record.path}: {state}")
     if not chosen:
-        typer.echo(f"nothing fetched in {root}")
+        answer(f"nothing fetched in {root}")
     if faults:
         raise UserError(
             f"{faults} faulty file(s) in {root}; run: megactor-datagen weights fetch NAME --force"
         )
 
 
-OutputOption = Annotated[Path, typer.Option("--output", help="What to make; must not exist.")]
+OutputOption = Annotated[Path, typer.Option("--output", help="File or folder to make; must not exist.")]
 DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default keeps the source's.")
+    str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: as in the source.")
 ]
 
 
@@ -138,25 +150,26 @@ def import_command(
         list[str],
         typer.Argument(
             metavar="[KIND] SOURCE",
-            help="KIND is sd15, animatediff-v3, appearance-encoder or megactor, found out when left away; "
+            help="KIND is sd15, animatediff-v3, appearance-encoder or megactor; default: detected. "
             "SOURCE is a file, a folder, or the name of a fetched weight.",
         ),
     ],
     output: OutputOption,
     base: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint that all else comes from; default is a fresh initialisation."),
+        typer.Option(help="Checkpoint from which everything else is taken; default: initialised."),
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option(help="Preset (published, default, tiny) or JSON file; default fits the source."),
+        typer.Option(help="Preset (published, default, tiny) or JSON file; default: as the source."),
     ] = None,
     dtype: DtypeOption = None,
-    seed: Annotated[int, typer.Option(help="Of what is initialised.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the weights that are initialised.")] = 0,
     cache: CacheOption = None,
 ) -> None:
-    """Turn others' weights into a checkpoint folder (safetensors and JSON)."""
-    from trainer.checkpoints.importers import KINDS, import_weights
+    """Convert published weights to a checkpoint folder (safetensors and JSON)."""
+    with needs_extra("train", "importing weights"):
+        from trainer.checkpoints.importers import KINDS, import_weights
 
     *kinds, source = kind_and_source
     if len(kinds) > 1 or any(kind not in KINDS for kind in kinds):
@@ -171,24 +184,39 @@ def import_command(
         seed=seed,
     )
     for group, origin in sorted(origins.items()):
-        typer.echo(f"{group}: {origin}")
-    typer.echo(f"checkpoint: {output}")
+        answer(f"{group}: {origin}")
+    answer(f"checkpoint: {output}")
 
 
 @app.command(epilog="Example:  megactor-datagen weights export run/last --layout megactor --output ours.ckpt")
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
     output: OutputOption,
-    layout: Annotated[str, typer.Option(help="Whose layout: megactor.")] = "megactor",
+    layout: Annotated[str, typer.Option(help="Layout of the file: megactor.")] = "megactor",
     dtype: DtypeOption = None,
 ) -> None:
     """Write a checkpoint as one file in the published layout (.ckpt or .safetensors)."""
-    from trainer.checkpoints.exporter import export_megactor
+    with needs_extra("train", "exporting weights"):
+        from trainer.checkpoints.exporter import export_megactor
 
     if layout != "megactor":
-        raise UserError(f"--layout {layout!r}: known is megactor", code=2)
+        raise UserError(f"--layout {layout!r} is unknown; give megactor", code=2)
     export_megactor(checkpoint, output, dtype=_dtype(dtype))
-    typer.echo(f"exported: {output}")
+    answer(f"exported: {output}")
+
+
+def _shipped() -> list[ShippedNetwork]:
+    """Networks that come with the package or its dependencies."""
+    from datagen.faces.identity import INFO
+    from datagen.faces.mediapipe.shipped import MANIFEST_NAME, WEIGHTS
+    from datagen.weights.listing import ShippedNetwork
+
+    found = []
+    for model in json.loads((WEIGHTS / MANIFEST_NAME).read_text(encoding="utf-8")):
+        size = (WEIGHTS / model["file"]).stat().st_size
+        found.append(ShippedNetwork(model["name"], "the package", size, model["sha256"], model["licence"]))
+    found.append(ShippedNetwork(INFO.name, INFO.version, _DLIB_BYTES, INFO.sha256, INFO.licence))
+    return found
 
 
 def _source(text: str, cache: Path | None) -> Path:
@@ -217,7 +245,7 @@ def _config(name: str | None) -> MegActorConfig | None:
     if name is None or name in PRESETS:
         return None if name is None else PRESETS[name]
     document = read_json(Path(name))
-    values = document.get("config", document)  # a checkpoint's config.json will do
+    values = document.get("config", document)  # a checkpoint's config.json holds it under `config`
     try:
         return MegActorConfig.from_dict(values if isinstance(values, dict) else document)
     except (ValueError, TypeError) as error:

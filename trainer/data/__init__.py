@@ -1,9 +1,13 @@
 """From the shards to the batches of a training step.
 
-- `config`: what a sample is made of; `opening`, `index`, `clips`: which clips there are and where their files lie
-- `order`: the global order of samples; `window`, `driver`, `sample`: one sample; `video`: its frames
-- `batch`, `loader`: batches made ahead by worker processes, resumable
-- `precompute`, `precomputed`, `latents`, `encoders`: VAE moments and CLIP tokens, stored or in line
+- `config`: what a sample consists of
+- `opening`, `index`, `clips`: which clips there are and where their files lie; `stored_latents`: their latents
+- `withdrawn`: clips whose consent was withdrawn while the data is in use
+- `order`: the global order of samples
+- `window`, `driver`, `pixels`, `sample`: one sample; `video`: its frames; `errors`: why a clip cannot be used
+- `training_data`: all samples of a run; `batch`, `loader`: resumable batches from worker processes
+
+What turns pixels into latents and tokens is in `trainer.latents`.
 """
 
 from trainer.data.batch import Batch
@@ -12,7 +16,6 @@ from trainer.data.loader import Loader
 from trainer.data.opening import open_training_data
 from trainer.data.sample import Sample
 from trainer.data.training_data import TrainingData
-from trainer.latents.encoders import Encoders, complete, mean_latents, sample_latents
 
 __all__ = [
     "KINDS",
@@ -20,12 +23,8 @@ __all__ = [
     "DataConfig",
     "DataSource",
     "Drivers",
-    "Encoders",
     "Loader",
     "Sample",
     "TrainingData",
-    "complete",
-    "mean_latents",
     "open_training_data",
-    "sample_latents",
 ]

@@ -1,4 +1,4 @@
-"""Samples stacked into the tensors of a training step. They stay uint8 until they are on the device.
+"""Samples stacked into the tensors of a training step. Pixels stay uint8 until they are on the device.
 
 Shapes: B samples, F frames, H height, W width, S side of CLIP's image, C h w moments, T tokens, D token width.
 """
@@ -21,8 +21,9 @@ from trainer.data.sample import Sample, Skipped
 class Batch:
     """Tensors of B samples; see `Sample` for the meanings. Pictures have their channels before height and width.
 
-    Either target and CLIP image are there or moments and tokens; `trainer.latents.encoders.complete` makes the latter
-    from the former. `skipped` are the bad clips met on the way, `replaced` the samples another clip stands in for.
+    A batch holds either target and CLIP image, or moments and tokens; `trainer.latents.encoders.complete` computes
+    the latter from the former. `skipped` lists the clips that could not be used, `replaced` counts the samples for
+    which another clip was taken.
     """
 
     slots_B: Tensor
@@ -48,7 +49,7 @@ class Batch:
         return len(self.slots_B)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        """The same batch, `function` applied to each tensor."""
+        """The same batch with `function` applied to each tensor."""
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         changed: dict[str, Any] = {name: function(tensor) for name, tensor in tensors.items()}
         return replace(self, **changed)
@@ -63,7 +64,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; in a loader worker straight into shared memory."""
+    """Stack samples; in a loader worker directly into shared memory."""
 
     def stack(name: str) -> Tensor | None:
         if getattr(samples[0], name) is None:
@@ -72,7 +73,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
     def pictures(name: str) -> Tensor | None:
         stacked = stack(name)
-        # Channels come to the front as a view: in memory they stay last, which is what convolutions like best.
+        # Channels move to the front as a view: in memory they stay last, the faster layout for convolutions.
         return None if stacked is None else stacked.movedim(-1, -3)
 
     def numbers(name: str, dtype: torch.dtype = torch.int64) -> Tensor:
@@ -103,5 +104,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _writable(array: np.ndarray) -> np.ndarray:
-    """The array, copied where it is a read-only view of a file's bytes, which torch warns of."""
+    """The array, copied where it is a read-only view of a file's bytes, about which torch would warn."""
     return array if array.flags.writeable else array.copy()

@@ -1,6 +1,6 @@
-"""The clips of one data set packed for training: where each needed file lies, some 100 bytes a clip.
+"""The clips of one data set packed for training: where each required file lies, about 100 bytes per clip.
 
-Loader workers get this instead of the index, whose hashes, boxes and names take kilobytes a clip.
+Loader workers get this instead of the index, whose hashes, boxes and names take kilobytes per clip.
 Shapes: N clips, M file suffixes.
 """
 
@@ -9,26 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from datagen.output.store import Store
+from trainer.data.errors import DamagedFileError, MissingFileError
+from trainer.data.stored_latents import Latents
 
-if TYPE_CHECKING:
-    from trainer.data.stored_latents import Latents
-
-# Files closer than this are fetched by one range read: a request costs more than the bytes between.
+# Files with a smaller gap between them share one range read: a second request costs more than the extra bytes.
 _GAP = 1 << 20
-
-
-class MissingFileError(Exception):
-    """A clip has no file of a suffix."""
-
-
-class DamagedFileError(Exception):
-    """The bytes of a file are not those that were written."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +33,8 @@ class Clips:
         suffixes: files that may be read, such as `video.mp4`.
         offset_NM, size_NM: place in the shard; size -1 where the clip lacks the file.
         check_NM: first 8 bytes of the sha256, as one big-endian number.
-        warp_N32: scale and aspect of the baked driving streams, in the order of `KINDS`.
-        keys_N4: what a withdrawal may name, see `trainer.data.withdrawn`.
+        augmentation_N32: scale and aspect of the baked driving streams, in the order of `KINDS`.
+        keys_N4: hashes that withdrawals are compared with, see `trainer.data.withdrawn`.
         size: side of the frames in pixels.
         latents: precomputed latents of the same clips.
     """
@@ -59,7 +49,7 @@ class Clips:
     offset_NM: np.ndarray
     size_NM: np.ndarray
     check_NM: np.ndarray
-    warp_N32: np.ndarray
+    augmentation_N32: np.ndarray
     keys_N4: np.ndarray
     size: int
     latents: Latents | None = None
@@ -77,7 +67,7 @@ class Clips:
         return bool(self.size_NM[number, self.suffixes.index(suffix)] >= 0)
 
     def read(self, number: int, suffixes: Sequence[str], *, check: bool = True) -> dict[str, memoryview]:
-        """Files of a clip by as few range reads as sensible.
+        """Read files of a clip, with few range reads.
 
         Args:
             number: of the clip.
@@ -108,7 +98,7 @@ class Clips:
 
 
 def read_ranges(store: Store, path: tuple[str, ...], places: Sequence[tuple[int, int]]) -> list[memoryview]:
-    """Contents at (offset, size), ascending; near ones share a range read."""
+    """Contents of places (offset, size) in ascending order; places near each other share a range read."""
     groups: list[list[tuple[int, int]]] = []
     for place in places:
         end = sum(groups[-1][-1]) if groups else 0

@@ -1,4 +1,4 @@
-"""What a training sample is made of: data sets, frames, drivers."""
+"""What a training sample consists of: data sets, frames, drivers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STREAM_OF: dict[Kind, str] = {"original": "video", "swapped": "swapped", "styled
 
 
 class DataSource(FrozenConfig):
-    """One data set and the clips of it to take."""
+    """One data set, and which of its clips are used."""
 
     path: str = Field(description="output folder of the pipeline, or a URI such as s3://bucket/set")
     weight: float | None = Field(
@@ -25,7 +25,7 @@ class DataSource(FrozenConfig):
 
 
 class Drivers(FrozenConfig):
-    """How often each kind of driving video is taken; a kind that a clip lacks gives its share to those it has."""
+    """Relative rates of the kinds of driving video. Where a clip lacks one, the others take its share."""
 
     original: float = Field(default=0.5, ge=0)
     swapped: float = Field(default=0.25, ge=0)
@@ -43,18 +43,19 @@ class Drivers(FrozenConfig):
 
 
 class DataConfig(FrozenConfig):
-    """One training sample. The defaults are those of stage 2; images are `frames = 1`."""
+    """How one training sample is made."""
 
     frames: int = Field(12, ge=1, le=256, description="frames of target and driver; 1 trains on images")
     frame_rate: float = Field(
-        12.5, gt=0, description="frames per second of a sample, reached by whole strides"
+        12.5, gt=0, description="frames per second of a sample; a whole stride comes as near as it can"
     )
     references: int = Field(
         4, ge=0, description="candidate reference frames of a clip, fixed by its id; 0: any frame"
     )
     drivers: Drivers = Drivers()
     driving: Literal["online", "baked"] = Field(
-        "online", description="augment and mask the raw streams now, or take the baked `driving_*` streams"
+        "online",
+        description="`online`: augment and mask the raw streams while training; `baked`: read the `driving_*` streams",
     )
     warp_rate: float = Field(
         0.25, ge=0, le=1, description="share of online drivers with another scale and aspect"
@@ -63,7 +64,10 @@ class DataConfig(FrozenConfig):
     warp_high: float = Field(1.2, ge=1, le=2, description="largest scale and aspect")
     mask: Literal["box", "hull"] = Field("box", description="what online drivers show: face box or hull")
     precomputed: Literal["auto", "always", "never"] = Field(
-        "auto", description="latents and tokens from `precompute`: where all clips have them, always, never"
+        "auto",
+        description="use latents and tokens of `precompute`; `auto`: if all clips have them; `always`; `never`",
     )
-    clip_size: int = Field(224, ge=1, description="side in pixels of the image CLIP sees")
-    check_bytes: bool = Field(True, description="compare what is read with the sha256 in the index")
+    clip_size: int = Field(224, ge=1, description="side of CLIP's input image in pixels")
+    check_bytes: bool = Field(
+        True, description="compare the bytes of every file with the sha256 in the index"
+    )

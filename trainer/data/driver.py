@@ -1,4 +1,4 @@
-"""The driving frames of a sample: which kind, and made on line or taken as baked.
+"""The driving frames of a sample: which kind, and how they are made or read.
 
 Shapes: F frames, H height, W width, N landmarks, K kinds.
 """
@@ -11,18 +11,19 @@ from safetensors.numpy import load
 
 from datagen.driving.augment import Augmentation
 from datagen.driving.mask import mask_driving
-from trainer.data.clips import Clips, DamagedFileError
+from trainer.data.clips import Clips
 from trainer.data.config import KINDS, STREAM_OF, DataConfig, Kind
+from trainer.data.errors import DamagedFileError
 
 
 def stream_file(kind: Kind, config: DataConfig) -> str:
-    """File of a clip a driver of this kind is read from."""
+    """File of a clip from which a driver of this kind is read."""
     prefix = "driving_" if config.driving == "baked" else ""
     return f"{prefix}{STREAM_OF[kind]}.mp4"
 
 
 def choose_kind(rng: np.random.Generator, clips: Clips, number: int, config: DataConfig) -> Kind:
-    """A kind by the rates, among those the clip has; the rates of the others fall to them in proportion."""
+    """Draw a kind by the configured rates, among the kinds that the clip has."""
     chance = rng.random()
     present = [kind for kind in KINDS if clips.has(number, stream_file(kind, config))]
     rates = np.array([config.drivers.rate(kind) for kind in present], float)
@@ -34,11 +35,11 @@ def choose_kind(rng: np.random.Generator, clips: Clips, number: int, config: Dat
 def draw_augmentation(
     rng: np.random.Generator, clips: Clips, number: int, kind: Kind, config: DataConfig
 ) -> Augmentation:
-    """Scale and aspect of the driver: drawn, or those the baked stream was made with."""
+    """Scale and aspect of the driver: newly drawn, or those that the baked stream was made with."""
     drawn = Augmentation.draw(rng, config.warp_rate, config.warp_low, config.warp_high)
     if config.driving == "online":
         return drawn
-    scale, aspect = clips.warp_N32[number, KINDS.index(kind)]
+    scale, aspect = clips.augmentation_N32[number, KINDS.index(kind)]
     return Augmentation(float(scale), float(aspect))
 
 
@@ -56,7 +57,7 @@ def online_driver(
         indices_F: their numbers in the clip.
         face: the clip's `face.safetensors`.
         augmentation: scale and aspect.
-        config: the mask.
+        config: which mask.
 
     Raises:
         DamagedFileError: the face file cannot be used.

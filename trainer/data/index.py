@@ -1,4 +1,4 @@
-"""From the index of a data set to the packed clips a loader works on.
+"""Reads the index of a data set into the packed clips that a loader works on.
 
 Shapes: N clips, M file suffixes.
 """
@@ -29,10 +29,10 @@ class Opened:
 
     Attributes:
         clips: the usable ones.
-        left_out: clip id -> why it cannot be used, as far as the index tells.
+        left_out: clip id -> why it cannot be used, as far as the index shows.
         recipes: recipe hashes of the clips.
         found: what is precomputed of `clips`.
-        tombstones: hash of the withdrawals the clips were chosen by.
+        tombstones: hash of the withdrawals that were known when the clips were chosen.
     """
 
     clips: Clips
@@ -69,7 +69,8 @@ def open_clips(source: DataSource, config: DataConfig, split: str | None) -> Ope
         UserError: no usable clip, clips of different sizes, or an index that cannot be read.
     """
     conditions = [text for text in (source.where, split and f"split = '{split}'") if text]
-    before = tombstones(Store.open(source.path))  # first: what is withdrawn between the two counts as later
+    # Before the index is read: a withdrawal between the two reads must count as a later one.
+    before = tombstones(Store.open(source.path))
     data = Dataset(source.path, " and ".join(f"({text}\n)" for text in conditions) or None, _COLUMNS)
     if not len(data):
         what = f" with {' and '.join(conditions)}" if conditions else ""
@@ -115,7 +116,9 @@ def pack(store: Store, table: pa.Table, suffixes: tuple[str, ...]) -> Clips:
         offset_NM=offset_NM,
         size_NM=size_NM,
         check_NM=check_NM,
-        warp_N32=np.concatenate([_warps(batch) for batch in table.select(["augmentations"]).to_batches()]),
+        augmentation_N32=np.concatenate(
+            [_augmentations(batch) for batch in table.select(["augmentations"]).to_batches()]
+        ),
         keys_N4=keys_of(table),
         size=int(sizes[0]),
     )
@@ -141,17 +144,17 @@ def _places(batch: pa.RecordBatch, suffixes: tuple[str, ...]) -> tuple[np.ndarra
     return offset_NM, size_NM, check_NM
 
 
-def _warps(batch: pa.RecordBatch) -> np.ndarray:
+def _augmentations(batch: pa.RecordBatch) -> np.ndarray:
     """(N, 3, 2) scale and aspect of the baked driving streams, 1 where not recorded."""
     augmentations, rows = _flat(batch.column(0))
-    warp_N32 = np.ones((batch.num_rows, len(KINDS), 2), np.float32)
+    augmentation_N32 = np.ones((batch.num_rows, len(KINDS), 2), np.float32)
     for column, kind in enumerate(KINDS):
         found = np.flatnonzero(
             pc.equal(augmentations.field("stream"), STREAM_OF[kind]).to_numpy(zero_copy_only=False)
         )
         for axis, name in enumerate(("scale", "aspect")):
-            warp_N32[rows[found], column, axis] = augmentations.field(name).to_numpy()[found]
-    return warp_N32
+            augmentation_N32[rows[found], column, axis] = augmentations.field(name).to_numpy()[found]
+    return augmentation_N32
 
 
 def _flat(lists: pa.ListArray) -> tuple[pa.StructArray, np.ndarray]:
@@ -160,7 +163,7 @@ def _flat(lists: pa.ListArray) -> tuple[pa.StructArray, np.ndarray]:
 
 
 def _unusable(clips: Clips, config: DataConfig) -> dict[int, str]:
-    """Clips the index shows to be of no use, and why."""
+    """Clips that cannot be used according to the index, and why."""
     reasons: dict[int, str] = {}
     drivers = [m for m, name in enumerate(clips.suffixes) if name.startswith("driving_")]
     if drivers:
@@ -171,7 +174,7 @@ def _unusable(clips: Clips, config: DataConfig) -> dict[int, str]:
         for n in np.flatnonzero(clips.size_NM[:, clips.suffixes.index(suffix)] < 0):
             reasons[int(n)] = f"the clip has no {suffix}"
     for n in np.flatnonzero(clips.frames_N < config.frames):
-        reasons[int(n)] = f"the clip has {clips.frames_N[n]} frames, a sample {config.frames}"
+        reasons[int(n)] = f"the clip has {clips.frames_N[n]} frames, a sample needs {config.frames}"
     return reasons
 
 
@@ -186,5 +189,5 @@ def _take(clips: Clips, numbers: np.ndarray) -> Clips:
 
 
 def _rows_of(packed: object, numbers: np.ndarray) -> dict[str, Any]:
-    """The per-clip arrays of a dataclass, cut down; all of its arrays are per clip."""
+    """The arrays of a dataclass with the rows of some clips only; all of its arrays have one row per clip."""
     return {name: value[numbers] for name, value in vars(packed).items() if isinstance(value, np.ndarray)}

@@ -1,7 +1,7 @@
-"""Batches of one rank from the global order, made ahead by worker processes.
+"""The batches of one rank, prepared in advance by worker processes.
 
-Batch `n` of the run is cut from the global order as `ranks` consecutive runs of `batch_size` slots; this rank takes
-its own. All that must be kept for a resume is how many slots all ranks together have consumed.
+Together the ranks take the next `ranks` x `batch_size` slots of the global order: rank 0 the first `batch_size` of
+them, rank 1 the next, and so on. A resume needs only the number of slots that all ranks together have consumed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -30,23 +31,42 @@ from trainer.data.training_data import NoUsableClipError, TrainingData
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 
 
+@dataclass(frozen=True)
+class LoaderState:
+    """Position of a run in its data, for checkpoints; the same on every rank.
+
+    Attributes:
+        position: slots that all ranks together have consumed.
+        fingerprint: of the order of samples, see `TrainingData.fingerprint`.
+        ranks: how many shared the samples.
+        tombstones: hash of the withdrawals that were known.
+        seed: of the order; None in checkpoints that do not hold it.
+    """
+
+    position: int
+    fingerprint: str
+    ranks: int
+    tombstones: str = ""
+    seed: int | None = None
+
+
 class Loader:
-    """Iterates over batches, on from where it stands.
+    """Iterates over batches, from its current position on.
 
     Args:
         data: what to train on.
         batch_size: samples a batch of this rank.
         rank, ranks: which share of the global order.
-        workers: processes that make samples; 0 makes them here. They run one thread each.
-        prefetch: batches each worker is ahead.
-        pin_memory: hand out page-locked tensors.
-        slots: stop before this slot, and begin at slot 0 again with the next iteration (validation); None goes on
-            without end (training).
+        workers: processes that make samples, with one thread each; 0 makes the samples in this process.
+        prefetch: batches that each worker prepares in advance.
+        pin_memory: return page-locked tensors.
+        slots: stop before this slot, and start at slot 0 again with the next iteration (validation); None never stops
+            (training).
 
     Attributes:
         position: slots all ranks have consumed; the next batch begins here.
-        bad: clip id -> why it could not be used, of all batches handed out.
-        replaced: samples another clip had to stand in for.
+        bad: clip id -> why it could not be used, of all batches returned.
+        replaced: number of samples for which another clip was taken.
         wait_s: seconds spent waiting for batches.
     """
 
@@ -72,7 +92,7 @@ class Loader:
         self.replaced = 0
         self.wait_s = 0.0
         self._batches: Iterator[Batch | str] | None = None
-        many: dict[str, Any] = {
+        worker_options: dict[str, Any] = {
             "num_workers": workers,
             "prefetch_factor": prefetch,
             "persistent_workers": True,
@@ -84,8 +104,8 @@ class Loader:
             batch_sampler=_Share(self),
             collate_fn=_collate,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # the global one is left alone: a resumed run makes one more iterator
-            **(many if workers else {}),
+            generator=torch.Generator(),  # a resumed run makes one more iterator, which must not draw from torch's own
+            **(worker_options if workers else {}),
         )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -97,17 +117,17 @@ class Loader:
                 return
             yield batch
 
-    def state_dict(self) -> dict[str, Any]:
-        """Position in the data, for a checkpoint; the same on every rank."""
-        return {
-            "position": self.position,
-            "fingerprint": self.data.fingerprint,
-            "ranks": self.ranks,
-            "tombstones": self.data.tombstones,
-            "seed": self.data.order.seed,
-        }
+    def state(self) -> LoaderState:
+        """Position in the data, for a checkpoint."""
+        return LoaderState(
+            position=self.position,
+            fingerprint=self.data.fingerprint,
+            ranks=self.ranks,
+            tombstones=self.data.tombstones,
+            seed=self.data.order.seed,
+        )
 
-    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+    def restore(self, state: LoaderState) -> list[str]:
         """Go on where a checkpoint was made, on any number of ranks.
 
         Returns:
@@ -117,9 +137,9 @@ class Loader:
             UserError: the data or the seed is not the checkpoint's.
         """
         notes = []
-        if state["fingerprint"] != self.data.fingerprint:
-            same_seed = state.get("seed") == self.data.order.seed
-            if not same_seed or state.get("tombstones", "") == self.data.tombstones:
+        if state.fingerprint != self.data.fingerprint:
+            same_seed = state.seed == self.data.order.seed
+            if not same_seed or state.tombstones == self.data.tombstones:
                 raise UserError(
                     "the data set, its selection, weights or the seed changed since the checkpoint, so the order of "
                     "samples cannot be continued; restore them, or begin a new run with --init"
@@ -127,20 +147,20 @@ class Loader:
             notes.append(
                 "clips were withdrawn since the checkpoint: the order of samples is a new one from here on"
             )
-        self.position = state["position"]
+        self.position = state.position
         self._batches = None
-        if state["ranks"] != self.ranks:
+        if state.ranks != self.ranks:
             notes.append(
-                f"the checkpoint was made on {state['ranks']} ranks, this run has {self.ranks}: "
-                f"the order of samples goes on at {self.position}, the batches are cut anew"
+                f"the checkpoint was made on {state.ranks} ranks, this run has {self.ranks}: "
+                f"the order of samples continues at slot {self.position}, with other batches"
             )
         return notes
 
     def without_withdrawn(self, batch: Batch) -> Batch:
-        """The batch, made again if one of its clips was withdrawn since: what waits ready is not used either.
+        """The batch, or a new one with other clips if some of its clips were withdrawn after it was prepared.
 
         Raises:
-            UserError: no clip is left, or it cannot be known what was withdrawn.
+            UserError: no clip is left, or the withdrawals cannot be read.
         """
         if self.data.withdrawn().isdisjoint(batch.clip_ids):
             return batch
@@ -172,7 +192,7 @@ class Loader:
 
 
 class _Samples(Dataset[Sample | str]):
-    """`TrainingData` as torch wants it. An error is handed on as its text, to be raised in the training process."""
+    """`TrainingData` as a torch dataset. An error is returned as its text and raised in the training process."""
 
     def __init__(self, data: TrainingData) -> None:
         self._data = data
@@ -212,10 +232,9 @@ def _collate(samples: Sequence[Sample | str]) -> Batch | str:
 
 
 def _processes() -> BaseContext:
-    """Workers come from a clean process that has imported what they need, once.
+    """A context that forks workers from a clean server process, which imports what they need once.
 
-    Forks of the training process would copy the locks of its threads (CUDA, Ray, an object store's client) in whatever
-    state they are.
+    Forks of the training process itself could copy locks that its threads hold (CUDA, Ray, an object store's client).
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainer.data.loader"])
@@ -223,10 +242,9 @@ def _processes() -> BaseContext:
 
 
 def _start_worker(trainer: int, worker: int) -> None:
-    """One thread each: the processes are the parallelism.
+    """Set up a worker process: one thread, a process group of its own, and an end with the training process.
 
-    Signals to the group, such as Ctrl-C or what `timeout` sends, are the training process's to answer, so a worker
-    leaves the group; it ends when the training process does.
+    A signal to the process group (from Ctrl-C or `timeout`) must reach the training process only.
     """
     os.setpgrp()
     _end_with(trainer)
@@ -238,24 +256,26 @@ def _start_worker(trainer: int, worker: int) -> None:
 
 
 def _end_with(trainer: int) -> None:
-    """Leave when a process is gone, however it went. (torch looks at the parent, which is the server of forks here.)"""
+    """Exit when the training process has ended for any reason. (torch checks the parent, here the fork server.)"""
     try:
-        gone = os.pidfd_open(trainer)
+        handle = os.pidfd_open(trainer)
     except (AttributeError, OSError):  # no Linux, or an old one
         return
 
     def wait() -> None:
-        select.select([gone], [], [])
+        select.select([handle], [], [])
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True, name="end with the trainer").start()
+    threading.Thread(target=wait, daemon=True, name="exit with the training process").start()
 
 
 def _keep_memory() -> None:
-    """Let glibc reuse the memory of frames: by default it gives large blocks back, and gets them again page by page."""
+    """Make glibc keep freed frame buffers: by default it returns large blocks and gets them again page by page."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library
         return
-    mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # the most that every glibc takes; 16 frames of 512 pixels are 12 MB
+    mallopt(
+        _M_MMAP_THRESHOLD, 1 << 25
+    )  # the largest value that every glibc accepts; 16 frames of 512 pixels are 12 MB
     mallopt(_M_TRIM_THRESHOLD, 1 << 30)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from datagen.common.errors import UserError
 from trainer.data.config import DataConfig, DataSource
 from trainer.data.index import Opened, open_clips
 from trainer.data.training_data import TrainingData
+
+logger = logging.getLogger(__name__)
 
 
 def open_training_data(
@@ -18,15 +21,15 @@ def open_training_data(
     split: str | None = "train",
     networks: tuple[str, str] | None = None,
 ) -> TrainingData:
-    """Data sets mixed by weight.
+    """Open data sets and mix them by weight.
 
     Args:
-        sources: at least one; all or none with a weight.
+        sources: at least one; all or none have a weight.
         config: of a sample.
-        seed: of the order and every choice.
+        seed: of the order and of every random choice.
         split: clips of this split; None for all.
-        networks: hashes of the VAE and the CLIP tower that training uses (`Encoders.vae`, `.clip`): latents made by
-            others do not count.
+        networks: hashes of the VAE and the CLIP tower that training uses (`Encoders.vae`, `.clip`): latents of
+            other networks are not used.
 
     Raises:
         UserError: no usable clip in one of the sets, sets that cannot share a batch, or latents that are missing
@@ -49,11 +52,13 @@ def open_training_data(
         elif config.precomputed == "always":
             raise UserError(f"precomputed is 'always', but {why_not}; run `precompute` or set it to 'auto'")
         elif any(item.found.latents is not None for item in opened):
-            notes.append(f"encoding in line: {why_not}")
+            notes.append(f"latents are computed while training: {why_not}")
     left_out = {clip_id: why for item in opened for clip_id, why in item.left_out.items()}
     if left_out:
         clip_id, why = next(iter(left_out.items()))
         notes.append(f"{len(left_out)} clips are left out, the first is {clip_id}: {why}")
+    for item, source in zip(opened, sources, strict=True):
+        logger.info("opened %s: %d clips, %d left out", source.path, len(item.clips), len(item.left_out))
     return TrainingData(
         [item.clips for item in opened],
         weights or None,

@@ -1,7 +1,7 @@
-"""The one global order of samples, from which every rank and loader worker takes its own.
+"""The global order of samples, of which every rank and loader worker takes its share.
 
-A run sees an endless row of slots. Slot `s` names a clip by (seed, s) alone, so the order is the same on any number
-of ranks and workers, and the whole position of a run is one number: the next slot.
+A run goes through an endless sequence of slots. The clip of slot `s` depends on (seed, s) only, so the order is the
+same on any number of ranks and workers, and the position of a run is one number: the next slot.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datagen.common.seeding import keyed_rng
 
 @dataclass(frozen=True)
 class Place:
-    """Where a slot falls: data set, the pass over it, and the position in that pass."""
+    """What a slot stands for: epoch, data set, number of the pass over it, and position in that pass."""
 
     epoch: int
     source: int
@@ -27,9 +27,9 @@ class Place:
 class Order:
     """Shuffled passes over several data sets, mixed in fixed shares.
 
-    An epoch has as many slots as there are clips. Each data set fills its share of them by shuffled passes of its
-    own, which run on across epochs: no clip comes a second time before all of its set came once. Without weights
-    the shares are those of the clips, and an epoch holds every clip once.
+    An epoch has as many slots as there are clips. Each data set fills its share of the slots from its own shuffled
+    passes, which continue across epochs: no clip is repeated before all clips of its set were used once. Without
+    weights the shares are proportional to the numbers of clips, and an epoch holds every clip once.
 
     Args:
         sizes: clips of each data set, all positive.
@@ -46,29 +46,29 @@ class Order:
         self._passes: dict[tuple[int, int], np.ndarray] = {}
 
     def place(self, slot: int) -> Place:
-        """Where a slot falls."""
+        """What a slot stands for."""
         epoch, position = divmod(slot, self.epoch_slots)
-        sources, ranks = self._epoch(epoch)
+        sources, occurrences = self._epoch(epoch)
         source = int(sources[position])
-        turn, within = divmod(epoch * self.counts[source] + int(ranks[position]), self.sizes[source])
+        turn, within = divmod(epoch * self.counts[source] + int(occurrences[position]), self.sizes[source])
         return Place(epoch, source, turn, within)
 
     def clips(self, place: Place) -> Iterator[int]:
-        """Clip number at the place, then those that stand in for it, in the order of its pass: each clip once."""
+        """Clip number at the place, then those that may replace it, in the order of the pass; each clip once."""
         shuffled = self._pass(place.source, place.turn)
         for step in range(len(shuffled)):
             yield int(shuffled[(place.position + step) % len(shuffled)])
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Data set of every slot of an epoch, and how often it came before in the epoch."""
-        known = self._epochs.get(epoch)  # once: another thread may replace them
+        """For every slot of an epoch: its data set, and how many earlier slots of the epoch have the same data set."""
+        known = self._epochs.get(epoch)  # read once: another thread may replace the dict
         if known is None:
             sources = np.repeat(np.arange(len(self.sizes), dtype=np.int16), self.counts)
             keyed_rng(self.seed, "mix", epoch).shuffle(sources)
-            ranks = np.empty(len(sources), np.int32)
+            occurrences = np.empty(len(sources), np.int32)
             for source, count in enumerate(self.counts):
-                ranks[sources == source] = np.arange(count)
-            known = sources, ranks
+                occurrences[sources == source] = np.arange(count)
+            known = sources, occurrences
             self._epochs = _latest(self._epochs) | {epoch: known}
         return known
 
@@ -84,17 +84,17 @@ class Order:
         return shuffled
 
     def __getstate__(self) -> dict[str, object]:
-        """Without the shuffled arrays, which are made again where they are needed."""
+        """Without the shuffled arrays, which another process computes again when it needs them."""
         return vars(self) | {"_epochs": {}, "_passes": {}}
 
 
 def _latest(epochs: dict[int, tuple[np.ndarray, np.ndarray]]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Only the newest epoch is kept beside the one asked for: prefetching straddles two at most."""
+    """The newest epoch alone: the caller adds the requested one, and prefetching needs two at most."""
     return {epoch: epochs[epoch] for epoch in sorted(epochs)[-1:]}
 
 
 def _shares(sizes: tuple[int, ...], weights: Sequence[float] | None) -> tuple[int, ...]:
-    """Slots of each data set in an epoch: whole numbers nearest to the weights, none below 1."""
+    """Slots of each data set in an epoch: its weight's share, rounded, at least 1."""
     if weights is None:
         return sizes
     exact = np.asarray(weights, float) / sum(weights) * sum(sizes)

@@ -1,7 +1,7 @@
-"""The image CLIP sees: the reference's background, at CLIP's size, still in uint8.
+"""The image CLIP sees: the reference's background, resized and cropped as CLIP's own preprocessing does, in uint8.
 
-`trainer.model.image_encoder.clip_pixels` gives the same numbers from this small image as from the full one; loader
-workers make it, so that the resize does not hold up training. (They do without the model's packages.)
+Loader workers make it, so that the resize does not hold up training; they need none of the model's packages.
+`trainer.latents.encoders` normalises it.
 """
 
 from __future__ import annotations

@@ -6,27 +6,23 @@ Shapes: F frames, H height, W width, S side of CLIP's image, C h w moments, T to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from datagen.common.errors import UserError
 from datagen.common.seeding import keyed_rng
-from trainer.data.clips import Clips, DamagedFileError, MissingFileError
+from trainer.data.clips import Clips
 from trainer.data.config import KINDS, DataConfig
 from trainer.data.driver import choose_kind, draw_augmentation, online_driver, stream_file
+from trainer.data.errors import BadClipError, DamagedFileError, MissingFileError, StreamError
 from trainer.data.pixels import background_of, clip_image
-from trainer.data.video import Frames, StreamError, decode
+from trainer.data.video import Frames, decode
 from trainer.data.window import choose_window, reference_candidates, stride_of
-
-
-class BadClipError(Exception):
-    """A clip cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A clip that could not be used where its turn came."""
+    """A clip that was due at a slot and could not be used."""
 
     clip_id: str
     reason: str
@@ -34,25 +30,26 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one slot of the training order holds; optional arrays depend on what is precomputed.
+    """The sample of one slot. Its optional arrays depend on whether latents are precomputed.
 
     Attributes:
         slot: number in the global order.
-        clip_id: the clip it is made of.
+        clip_id: the clip it is made from.
         kind: number of the driver's kind in `KINDS`.
-        indices: (F,) frame numbers of target and driver alike.
+        indices: (F,) frame numbers of both target and driver.
         reference_index: frame number of the reference.
         fps: of the clip.
-        scale, aspect: of the driver against its stream.
+        scale, aspect: augmentation of the driver, relative to its stream.
         driver: (F, H, W) uint8, the face in grey on black.
         reference: (H, W, 3) uint8.
         background: (H, W) uint8, 1 where the reference shows background.
-        target: (F, H, W, 3) uint8, unless its moments are there.
-        clip_image: (S, S, 3) uint8, the reference without the person at CLIP's size, unless tokens are there.
+        target: (F, H, W, 3) uint8; None where its moments are stored.
+        clip_image: (S, S, 3) uint8, the reference without the person at CLIP's size; None where its tokens are
+            stored.
         target_moments: (F, C, h, w).
         reference_moments: (C, h, w).
         tokens: (T, D).
-        skipped: clips that should have come here and could not be used.
+        skipped: clips that were due here and could not be used.
     """
 
     slot: int
@@ -77,7 +74,7 @@ class Sample:
 def make_sample(clips: Clips, number: int, config: DataConfig, *, seed: int, epoch: int, slot: int) -> Sample:
     """The sample of a clip at a slot: the same on every machine, worker and rank.
 
-    Only the frames it shows, and those they depend on, are decoded; a stream that serves twice is decoded once.
+    Only the needed frames, and those they depend on, are decoded; a stream that is needed twice is decoded once.
 
     Raises:
         BadClipError: the clip cannot be used.
@@ -113,7 +110,7 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
     driver = streams[driver_file].at(window.indices_F)
     target = streams["video.mp4"].at(window.indices_F) if latents is None else None
     shown = window.indices_F if target is None else target.numbers_N
-    # The premise of the synthetic pairs: what the driver does, the target does in the same frame.
+    # Synthetic pairs rely on this: driver and target show the same motion in the same frame.
     assert np.array_equal(driver.numbers_N, shown), f"{clip_id}: driver and target differ in time"
     driver_pixels = driver.pixels
     if online:
@@ -123,14 +120,7 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
     at_reference = np.array([window.reference])
     reference = streams["video.mp4"].at(at_reference).pixels[0]
     background = background_of(streams["mask.mp4"].pixels[0])
-    pictures: dict[str, Any] = {}
-    if latents is not None:
-        precomputed = latents.reference(number, window.candidate)
-        pictures["target_moments"] = latents.moments(number, window.indices_F)
-        pictures["reference_moments"], pictures["tokens"] = precomputed["moments"], precomputed["tokens"]
-    elif target is not None:
-        pictures["target"] = target.pixels
-        pictures["clip_image"] = clip_image(reference, background, config.clip_size)
+    stored = None if latents is None else latents.reference(number, window.candidate)
     return Sample(
         slot=slot,
         clip_id=clip_id,
@@ -143,7 +133,11 @@ def _make(clips: Clips, number: int, config: DataConfig, seed: int, epoch: int, 
         driver=driver_pixels,
         reference=reference,
         background=background,
-        **pictures,
+        target=None if target is None else target.pixels,
+        clip_image=None if stored is not None else clip_image(reference, background, config.clip_size),
+        target_moments=None if latents is None else latents.moments(number, window.indices_F),
+        reference_moments=None if stored is None else stored.moments,
+        tokens=None if stored is None else stored.tokens,
     )
 
 

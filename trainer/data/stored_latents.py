@@ -2,9 +2,9 @@
 
 `OUT/precomputed/<unit>-<hash>.tar` holds for every clip `latents.safetensors` (`moments`, all frames) and
 `reference00.safetensors` ... (`moments` and `tokens` of one candidate reference frame each). Moments are mean and log
-variance of the VAE's posterior, unscaled, one after the other on the channel axis.
+variance of the VAE's posterior, unscaled, concatenated on the channel axis.
 `OUT/precomputed/index/<unit>.parquet` has one row for every clip of the unit, also for those that failed, and
-`OUT/precomputed/settings.json` says what made them.
+`OUT/precomputed/settings.json` records the networks and settings.
 
 Shapes: N clips, F frames, C = 2 x latent channels, h w latent height and width, T tokens, D token width, K candidates.
 """
@@ -12,7 +12,7 @@ Shapes: N clips, F frames, C = 2 x latent channels, h w latent height and width,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from safetensors.numpy import load
 from datagen.common.errors import UserError
 from datagen.output.schema import MEMBER
 from datagen.output.store import Store
-from trainer.data.clips import DamagedFileError
+from trainer.data.errors import DamagedFileError
 
 FOLDER = "precomputed"
 SCHEMA = pa.schema(
@@ -45,13 +45,13 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Settings:
-    """What made the latents; all of an output are made with the same.
+    """Networks and settings that all latents of a data set were made with.
 
     Attributes:
         vae, clip: hashes of the networks.
         dtype: `float16` or `float32`, as stored.
         references: candidate reference frames of a clip.
-        clip_size: side of the image CLIP saw.
+        clip_size: side of CLIP's input image in pixels.
     """
 
     vae: str
@@ -73,6 +73,14 @@ class Settings:
             return cls(**json.loads(store.read(FOLDER, "settings.json")))
         except (ValueError, TypeError) as error:
             raise UserError(f"{FOLDER}/settings.json of {store.uri} is damaged; precompute again") from error
+
+
+@dataclass(frozen=True)
+class ReferenceLatents:
+    """`moments` (C, h, w) and `tokens` (T, D) of a candidate reference frame."""
+
+    moments: np.ndarray
+    tokens: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class Latents:
         """(F, C, h, w) of evenly spaced ascending frames, by one range read.
 
         Raises:
-            DamagedFileError: numbers that no encoder gives.
+            DamagedFileError: a value is not finite.
         """
         dtype = np.dtype(self.settings.dtype)
         size = int(np.prod(self.shape)) * dtype.itemsize
@@ -113,8 +121,8 @@ class Latents:
             raise DamagedFileError("precomputed latents are not finite")
         return moments
 
-    def reference(self, number: int, candidate: int) -> dict[str, np.ndarray]:
-        """`moments` (C, h, w) and `tokens` (T, D) of a candidate reference frame.
+    def reference(self, number: int, candidate: int) -> ReferenceLatents:
+        """What is stored of a candidate reference frame.
 
         Raises:
             DamagedFileError: it cannot be read.
@@ -128,7 +136,7 @@ class Latents:
             raise DamagedFileError(f"precomputed reference {candidate}: {error}") from error
         if tensors.keys() != {"moments", "tokens"} or not all(np.isfinite(t).all() for t in tensors.values()):
             raise DamagedFileError(f"precomputed reference {candidate} is damaged")
-        return tensors
+        return ReferenceLatents(tensors["moments"], tensors["tokens"])
 
     def _read(self, number: int, offset: int, size: int) -> bytes:
         return self.store.read(FOLDER, self.shard_names[self.shard_N[number]], offset=offset, size=size)
@@ -136,7 +144,13 @@ class Latents:
 
 @dataclass(frozen=True)
 class Found:
-    """What is precomputed of some clips: `latents` for those numbers not in `failed`; `missing` have no row."""
+    """What is precomputed of some clips.
+
+    Attributes:
+        latents: of all clips that are not in `failed`; None where nothing was precomputed.
+        failed: number of a clip -> why it has no latents.
+        missing: how many clips have no row in the index of latents.
+    """
 
     latents: Latents | None
     failed: Mapping[int, str]
@@ -149,7 +163,7 @@ def find_latents(store: Store, ids: list[str], shards: list[str]) -> Found:
     Args:
         store: the data set.
         ids: clip ids.
-        shards: shard of each; latents of a shard that was made again do not count.
+        shards: shard of each; latents made from an earlier version of a shard are ignored.
 
     Raises:
         UserError: the index or the settings cannot be read.
@@ -191,8 +205,8 @@ def find_latents(store: Store, ids: list[str], shards: list[str]) -> Found:
     return Found(latents, failed, missing)
 
 
-def _rows(store: Store) -> Any:
-    """Rows of every piece, one piece in memory at a time."""
+def _rows(store: Store) -> Iterator[dict[str, Any]]:
+    """Rows of all index files, one file in memory at a time."""
     for name in store.names(f"{FOLDER}/index"):
         if name.endswith(".parquet"):
             yield from store.table(f"{FOLDER}/index", name, SCHEMA.names).to_pylist()

@@ -1,41 +1,45 @@
-"""All data sets of a training run as one row of samples, addressed by slot."""
+"""All data sets of a training run as one sequence of samples, addressed by slot."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
 from trainer.data.clips import Clips
 from trainer.data.config import DataConfig
+from trainer.data.errors import BadClipError
 from trainer.data.order import Order
-from trainer.data.sample import BadClipError, Sample, Skipped, make_sample
+from trainer.data.sample import Sample, Skipped, make_sample
 from trainer.data.stored_latents import Settings
 from trainer.data.withdrawn import REASON, Withdrawals
+
+logger = logging.getLogger(__name__)
 
 MAX_BAD_IN_A_ROW = 64
 
 
 class NoUsableClipError(Exception):
-    """So many clips in a row are bad that going on makes no sense."""
+    """Too many clips in a row cannot be used."""
 
 
 class TrainingData:
     """A map from slots (0, 1, 2 ... without end) to samples; the same in every process.
 
-    A bad clip is replaced by the next one in its data set's order; the sample says which and why. So is one that is
-    withdrawn while the data is in use: not a byte of it is read from then on.
+    A bad clip is replaced by the next one in its data set's order; the sample records which and why. A clip that is
+    withdrawn while the data is in use is replaced in the same way, and its files are not read any more.
 
     Args:
         clips: of each data set.
-        weights: share of each; None for the number of clips.
+        weights: share of each; None: in proportion to the number of clips.
         config: of a sample.
         seed: of the order and of every random choice.
 
     Attributes:
         order: which clip comes when.
-        left_out: clip id -> why the index shows it to be of no use.
+        left_out: clip id -> why it cannot be used according to the index.
         recipes: recipe hashes of the data, for checkpoints.
         tombstones: hash of the withdrawals that were known when the data was opened.
         notes: what the user should be told about the data.
@@ -65,7 +69,7 @@ class TrainingData:
 
     @property
     def precomputed(self) -> Settings | None:
-        """What made the latents the samples hold, None where they hold pictures."""
+        """Settings of the stored latents in the samples; None where the samples hold pixels."""
         latents = self.clips[0].latents
         return None if latents is None else latents.settings
 
@@ -83,7 +87,7 @@ class TrainingData:
         """Ids of the clips that were withdrawn since the data was opened.
 
         Raises:
-            UserError: it cannot be known.
+            UserError: the withdrawals cannot be read.
         """
         return frozenset().union(*(item.found().values() for item in self._withdrawals))
 
@@ -91,8 +95,8 @@ class TrainingData:
         """The sample at a slot.
 
         Raises:
-            NoUsableClipError: none of the clips that could stand there can be used.
-            UserError: it cannot be known which clips were withdrawn.
+            NoUsableClipError: no clip that could be taken there is usable.
+            UserError: the withdrawals cannot be read.
         """
         place = self.order.place(slot)
         clips = self.clips[place.source]
@@ -110,6 +114,7 @@ class TrainingData:
                     return replace(made, skipped=tuple(skipped))
                 except BadClipError as error:
                     self._bad[key] = str(error)
+                    logger.info("clip %s cannot be used: %s", clips.clip_id(number), error)
                     fresh += 1
             skipped.append(Skipped(clips.clip_id(number), self._bad[key]))
             if fresh == MAX_BAD_IN_A_ROW:

@@ -1,8 +1,8 @@
-"""Chosen frames of a stream held in memory, with as little decoding as H.264 allows.
+"""Decodes chosen frames of a stream in memory, with as little work as H.264 allows.
 
-The pixels are those of `datagen.media.decode_bytes` at about half its time: the stream is opened without decoding a
-first frame for its description, pictures that no other picture refers to are dropped unless they are wanted, and
-of grey streams only the luma plane is taken. It knows only files that `datagen.media.encode` wrote.
+The pixels equal those of `datagen.media.decode_bytes`, in about half its time: no first frame is decoded to probe the
+stream, pictures that no other picture refers to are skipped unless they are wanted, and only the luma plane of grey
+streams is read. It reads only files that `datagen.media.encode` wrote.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from trainer.data.errors import StreamError
+
 _OPEN_FAST = {"probesize": "32", "analyzeduration": "0", "skip_frame": "all"}
 _SLICES = (1, 5)  # NAL unit types of coded pictures
 _FULL_RANGE = 2
-_FAR = 12  # frames from one key frame to the next, usually
-
-
-class StreamError(Exception):
-    """The stream cannot give the frames it should hold."""
+_KEY_DISTANCE = 12  # usual number of frames from one key frame to the next
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Frames:
     """Decoded frames and which ones they are.
 
     Attributes:
-        numbers_N: frame numbers as their time stamps in the stream say.
+        numbers_N: frame numbers, computed from the time stamps in the stream.
         pixels: uint8 (N, H, W, 3) RGB, or (N, H, W) grey.
     """
 
@@ -41,7 +39,7 @@ class Frames:
     pixels: np.ndarray
 
     def at(self, indices: np.ndarray) -> Frames:
-        """The frames of some ascending numbers, all of them present; views where they follow each other."""
+        """Frames by ascending numbers, all of which must be present; views where the frames are adjacent."""
         rows = np.searchsorted(self.numbers_N, indices)
         adjoining = rows[-1] - rows[0] == len(rows) - 1
         chosen = slice(rows[0], rows[-1] + 1) if adjoining else rows
@@ -56,7 +54,7 @@ def decode(
     Args:
         data: an MP4 file.
         indices: frame numbers in any order.
-        clip_frames: frames the stream must have, so that streams of a clip cannot drift apart unnoticed.
+        clip_frames: frames the stream must have; with another number, the streams of a clip would not match in time.
         grey: one channel, of streams that were encoded without colour.
 
     Raises:
@@ -107,8 +105,8 @@ def _decode(container: InputContainer, wanted: list[int], clip_frames: int, grey
 
 
 def _runs(wanted: list[int]) -> Iterator[slice]:
-    """Rows of frames near each other; between two runs a seek saves more than it costs."""
-    ends = [row for row in range(1, len(wanted)) if wanted[row] - wanted[row - 1] > _FAR]
+    """Groups of rows whose frames are near each other; between groups a seek is faster than decoding on."""
+    ends = [row for row in range(1, len(wanted)) if wanted[row] - wanted[row - 1] > _KEY_DISTANCE]
     for start, stop in pairwise([0, *ends, len(wanted)]):
         yield slice(start, stop)
 
@@ -116,7 +114,7 @@ def _runs(wanted: list[int]) -> Iterator[slice]:
 def _pictures(
     container: InputContainer, stream: VideoStream, wanted: Container[int]
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Times and frames among those wanted, from where the container stands; nothing is decoded that none needs."""
+    """Yield time stamp and picture of each wanted frame, from the current position on; skip what none of them needs."""
     for packet in container.demux(stream):
         if packet.pts is not None and packet.pts not in wanted and _is_disposable(packet):
             continue
@@ -138,7 +136,7 @@ def _is_disposable(packet: av.Packet) -> bool:
 
 
 def _luma(frame: VideoFrame) -> np.ndarray:
-    """(H, W) view of the first plane; it is the picture itself where grey was stored in full range."""
+    """(H, W) view of the luma plane, which is the grey picture itself where it was stored in full range."""
     if frame.color_range != _FULL_RANGE:
         return frame.to_ndarray(format="gray")
     plane = frame.planes[0]

@@ -16,7 +16,7 @@ class Window:
 
     Attributes:
         indices_F: ascending frames of target and driver, evenly spaced.
-        candidate: position of the reference frame among the candidates it was drawn from.
+        candidate: index of the reference frame in the list of candidates.
         reference: its frame number.
     """
 
@@ -26,7 +26,7 @@ class Window:
 
 
 def stride_of(fps: float, frame_rate: float, clip_frames: int, frames: int) -> int:
-    """Whole step between frames that comes nearest to `frame_rate`, smaller where the clip is too short for it."""
+    """Whole step between frames that is nearest to `frame_rate`, smaller where the clip is too short for it."""
     wanted = max(1, round(fps / frame_rate))
     return wanted if frames == 1 else min(wanted, (clip_frames - 1) // (frames - 1))
 
@@ -34,8 +34,8 @@ def stride_of(fps: float, frame_rate: float, clip_frames: int, frames: int) -> i
 def reference_candidates(clip_id: str, clip_frames: int, count: int) -> list[int]:
     """Frames of a clip that may serve as its reference: spread over it, fixed by its id, ascending.
 
-    One is an end of the clip, so that a clip longer than a window always has a window beside a candidate.
-    With `count` 0 or at least `clip_frames`, every frame.
+    One of them is the first or last frame, so that a clip longer than a window always has a window that leaves a
+    candidate outside. With `count` 0 or at least `clip_frames`, every frame is a candidate.
     """
     if count == 0 or count >= clip_frames:
         return list(range(clip_frames))
@@ -52,9 +52,9 @@ def reference_candidates(clip_id: str, clip_frames: int, count: int) -> list[int
 def choose_window(
     rng: np.random.Generator, clip_frames: int, stride: int, frames: int, candidates: list[int]
 ) -> Window:
-    """A uniformly drawn window beside some candidate, and one of the candidates beside it.
+    """Draw a window uniformly among those that leave a candidate outside, and one of the candidates outside it.
 
-    Where no window leaves a candidate outside, the reference is preferably a frame the window steps over.
+    Where no window leaves a candidate outside, a candidate that the stride skips is preferred.
 
     Raises:
         ValueError: the clip is shorter than the window.

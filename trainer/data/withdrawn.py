@@ -1,12 +1,13 @@
-"""Which clips of a data set were withdrawn while it is in use: consent may be revoked at any time.
+"""Finds the clips whose consent is withdrawn while a data set is in use.
 
-Each clip carries four short hashes, of its source, its subject, its donor and its style, so that a tombstone that
-appears later can be compared with it; names need not be kept for that. Shapes: N clips.
+Each clip carries four short hashes, of its source, its subject, its donor and its style, with which later tombstones
+are compared; no names need to be kept for that. Shapes: N clips.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,20 +21,22 @@ from datagen.common.errors import UserError
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn, source_hash, subject_hash
 
+logger = logging.getLogger(__name__)
+
 COLUMNS = ("source", "subject", "donor_sha256", "style_sha256")
 """Columns of the index that `keys_of` needs."""
 
 HASHES = {"source": source_hash, "subject": subject_hash}
-"""How tombstones hash the names of a column; the others hold hashes themselves."""
+"""How tombstones hash the names in a column; the other columns hold hashes already."""
 
 REASON = "consent was withdrawn"
 FOLDER = "withdrawn"
-LOOK_S = 30.0  # between two looks into an object store; a folder is looked into every time
-PATIENCE_S = 300.0  # without an answer of the store; after that nobody can say what was withdrawn
+LIST_S = 30.0  # between two listings of an object store; a local folder is listed every time
+UNKNOWN_S = 300.0  # without an answer of the store; after that the withdrawals count as unknown
 
 
-def withdrawn_since(store: Store) -> np.ndarray:
-    """Keys of everything that is withdrawn now, sorted uint64; the only place that knows how tombstones say it.
+def withdrawn_keys(store: Store) -> np.ndarray:
+    """Keys of everything that is withdrawn now, sorted uint64.
 
     Raises:
         UserError: a tombstone is damaged or cannot be read.
@@ -56,10 +59,10 @@ def keys_of(table: pa.Table) -> np.ndarray:
 
 
 class Withdrawals:
-    """Looks for tombstones as often as a data set's clips are asked for.
+    """Checks for new tombstones of a data set whenever it is asked.
 
-    A look is the listing of one small folder; tombstones are read only where a name is new. An object store is asked
-    every `LOOK_S` seconds at most, so for so long footage may still be used there.
+    A check lists one small folder; tombstones are read only if there is a new name. An object store is listed at most
+    every `LIST_S` seconds, so withdrawn footage may still be used for that long.
 
     Args:
         store: where the data set lies.
@@ -71,48 +74,50 @@ class Withdrawals:
         self._store, self._ids, self._keys_N4 = store, ids, keys_N4
         self._names: list[str] = []
         self._found: dict[int, str] = {}
-        self._looked: float | None = None
+        self._listed: float | None = None
         self._answered = time.monotonic()
 
     def found(self) -> Mapping[int, str]:
-        """Number -> id of the clips that nobody may use any more.
+        """Number -> id of the clips that must not be used any more.
 
         Raises:
-            UserError: it cannot be known for longer than `PATIENCE_S` seconds.
+            UserError: the tombstones could not be read for more than `UNKNOWN_S` seconds.
         """
         now = time.monotonic()
         local = isinstance(self._store.filesystem, pafs.LocalFileSystem)
-        if local or self._looked is None or now - self._looked >= LOOK_S:
-            self._looked = now
+        if local or self._listed is None or now - self._listed >= LIST_S:
+            self._listed = now
             try:
-                self._look()
+                self._update()
                 self._answered = now
             except UserError as error:
-                if now - self._answered > PATIENCE_S:
+                logger.info("the withdrawals cannot be read now: %s", error)
+                if now - self._answered > UNKNOWN_S:
                     raise UserError(f"it cannot be known which footage was withdrawn: {error}") from error
         return self._found
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         names = _names(self._store)
         if names != self._names:
-            found_N = np.isin(self._keys_N4, withdrawn_since(self._store)).any(axis=1)
+            found_N = np.isin(self._keys_N4, withdrawn_keys(self._store)).any(axis=1)
             self._found = {n: self._ids[n].as_py() for n in np.flatnonzero(found_N).tolist()}
             self._names = names
+            logger.info("%s: %d clips are withdrawn", self._store.uri, len(self._found))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, whose clock is another one."""
-        return vars(self) | {"_looked": None}
+        """State for another process, whose monotonic clock differs."""
+        return vars(self) | {"_listed": None}
 
 
 def tombstones(store: Store) -> str:
-    """A short hash over the tombstones that are there, empty without any: it changes with every withdrawal."""
+    """A short hash of the present tombstones, which changes with every withdrawal; empty without any."""
     names = _names(store)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else ""
 
 
 def _names(store: Store) -> list[str]:
     handler = getattr(store.filesystem, "handler", None)
-    if isinstance(handler, pafs.FSSpecHandler):  # fsspec may remember a listing for ever
+    if isinstance(handler, pafs.FSSpecHandler):  # fsspec may cache a listing without limit
         handler.fs.invalidate_cache(store.path(FOLDER))
     return store.names(FOLDER)
 

@@ -1,5 +1,5 @@
-"""`python -m trainer.demo`: train a tiny model on heads made by code, then measure whether it follows its driver.
+"""`python -m trainer.demo`: train a tiny model on rendered heads, then measure whether it follows its driver.
 
-- `footage`: the heads and their data set; `settings`: the two configs; `measure`: errors against what must be beaten
-- `summary`: JSON, markdown and video of the result
+- `footage`: the heads and their data set; `measure`: errors, compared with baselines; `summary`: JSON and Markdown
+- the two configs are `trainer/configs/demo-image.yaml` and `demo-video.yaml`
 """

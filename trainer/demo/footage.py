@@ -1,6 +1,6 @@
-"""Footage for learning to follow a driver: few heads, much motion, and motion and a head that are kept for the test.
+"""Footage for the training demonstration: few heads with much motion; some motion and one head are for testing only.
 
-The pipeline makes the data set as it makes any other; clips are small and cut close, for a tiny model.
+The pipeline makes the data set in the usual way; clips are small and cropped closely, to suit a tiny model.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ import yaml
 from datagen.bundled.portraits import portraits
 from datagen.bundled.talking_head import Head, motion
 from datagen.media import encode
-from datagen.output.paths import Output
-from datagen.pipeline import stages as run
-from datagen.pipeline.footage import find_footage
-from datagen.pipeline.progress import RunProgress
+from datagen.pipeline.door import Pipeline
 
 SEEN = ("astronaut", "hopper", "bea", "bert")
 UNSEEN = "clara"
@@ -31,7 +28,7 @@ WHERE = {
     "held-out motion": "source like 'test-%'",
     "unseen identity": "source like 'unseen-%'",
 }
-"""Which clips belong to which part, as SQL over the index."""
+"""SQL over the index that selects the clips of each part."""
 
 _MANIFEST = {
     "name": "follow",
@@ -51,7 +48,7 @@ _MANIFEST = {
 
 
 def takes() -> dict[str, tuple[str, int]]:
-    """Person and seed of the motion of every video, by its name."""
+    """Person and seed of the motion of every video, by the name of the video."""
     found = {}
     for index, person in enumerate(SEEN):
         for number in range(TRAIN_TAKES):
@@ -61,7 +58,7 @@ def takes() -> dict[str, tuple[str, int]]:
 
 
 def make_data(folder: Path, say: Callable[[str], None]) -> Path:
-    """The data set in `folder`; what is there already is left alone.
+    """Make the data set in `folder`, except what exists already.
 
     Returns:
         The pipeline's output folder.
@@ -93,12 +90,6 @@ def _head(person: str) -> Head:
     return Head(image, (portrait.landmarks + centre) * scale - centre)
 
 
-def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> RunProgress:
-    """`megactor-datagen run`, in this process."""
-    out = Output(made)
-    source = find_footage(str(manifest), [], None, [], made / "media")
-    inputs = run.gather(out, source.recipe, None, [], None, None)
-    engine = run.Engine(runner="local", workers=1)
-    run.plan(out, source, inputs, say)
-    _, synthesised = run.run(out, inputs, engine, None)
-    return synthesised[-1]
+def _synthesise(manifest: Path, made: Path, say: Callable[[str], None]) -> None:
+    """`megactor-datagen run`, in one worker process."""
+    Pipeline(runner="local", workers=1, say=say).run(str(manifest), made)

@@ -1,6 +1,6 @@
-"""Does the result follow its driver? Errors inside the face box, against what must be beaten.
+"""Measures whether results follow their driver: errors inside the face box, compared with baselines.
 
-Every number is a mean absolute difference to the true frame, in grey levels of 0..255, inside that frame's face box.
+Every error is the mean absolute difference to the true frame, in grey levels of 0..255, inside that frame's face box.
 Shapes as in `trainer.model.layers`.
 """
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from datagen.shards.reader import Dataset
+from trainer.animate.generate import generate
 from trainer.checkpoints.folder import load_info, load_model
 from trainer.data import KINDS, Batch, DataSource, Drivers, TrainingData, open_training_data
 from trainer.data.batch import collate
@@ -25,10 +26,9 @@ from trainer.model.megactor import MegActor
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.state.checkpoint import usable_weights
-from trainer.train.validate import generate
 
 FRAMES = 8  # of a clip, spread over it
-_STEP = 2**31  # key of the noise, which no training step uses
+_STEP = 2**31  # step number in the key of the noise; no training step has it
 CPU = torch.device("cpu")
 
 
@@ -37,12 +37,12 @@ class Errors:
     """Mean errors of some clips.
 
     Attributes:
-        clips, frames: how many were looked at.
-        model: of the result.
-        copy: of showing the reference all the time.
-        shuffled: of the same model, the same noise, its driver frames in another order.
-        codec: of the true frame through the codec, the floor for any result.
-        nearest: share of results that are nearer to their own frame than to any other of the clip; chance is 1 / 8.
+        clips, frames: how many were measured.
+        model: error of the result.
+        copy: error of the reference, shown as every frame.
+        shuffled: error of the same model with the same noise and with its driver frames in another order.
+        codec: error of the true frame after encoding and decoding, the lowest that any result can reach.
+        nearest: share of results that are nearer to their own true frame than to all others; chance is 1 / 8.
     """
 
     clips: int
@@ -55,7 +55,7 @@ class Errors:
 
     @property
     def follows(self) -> bool:
-        """Whether the driver is what makes the result right."""
+        """Whether the result is better than a copy of the reference, and better than with shuffled driver frames."""
         return self.model < min(self.copy, self.shuffled)
 
     def to_dict(self) -> dict[str, float | bool]:
@@ -63,8 +63,12 @@ class Errors:
         return {name: round(value, 3) for name, value in asdict(self).items()} | {"follows": self.follows}
 
 
-class Judge:
-    """A trained run, and the data set it is measured on."""
+Measured = dict[str, dict[Kind, Errors]]
+"""Errors by part of the data and kind of driver."""
+
+
+class Evaluator:
+    """A trained run, and the data set on which it is measured."""
 
     def __init__(self, run: Path, config: TrainConfig, data: Path) -> None:
         """Load the averaged weights of a run.
@@ -76,11 +80,13 @@ class Judge:
         self.config, self.data = config, data
         self.architecture: MegActorConfig = config.model.resolve(load_info(weights).config)
         self.model: MegActor = load_model(weights).eval()
-        self.frozen: FrozenNetworks = load_frozen(config, self.architecture, CPU, None)
+        self.frozen: FrozenNetworks = load_frozen(
+            config.codec, config.image_encoder, self.architecture, CPU, None
+        )
         self.dataset = Dataset(data)
 
     def errors(self, where: str, kind: Kind) -> Errors:
-        """Errors over the clips that SQL chooses, driven by one kind of driver.
+        """Errors over the clips that SQL selects, with one kind of driver.
 
         Raises:
             UserError: there is no such clip.
@@ -90,7 +96,7 @@ class Judge:
         return Errors(len(rows), len(rows) * FRAMES, model, copy, shuffled, codec, nearest)
 
     def batches(self, where: str, kind: Kind, frames: int, rate: float = 2.0) -> Iterator[Batch]:
-        """One batch of one clip each, every clip once."""
+        """Batches of one clip each, every clip once."""
         drivers = Drivers(**{name: float(name == kind) for name in KINDS})
         size = self.architecture.image_encoder.image_size
         config = self.config.data.model_copy(
@@ -105,8 +111,15 @@ class Judge:
 
     def result(self, batch: Batch) -> Tensor:
         """The generated video (F 3 H W)."""
+        inputs = self._inputs(batch)
         return generate(
-            self.model, self.architecture.diffusion, self._inputs(batch), self.frozen, self.config
+            self.model,
+            self.architecture.diffusion,
+            inputs.conditions,
+            inputs.draws.noise_BFCHW,
+            self.frozen,
+            motion=self.config.stage != "image",
+            precision=self.config.precision,
         )[0]
 
     def _clip(self, batch: Batch) -> tuple[float, float, float, float, float]:

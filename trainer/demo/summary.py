@@ -1,4 +1,4 @@
-"""The demonstration's result as JSON and markdown."""
+"""The result of the demonstration as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from trainer.demo.measure import Measured
 from trainer.train.config import TrainConfig
 
 COLUMNS = ("model", "copy", "shuffled", "codec", "nearest")
@@ -18,20 +18,26 @@ COLUMNS = ("model", "copy", "shuffled", "codec", "nearest")
 
 def summarise(
     out: Path,
-    result: Mapping[str, Any],
+    result: Mapping[str, Measured],
     configs: Mapping[str, TrainConfig],
 ) -> tuple[str, bool]:
-    """Write `result.json` and `result.md`; returns the markdown, and whether the model follows its driver.
+    """Write `result.json` and `result.md`; returns the Markdown, and whether the model follows its driver.
 
-    It does if, with drivers of the same heads, results on trained clips and on held-out motion are better than
-    copying the reference and better than with shuffled drivers. An unseen identity is reported, not required.
+    It does if `Errors.follows` holds for original drivers, both on trained clips and on held-out motion. An unseen
+    identity is reported only.
     """
     final = result["video"]
     seconds = {stage: _seconds(out / f"run-{stage}") for stage in result}
-    good = all(final[part]["original"]["follows"] for part in ("trained", "held-out motion"))
+    good = all(final[part]["original"].follows for part in ("trained", "held-out motion"))
     document = {
         "follows": good,
-        "parts": result,
+        "parts": {
+            stage: {
+                part: {kind: errors.to_dict() for kind, errors in kinds.items()}
+                for part, kinds in parts.items()
+            }
+            for stage, parts in result.items()
+        },
         "training": {stage: {**seconds[stage], "steps": configs[stage].steps} for stage in seconds},
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
@@ -44,7 +50,7 @@ def summarise(
 
 
 def _lines(
-    result: Mapping[str, Any],
+    result: Mapping[str, Measured],
     seconds: Mapping[str, Mapping[str, float]],
     configs: Mapping[str, TrainConfig],
     good: bool,
@@ -59,10 +65,9 @@ def _lines(
     for stage, parts in result.items():
         for part, kinds in parts.items():
             for kind, errors in kinds.items():
-                cells = [f"{errors[name]:.2f}" for name in COLUMNS]
-                lines.append(
-                    f"| {stage} | {part} ({errors['clips']:.0f}) | {kind} | " + " | ".join(cells) + " |"
-                )
+                values = errors.to_dict()
+                cells = [f"{values[name]:.2f}" for name in COLUMNS]
+                lines.append(f"| {stage} | {part} ({errors.clips}) | {kind} | " + " | ".join(cells) + " |")
     lines.append("")
     for stage, spent in seconds.items():
         lines.append(
@@ -74,7 +79,7 @@ def _lines(
 
 
 def _seconds(run: Path) -> dict[str, float]:
-    """Time a run took, over all resumes, from its log."""
+    """Time that a run took over all resumes, from its log."""
     wall = cpu = 0.0
     before = 0
     for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():

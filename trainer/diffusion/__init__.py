@@ -1,1 +1,1 @@
-"""Diffusion: schedules and targets, the random draws of a training step, its loss, the sampler and its windows."""
+"""Diffusion: noise schedules and targets, random numbers and loss of a training step, the sampler and its windows."""

@@ -1,4 +1,4 @@
-"""One training step's loss. Legend for suffixes as in `trainer.model.layers`."""
+"""The loss of a training step. Shape suffixes as in `trainer.model.layers`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.model.megactor import Conditions
 
 @dataclass(frozen=True)
 class Loss:
-    """`mean` is what is minimised; `samples_B`, detached and unweighted, is for the logs."""
+    """`mean` is minimised; `samples_B`, the unweighted loss of each sample without gradients, is for the logs."""
 
     mean: Tensor
     samples_B: Tensor
@@ -29,16 +29,16 @@ def training_loss(
     motion: bool = True,
     recompute: bool = False,
 ) -> Loss:
-    """Noise the latents, predict, compare.
+    """Add noise to the latents, predict, and take the squared error.
 
     Args:
-        model: a `MegActor`, or a wrapper of it that passes `forward` on (DDP, compiled).
+        model: a `MegActor`, or a wrapper with the same `forward` (DDP, compiled).
         schedule: the forward process.
         latents_BFCHW: scaled latents of the target frames.
-        conditions: the clips' other inputs.
-        draws: the step's random numbers.
-        motion: whether motion modules act; off in the image stage.
-        recompute: trade time for memory, with the same gradients.
+        conditions: the other inputs.
+        draws: the random numbers of the step.
+        motion: whether the motion modules run; off in the image stage.
+        recompute: activation checkpointing: less memory, more time, the same gradients.
     """
     noisy = schedule.add_noise(latents_BFCHW, draws.noise_BFCHW, draws.timesteps_B)
     target = schedule.target(latents_BFCHW, draws.noise_BFCHW, draws.timesteps_B)

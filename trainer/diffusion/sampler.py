@@ -1,4 +1,4 @@
-"""Sampling: DDIM with guidance over windows. Legend for suffixes as in `trainer.model.layers`."""
+"""Sampling: DDIM with guidance over windows. Shape suffixes as in `trainer.model.layers`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.model.reference_net import ReferenceFeatures
 
 @dataclass(frozen=True)
 class Step:
-    """What a step of the sampler did; given to its observer."""
+    """A step of the sampler: its timestep, the guided prediction and the latents after it."""
 
     timestep: int
     prediction_BFCHW: Tensor
@@ -34,15 +34,15 @@ def sample(
     *,
     motion: bool = True,
 ) -> Tensor:
-    """Scaled latents of a video, as long as its driving frames.
+    """Scaled latents (B F C H W) of videos with one frame for each driving frame.
 
     Args:
-        model: the model, in evaluation mode.
+        model: in evaluation mode.
         config: steps, schedule, guidance and windows.
-        conditions: the video's inputs, all driving frames at once.
-        noise_BFCHW: where to start from: unit normal noise.
+        conditions: the other inputs, with the driving frames of the whole video.
+        noise_BFCHW: standard normal noise to start from.
         observe: called after each step.
-        motion: whether the motion modules act; off for a model of the image stage.
+        motion: whether the motion modules run; off for a model of the image stage.
     """
     frames = noise_BFCHW.shape[1]
     guided = config.guidance_scale > 1
@@ -81,9 +81,10 @@ def predict(
     *,
     motion: bool = True,
 ) -> Tensor:
-    """The denoiser's prediction for a window; with guidance, first a half that reads no reference, then one that does.
+    """The denoiser's prediction for a window.
 
-    Both halves keep latents, mask, driven features and tokens: the state that reference dropout trains.
+    With guidance the batch is doubled: the first half ignores the reference features, the second uses them. Latents,
+    mask, driven features and tokens are the same in both, as in training with reference dropout.
     """
     if not guided:
         return model.unet(inputs_BFCHW, timesteps_B, tokens_BTD, features, motion=motion)
@@ -99,10 +100,10 @@ def predict(
 
 
 def guide(halves_BFCHW: Tensor, scale: float, rescale: float) -> Tensor:
-    """Classifier-free guidance of the two halves `predict` gives.
+    """Classifier-free guidance from the two halves that `predict` returns.
 
-    `rescale` draws the result's standard deviation towards that of the conditional half (Lin et al. 2024, 3.4), 0 not
-    at all, 1 fully.
+    `rescale` moves the standard deviation of the result towards that of the conditional half, 0 not at all, 1 fully
+    (Lin et al. 2024, section 3.4).
     """
     without, with_reference = halves_BFCHW.chunk(2)
     guided = without + scale * (with_reference - without)

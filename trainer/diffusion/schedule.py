@@ -1,4 +1,4 @@
-"""Noise schedules, training targets and loss weights. Legend for suffixes as in `trainer.model.layers`."""
+"""Noise schedules, training targets and loss weights. Shape suffixes as in `trainer.model.layers`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRAIN_TIMESTEPS = 1000
 
 
 def build_scheduler(schedule: ScheduleConfig, prediction: str) -> DDIMScheduler:
-    """The DDIM scheduler of diffusers for one schedule."""
+    """The DDIM scheduler of diffusers for a schedule; `prediction` is what the model predicts."""
     return DDIMScheduler(
         num_train_timesteps=TRAIN_TIMESTEPS,
         beta_schedule=schedule.beta_schedule,
@@ -27,9 +27,9 @@ def build_scheduler(schedule: ScheduleConfig, prediction: str) -> DDIMScheduler:
 
 
 class TrainingSchedule:
-    """The forward process: what is added to latents, what the model shall predict, and how much that counts.
+    """The forward process of training: noisy latents, targets and loss weights.
 
-    Held on `device`, where timesteps are looked up without a copy.
+    Its table lies on `device`, so that looking up timesteps there needs no copy.
     """
 
     def __init__(self, config: DiffusionConfig, device: torch.device | str = "cpu"):
@@ -45,21 +45,21 @@ class TrainingSchedule:
         return alphas.sqrt(), (1 - alphas).sqrt()
 
     def add_noise(self, latents_BFCHW: Tensor, noise_BFCHW: Tensor, timesteps_B: Tensor) -> Tensor:
-        """Noisy latents."""
+        """Latents with noise at the timestep of each sample."""
         signal, noise = self._signal_noise(timesteps_B, latents_BFCHW.ndim)
         return signal * latents_BFCHW + noise * noise_BFCHW
 
     def target(self, latents_BFCHW: Tensor, noise_BFCHW: Tensor, timesteps_B: Tensor) -> Tensor:
-        """What the model shall predict: the noise, or the velocity."""
+        """The target of the prediction: the noise or the velocity."""
         if self.prediction == "epsilon":
             return noise_BFCHW
         signal, noise = self._signal_noise(timesteps_B, latents_BFCHW.ndim)
         return signal * noise_BFCHW - noise * latents_BFCHW
 
     def weights(self, timesteps_B: Tensor) -> Tensor:
-        """Loss weight of each sample: min-SNR (Hang et al. 2023) if a gamma is set, else 1.
+        """Loss weight of each sample: min-SNR (Hang et al. 2023) if gamma is set, else 1.
 
-        At zero SNR, where the ratio for epsilon has no value, the weight is its limit 1.
+        At zero SNR the ratio for epsilon is undefined; its limit 1 is used.
         """
         if self.gamma is None:
             return torch.ones(len(timesteps_B), device=timesteps_B.device)

@@ -1,4 +1,4 @@
-"""How a video longer than the model's window is covered by windows, and how their predictions are joined."""
+"""Windows that cover a long video, and the weights that blend their predictions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from trainer.model.config import WindowConfig
 def cover(frames: int, config: WindowConfig) -> list[list[int]]:
     """Frame indices of each window.
 
-    Closed windows wrap the end of the video round to its start; open ones stay inside it, the last flush with its
-    end. A video no longer than a window is one window.
+    With closed windows the last one continues at the start of the video; with open ones it ends with the video. A video
+    that is not longer than a window is one window.
     """
     size, stride = config.frames, config.frames - config.overlap
     if frames <= size:
@@ -28,8 +28,8 @@ def cover(frames: int, config: WindowConfig) -> list[list[int]]:
 def blend_weights(windows: list[list[int]], frames: int, config: WindowConfig, guided: bool) -> Tensor:
     """Weight (windows, frames) of each window's prediction for each frame.
 
-    They sum to 1 a frame: equal shares for closed windows, a cross-fade for open ones. (With `sum_unguided`, closed
-    windows are summed when there is no guidance.)
+    The weights of a frame sum to 1: equal for closed windows, a cross-fade for open ones. Exception: with
+    `sum_unguided` and without guidance, closed windows have weight 1 each.
     """
     weights = torch.zeros(len(windows), frames)
     for row, window in zip(weights, windows, strict=True):

@@ -1,8 +1,8 @@
-"""A fixed stand-in for a VAE, for tiny models: the cosine transform of JPEG, cut to its lowest frequencies.
+"""A fixed replacement of the VAE for tiny models: the cosine transform of JPEG, limited to its lowest frequencies.
 
 Each 8 x 8 block of an image becomes one latent pixel, as with Stable Diffusion's VAE. Channels are coefficients of
-luma and of two colour differences, of ascending frequency; with all 192 it is invertible. Nothing is learnt, nothing
-is random.
+luma and of two colour differences, in the order of frequency; with all 192 channels it is invertible. It is neither
+trained nor random.
 
 Shapes: N images, H W in pixels, h = H / 8, w = W / 8, C latent channels.
 """
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 BLOCK = 8
 _COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 """Luma, red against blue, green against magenta: orthogonal."""
-_CERTAIN = -30.0  # log variance of a latent without noise
+_LOG_VARIANCE = -30.0  # of latents: samples equal the mean within rounding
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class CosineCodec:
         return cls(torch.stack(kernels).float().to(device), scale.float().to(device))
 
     def moments(self, images_N3HW: Tensor) -> Tensor:
-        """Mean and log variance (N, 2 C, h, w) of images in [-1, 1]: certain."""
+        """Mean and log variance (N, 2 C, h, w) of images in [-1, 1]; the log variance is -30 everywhere."""
         latents = F.conv2d(images_N3HW, self.kernel_C388, stride=BLOCK) * self.scale_C11
-        return torch.cat([latents, torch.full_like(latents, _CERTAIN)], dim=1)
+        return torch.cat([latents, torch.full_like(latents, _LOG_VARIANCE)], dim=1)
 
     def decode(self, latents_NChw: Tensor) -> Tensor:
         """Images in [0, 1]."""
@@ -70,7 +70,7 @@ def _waves() -> Tensor:
 
 
 def _scale(frequency: float) -> float:
-    """Lifts the small coefficients of high frequency part of the way to the others' size.
+    """Factor that enlarges the small coefficients of high frequencies, but not to the size of the others.
 
     The mean of a block stays the largest, so that noise hides it last: it matters most to the eye.
     """

@@ -1,4 +1,4 @@
-"""Moments and tokens of a batch that holds pictures; the same numbers `precompute` stores.
+"""Computes moments and tokens of a batch that holds pixels; they equal those that `precompute` stores.
 
 Shapes: N images, B samples, F frames, C = 2 x latent channels, h w latent size, S side of CLIP's image, T tokens,
 D token width.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.data.batch import Batch
 
-# CLIP's normalisation, as in `trainer.model.image_encoder`.
+# CLIP's normalisation of RGB in 0..1
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -23,10 +23,10 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Encoders:
-    """The frozen networks, as small callables.
+    """The frozen networks as callables.
 
-    They run on batches of one fixed shape, short ones filled up, so that an image gives the same numbers whatever it
-    is encoded with: `precompute` and training agree bit for bit where they use the same `batch`.
+    They run on batches of one fixed size, short ones padded, so that the result for an image does not depend on the
+    other images in its batch: `precompute` and training agree bit for bit where they use the same `batch`.
 
     Attributes:
         moments: (N, 3, H, W) float32 in [-1, 1] to (N, C, h, w), mean and log variance of the posterior.
@@ -64,7 +64,7 @@ class Encoders:
 
 
 def complete(batch: Batch, encoders: Encoders) -> Batch:
-    """The batch with moments and tokens; those that were precomputed stay as they are."""
+    """The batch with moments and tokens; those that were precomputed are kept."""
     moments, tokens = batch.target_moments_BFChw, batch.tokens_BTD
     reference_moments = batch.reference_moments_BChw
     if moments is None:

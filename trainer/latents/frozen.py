@@ -1,9 +1,10 @@
-"""The frozen parts: what turns pixels into latents and tokens, and latents into pixels."""
+"""The frozen networks: they turn pixels into latents and tokens, and latents into pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,16 @@ from trainer.latents.encoders import Encoders
 from trainer.latents.load import load_clip, load_vae, module_hash
 from trainer.model.config import MegActorConfig
 from trainer.model.image_encoder import ImageEncoder, freeze
-from trainer.model.vae import LATENT, build_vae
-from trainer.train.config import TrainConfig
-
-CHUNK = 8  # images decoded at a time
+from trainer.model.vae import LATENT, build_vae, decode
 
 
 @dataclass(frozen=True)
 class FrozenNetworks:
-    """Encoders and decoder; a part that a run can do without may be missing.
+    """Encoders and decoder; those that a run does not need may be missing.
 
     Attributes:
         encoders: pixels to moments and tokens.
-        scaling_factor: of latents against moments.
+        scaling_factor: latents are the VAE's latents times this.
         decode: scaled latents (N, C, h, w) to images in [0, 1]; None without a VAE.
         missing: what must be given before pixels can be encoded.
     """
@@ -46,13 +44,13 @@ class FrozenNetworks:
         return (self.encoders.vae, self.encoders.clip) if not self.missing else None
 
     def check(self, stored: Settings | None) -> None:
-        """See that everything is there that the data does not bring.
+        """Check that there is a network for everything that the data does not hold precomputed.
 
         Args:
-            stored: what made the precomputed latents, where the data has them.
+            stored: settings of the precomputed latents, where the data has them.
 
         Raises:
-            UserError: a part is missing, or is not the one the latents were made with.
+            UserError: a network is missing, or is not the one that the latents were made with.
         """
         if stored is None and self.missing:
             raise UserError(f"latents and tokens are not precomputed; {' and '.join(self.missing)}")
@@ -63,36 +61,41 @@ class FrozenNetworks:
             if ours and theirs and ours != theirs:
                 raise UserError(
                     f"a network of hash {ours} is given, but the latents were precomputed with {theirs}; "
-                    f"give the same, or neither"
+                    f"give the same network, or none"
                 )
 
 
 def load_frozen(
-    config: TrainConfig, model: MegActorConfig, device: torch.device, own_vae: Path | None
+    codec: str,
+    image_encoder: str | None,
+    model: MegActorConfig,
+    device: torch.device,
+    own_vae: Path | None,
 ) -> FrozenNetworks:
-    """Build what the config names.
+    """Build the frozen networks that a run's config names.
 
     Args:
-        config: of the run.
-        model: of the model.
+        codec: `vae` for the checkpoint's own, `cosine`, `random` (an untrained VAE), or a VAE's folder.
+        image_encoder: `random` (untrained), a CLIP vision model's folder, or None for none.
+        model: config of the model that uses them.
         device: where they run.
         own_vae: folder of the VAE that came with the model's checkpoint.
 
     Raises:
         UserError: a folder does not hold what it should.
     """
-    tokens, clip_hash = _image_encoder(config, model, device)
+    tokens, clip_hash = _image_encoder(image_encoder, model, device)
     missing = [] if clip_hash else ["give the CLIP vision model with --set image_encoder=DIR"]
-    if config.codec == "cosine":
+    if codec == "cosine":
         try:
-            codec = CosineCodec.build(model.model.latent_channels, device)
+            cosine = CosineCodec.build(model.model.latent_channels, device)
         except ValueError as error:
             raise UserError(str(error), code=2) from error
-        encoders = Encoders(codec.moments, tokens, device, vae="cosine", clip=clip_hash)
-        return FrozenNetworks(encoders, 1.0, codec.decode, tuple(missing))
-    vae = _vae(config, model, own_vae)
+        encoders = Encoders(cosine.moments, tokens, device, vae="cosine", clip=clip_hash)
+        return FrozenNetworks(encoders, 1.0, cosine.decode, tuple(missing))
+    vae = _vae(codec, model, own_vae)
     if vae is None:
-        missing.append("give the VAE with --set codec=DIR, since the checkpoint brought none")
+        missing.append("give the VAE with --set codec=DIR, since the checkpoint has none")
         encoders = Encoders(_refuse, tokens, device, clip=clip_hash)
         return FrozenNetworks(encoders, model.vae.scaling_factor, None, tuple(missing))
     _check_equal("VAE", "latent channels", vae.config["latent_channels"], model.model.latent_channels)
@@ -105,25 +108,24 @@ def load_frozen(
         vae=module_hash(vae),
         clip=clip_hash,
     )
-    return FrozenNetworks(encoders, float(vae.config["scaling_factor"]), _decoder_of(vae), tuple(missing))
+    return FrozenNetworks(encoders, float(vae.config["scaling_factor"]), partial(decode, vae), tuple(missing))
 
 
-def _vae(config: TrainConfig, model: MegActorConfig, own: Path | None) -> Any:
-    """The VAE the config names (diffusers' models have no types), None where there is none."""
-    if config.codec == "random":
+def _vae(codec: str, model: MegActorConfig, own: Path | None) -> Any:
+    """The VAE that `codec` names (diffusers' models have no types), None where there is none."""
+    if codec == "random":
         return random_vae(model)
-    folder = own if config.codec == "vae" else Path(config.codec)
+    folder = own if codec == "vae" else Path(codec)
     return None if folder is None else load_vae(folder)
 
 
 def _image_encoder(
-    config: TrainConfig, model: MegActorConfig, device: torch.device
+    name: str | None, model: MegActorConfig, device: torch.device
 ) -> tuple[Callable[[Tensor], Tensor], str]:
     """Pixels to tokens, and the network's hash, empty where there is none."""
-    if config.image_encoder is None:
+    if name is None:
         return _refuse, ""
-    untrained = config.image_encoder == "random"
-    encoder = random_image_encoder(model) if untrained else load_clip(Path(config.image_encoder))
+    encoder = random_image_encoder(model) if name == "random" else load_clip(Path(name))
     _check_equal("CLIP model", "token width", encoder.config.projection_dim, model.model.cross_attention_dim)
     _check_equal("CLIP model", "image size", encoder.config.image_size, model.image_encoder.image_size)
     freeze(encoder).to(device)
@@ -140,29 +142,19 @@ def _check_equal(network: str, what: str, theirs: object, ours: int) -> None:
 
 
 def _refuse(images: Tensor) -> Tensor:
-    """In the place of a network that is not there; `Frozen.check` lets nobody come here."""
+    """Takes the place of a missing network; `FrozenNetworks.check` ensures that it is never called."""
     raise UserError("the run has no such network")
 
 
 def random_vae(model: MegActorConfig) -> AutoencoderKL:
-    """An untrained VAE, always the same: measuring speed takes no more."""
+    """An untrained VAE, always with the same weights; it suffices for measuring speed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build_vae(model.vae)
 
 
 def random_image_encoder(model: MegActorConfig) -> ImageEncoder:
-    """An untrained image encoder, always the same: a checkpoint need not hold it."""
+    """An untrained image encoder, always with the same weights, so that checkpoints need not hold it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return ImageEncoder(model.image_encoder)
-
-
-def _decoder_of(vae: Any) -> Callable[[Tensor], Tensor]:
-    @torch.no_grad()
-    def decode(latents_NChw: Tensor) -> Tensor:
-        latents_NChw = latents_NChw / vae.config["scaling_factor"]
-        images = torch.cat([vae.decode(chunk).sample for chunk in latents_NChw.split(CHUNK)])
-        return (images / 2 + 0.5).clamp(0, 1)
-
-    return decode

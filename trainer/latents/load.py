@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from trainer.checkpoints.vae import read_vae
 from trainer.latents.encoders import Encoders
 from trainer.model.image_encoder import ImageEncoder, freeze
 from trainer.model.state_dict import LayoutError, check_layout
+
+logger = logging.getLogger(__name__)
 
 
 def encoders_of(
@@ -54,6 +57,7 @@ def module_hash(module: nn.Module) -> str:
 
 def load_vae(folder: Path) -> AutoencoderKL:
     """The VAE of a diffusers folder, float32."""
+    logger.info("loading the VAE from %s", folder)
     weights = read_vae(folder)
     vae = AutoencoderKL.from_config(weights.config)
     vae.load_state_dict(weights.state)
@@ -62,6 +66,7 @@ def load_vae(folder: Path) -> AutoencoderKL:
 
 def load_clip(folder: Path) -> ImageEncoder:
     """The vision tower of a CLIP folder, which may hold the text tower too."""
+    logger.info("loading CLIP from %s", folder)
     try:
         encoder = ImageEncoder(CLIPVisionConfig.from_pretrained(folder, local_files_only=True))
     except (OSError, ValueError, TypeError) as error:

@@ -1,12 +1,13 @@
-"""Add latents and CLIP tokens beside the shards of a finished data set; see `precomputed` for the format.
+"""Adds latents and CLIP tokens to a finished data set; see `trainer.data.stored_latents` for the format.
 
-Published and resumed like the shards themselves: a unit's tar first, its index piece last, and pending is what has no
-index piece yet.
+They are published and resumed like the shards: a unit's tar first, its index file last. A unit without an index file
+is still to be done.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,14 +28,17 @@ from datagen.output.store import Store
 from datagen.output.temporary import temporary
 from datagen.shards.reader import Dataset
 from datagen.shards.writer import ShardWriter
-from trainer.data.clips import Clips, DamagedFileError, MissingFileError
+from trainer.data.clips import Clips
+from trainer.data.errors import DamagedFileError, MissingFileError, StreamError
 from trainer.data.index import pack
 from trainer.data.pixels import background_of, clip_image
 from trainer.data.stored_latents import SCHEMA, Settings
-from trainer.data.video import Frames, StreamError, decode
+from trainer.data.video import Frames, decode
 from trainer.data.window import reference_candidates
-from trainer.data.withdrawn import COLUMNS, Withdrawals, keys_of, withdrawn_since
+from trainer.data.withdrawn import COLUMNS, Withdrawals, keys_of, withdrawn_keys
 from trainer.latents.encoders import Encoders
+
+logger = logging.getLogger(__name__)
 
 _SUFFIXES = ("video.mp4", "mask.mp4")
 _COLUMNS = ("unit", "frames", "fps", "size", "augmentations", *COLUMNS)
@@ -43,7 +47,7 @@ _BAD = (StreamError, MissingFileError, DamagedFileError, UserError)
 
 @dataclass(frozen=True)
 class Done:
-    """What was made of one unit."""
+    """Result of encoding one unit: numbers of clips and frames, and why clips failed."""
 
     unit: str
     clips: int
@@ -69,12 +73,12 @@ def precompute(
         encoders: the networks; their hashes are recorded.
         dtype: `float16` or `float32`, as stored.
         references: candidate reference frames of a clip.
-        clip_size: side of the image CLIP sees.
-        part, parts: do every `parts`-th unit only, from `part` on; for several processes at once.
+        clip_size: side of CLIP's input image in pixels.
+        part, parts: encode every `parts`-th unit only, from number `part` on; for several processes at once.
         on_unit: called after each unit with it and the number of those left.
 
     Returns:
-        What was made by this call.
+        The units that this call encoded.
 
     Raises:
         UserError: there is no index, or the output holds latents made with other settings.
@@ -91,6 +95,7 @@ def precompute(
     _record(output, settings, data)
     done_before = published_names(index)
     pending = [unit for unit in sorted(published_names(output.index))[part::parts] if unit not in done_before]
+    logger.info("%s: %d units to encode, %d encoded before", out, len(pending), len(done_before))
     done = []
     for count, unit in enumerate(pending, 1):
         made = _encode_unit(output, data, unit, encoders, settings)
@@ -101,7 +106,7 @@ def precompute(
 
 
 def _record(output: Output, settings: Settings, data: Dataset) -> None:
-    """Write the settings, or compare with those that are there."""
+    """Write the settings, or compare them with the existing ones."""
     text = json.dumps(asdict(settings), sort_keys=True, indent=1) + "\n"
     write_bytes(text.encode(), output.precomputed / "settings.json", output.tmp)
     before = Settings.read(data.store)
@@ -118,7 +123,7 @@ def _record(output: Output, settings: Settings, data: Dataset) -> None:
 
 
 def _encode_unit(output: Output, data: Dataset, unit: str, encoders: Encoders, settings: Settings) -> Done:
-    """Encode and publish one unit, without what was withdrawn, be it while the unit is made."""
+    """Encode and publish one unit, without clips that are withdrawn before or during the work."""
     table = data.table.filter(pc.equal(data.table["unit"], unit))
     while True:
         allowed = _allowed(data.store, table)
@@ -127,9 +132,8 @@ def _encode_unit(output: Output, data: Dataset, unit: str, encoders: Encoders, s
         index = output.precomputed / "index" / f"{unit}.parquet"
         if not withdrawals.found():
             write_table(pa.Table.from_pylist(rows, schema=SCHEMA), index, output.tmp)
-        if (
-            not withdrawals.found()
-        ):  # looked at after publishing, as `remove` looks after its tombstone is there
+        # Checked again after publishing: `remove` writes its tombstone first and then looks for published files.
+        if not withdrawals.found():
             break
         index.unlink(missing_ok=True)
         if tar is not None:
@@ -141,7 +145,7 @@ def _encode_unit(output: Output, data: Dataset, unit: str, encoders: Encoders, s
 
 def _allowed(store: Store, table: pa.Table) -> pa.Table:
     """The rows that are not withdrawn."""
-    return table.filter(pa.array(~np.isin(keys_of(table), withdrawn_since(store)).any(axis=1)))
+    return table.filter(pa.array(~np.isin(keys_of(table), withdrawn_keys(store)).any(axis=1)))
 
 
 def _encode_rows(
@@ -153,7 +157,7 @@ def _encode_rows(
     settings: Settings,
     withdrawals: Withdrawals,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Encode clips, and publish their tar; returns the index rows and the tar's name, if there is anything in it.
+    """Encode clips and publish their tar; returns the index rows, and the tar's name unless it would be empty.
 
     Once one of the clips is withdrawn, nothing more is encoded or published.
     """
@@ -211,7 +215,7 @@ def _tensors(
     data = clips.read(number, _SUFFIXES)
     chunks = []
     kept: dict[int, np.ndarray] = {}
-    for decoded in _ahead(data["video.mp4"], frames, encoders.batch):
+    for decoded in _decoded_chunks(data["video.mp4"], frames, encoders.batch):
         images = torch.from_numpy(decoded.pixels).movedim(-1, -3)
         chunks.append(_stored(encoders.image_moments(images), settings))
         kept |= {i: decoded.at(np.array([i])).pixels[0].copy() for i in references if i in decoded.numbers_N}
@@ -225,7 +229,7 @@ def _tensors(
     )
     tokens = _stored(encoders.image_tokens(torch.from_numpy(backgrounds).movedim(-1, -3)), settings)
     if not np.isfinite(moments).all() or not np.isfinite(tokens).all():
-        raise StreamError(f"the encoders gave numbers that {settings.dtype} cannot hold")
+        raise StreamError(f"the encoders gave values that {settings.dtype} cannot hold")
     files = {"latents.safetensors": save({"moments": moments})}
     for candidate, index in enumerate(references):
         files[f"reference{candidate:02d}.safetensors"] = save(
@@ -234,8 +238,8 @@ def _tensors(
     return files, moments.shape
 
 
-def _ahead(data: memoryview, frames: int, size: int) -> Iterator[Frames]:
-    """All frames of a stream, `size` at a time, one chunk decoded while the last one is encoded."""
+def _decoded_chunks(data: memoryview, frames: int, size: int) -> Iterator[Frames]:
+    """All frames of a stream, `size` at a time; the next chunk is decoded while the caller encodes the current one."""
     with ThreadPoolExecutor(1) as thread:
         chunks = [range(start, min(start + size, frames)) for start in range(0, frames, size)]
         following = thread.submit(decode, data, chunks[0], frames, grey=False)
@@ -247,7 +251,7 @@ def _ahead(data: memoryview, frames: int, size: int) -> Iterator[Frames]:
 
 
 def _stored(values: torch.Tensor, settings: Settings) -> np.ndarray:
-    # safetensors writes the memory as it lies, and convolutions may have left the channels last.
+    # safetensors writes memory in its order, and convolutions may have put the channels last.
     return np.ascontiguousarray(values.cpu().numpy(), settings.dtype)
 
 

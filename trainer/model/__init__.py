@@ -1,11 +1,11 @@
-"""MegActor's model. `layout` says how its tensors are named, `layers` explains the shape suffixes of names.
+"""MegActor's model.
 
-- `megactor`: the trained whole, its inputs, parameter groups and stages
-- `denoiser`: the 13-channel Denoising UNet, which holds
+- `config`: sizes and behaviour; `megactor`: the trained model, its inputs, parameter groups and training stages
+- `denoiser`: the 13-channel Denoising UNet, with
 - `driven_encoder`: the DrivenEncoder with reference modulation, and
 - `temporal`: the Temporal Layer
 - `reference_net`: the ReferenceNet and its `ReferenceFeatures`
-- `blocks`, `layers`: levels and layers of both UNets, reference attention
-- `image_encoder`, `vae`: the frozen parts
-- `flops`: what a pass costs
+- `blocks`, `layers`: levels and layers of both UNets, reference attention; `layers` explains the shape suffixes
+- `image_encoder`, `vae`: the frozen networks
+- `state_dict`: names of the tensors; `precision`: number format; `flops`: cost of a pass
 """

@@ -1,7 +1,6 @@
 """The levels of a UNet, shared by the denoiser (with motion modules) and the ReferenceNet (without).
 
-Legend as in `layers`. Everything a level needs comes in as an argument: nothing is kept between calls, so that a level
-may be run again for its gradients.
+Shape suffixes as in `layers`. A level keeps no state between calls, so that activation checkpointing can run it again.
 """
 
 from __future__ import annotations
@@ -22,11 +21,16 @@ from trainer.model.temporal import MotionModule
 
 @dataclass(frozen=True)
 class Context:
-    """What every layer of a pass shares.
+    """Inputs that are the same for all layers of a forward pass.
 
-    `frames` images follow one another in a clip; ResNet norms pool over `norm_frames` of them. `motion` turns the
-    motion modules on. `dropped_B` marks samples that shall not read the reference. `recompute` keeps no inner
-    activations of a layer and runs it again for its gradients.
+    Attributes:
+        time_BE: time embedding.
+        tokens_BTD: condition tokens.
+        frames: images of each clip; the images of a clip are consecutive along N.
+        norm_frames: images over which the ResNets' norms pool, 1 or `frames`.
+        motion: whether the motion modules run.
+        dropped_B: true for samples that ignore the reference.
+        recompute: activation checkpointing: a layer runs again in the backward pass instead of keeping activations.
     """
 
     time_BE: Tensor
@@ -40,7 +44,7 @@ class Context:
 
 @dataclass(frozen=True)
 class LevelShape:
-    """Channels and make-up of one level."""
+    """Channels of one level, and whether it has spatial transformers and motion modules."""
 
     channels: int
     attention: bool
@@ -48,7 +52,7 @@ class LevelShape:
 
 
 class _Level(nn.Module):
-    """Resnets, each with a spatial transformer and a motion module where the level has them."""
+    """ResNets, each followed by a spatial transformer and a motion module where the level has them."""
 
     def __init__(self, config: ModelConfig, shape: LevelShape, channels_in: Sequence[int]):
         super().__init__()
@@ -67,7 +71,7 @@ class _Level(nn.Module):
     def layer(
         self, index: int, x_NCHW: Tensor, context: Context, reference_BLC: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Layer `index`, and the feature of its spatial transformer (None without one)."""
+        """Run layer `index`; also returns the feature of its spatial transformer (None without one)."""
         if context.recompute and torch.is_grad_enabled():
             return checkpoint(self._layer, index, x_NCHW, context, reference_BLC, use_reentrant=False)
         return self._layer(index, x_NCHW, context, reference_BLC)
@@ -87,7 +91,7 @@ class _Level(nn.Module):
 
 
 class DownBlock(_Level):
-    """A level of the encoder; halves the image at its end unless it is the last."""
+    """A level of the encoder; all but the last halve the image at their end."""
 
     def __init__(self, config: ModelConfig, shape: LevelShape, channels_in: int, downsample: bool):
         inputs = [channels_in] + [shape.channels] * (config.layers_per_block - 1)
@@ -97,7 +101,7 @@ class DownBlock(_Level):
         )
 
     def forward(self, x_NCHW: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
-        """The images, and every layer's output for the decoder's skips."""
+        """The images, and the output of every layer for the decoder's skip connections."""
         skips = []
         for index in range(len(self.resnets)):
             x_NCHW, _ = self.layer(index, x_NCHW, context, None)
@@ -109,7 +113,7 @@ class DownBlock(_Level):
 
 
 class MidBlock(nn.Module):
-    """ResNet, spatial transformer, ResNet at the smallest size; no motion module."""
+    """ResNet, spatial transformer and ResNet at the smallest size; no motion module."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -130,7 +134,7 @@ class MidBlock(nn.Module):
 
 
 class UpBlock(_Level):
-    """A level of the decoder; each layer takes one skip, and all but the last level double the image."""
+    """A level of the decoder; each layer takes one skip connection, and all but the last level double the image."""
 
     def __init__(
         self,
@@ -147,9 +151,13 @@ class UpBlock(_Level):
     def forward(
         self, x_NCHW: Tensor, skips: list[Tensor], context: Context, references_BLC: Sequence[Tensor] = ()
     ) -> tuple[Tensor, list[Tensor]]:
-        """The images and the layers' features. Takes its skips off the end of `skips`.
+        """The images and the layers' features.
 
-        `references_BLC` has the reference's feature for each layer, or is empty.
+        Args:
+            x_NCHW: the images.
+            skips: outputs of the encoder; the level removes those it uses from the end.
+            context: shared inputs.
+            references_BLC: the reference feature of each layer, or empty.
         """
         features = []
         for index in range(len(self.resnets)):
@@ -164,7 +172,10 @@ class UpBlock(_Level):
 
 
 def build_levels(config: ModelConfig, motion: bool) -> tuple[nn.ModuleList, MidBlock, nn.ModuleList]:
-    """Encoder levels, middle and decoder levels of a Stable Diffusion UNet; the smallest level has no attention."""
+    """Encoder levels, middle block and decoder levels of a Stable Diffusion UNet.
+
+    The smallest level has no attention. `motion` adds motion modules.
+    """
     widths = config.block_out_channels
     last = len(widths) - 1
     shapes = [LevelShape(width, attention=level < last, motion=motion) for level, width in enumerate(widths)]

@@ -1,4 +1,4 @@
-"""What a model is: sizes, norms and diffusion, as frozen dataclasses that travel inside every checkpoint."""
+"""Sizes and behaviour of a model, and its diffusion process, as frozen dataclasses that every checkpoint stores."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Spacing = Literal["leading", "trailing"]
 BetaSchedule = Literal["linear", "scaled_linear"]
 
 
-# Far above any model: a size beyond these comes from a damaged or hostile file, and building it would never end.
-_MOST = {
+# Far above any real model. Larger sizes come from a damaged or hostile file; building such a model would never end.
+_LIMITS = {
     "latent_channels": 1024,
     "driven_channels": 1024,
     "layers_per_block": 64,
@@ -21,7 +21,7 @@ _MOST = {
     "norm_num_groups": 65_536,
     "max_frames": 65_536,
 }
-_MOST_CHANNELS, _MOST_LEVELS = 65_536, 8
+_MAX_CHANNELS, _MAX_LEVELS = 65_536, 8
 
 
 def _check_size(name: str, value: object, most: int) -> None:
@@ -30,15 +30,15 @@ def _check_size(name: str, value: object, most: int) -> None:
 
 
 def _check_levels(channels: object) -> None:
-    if not isinstance(channels, tuple) or not 2 <= len(channels) <= _MOST_LEVELS:
-        raise ValueError(f"block_out_channels is {channels!r}; give two to {_MOST_LEVELS} levels")
+    if not isinstance(channels, tuple) or not 2 <= len(channels) <= _MAX_LEVELS:
+        raise ValueError(f"block_out_channels is {channels!r}; give two to {_MAX_LEVELS} levels")
     for value in channels:
-        _check_size("a level of block_out_channels", value, _MOST_CHANNELS)
+        _check_size("a level of block_out_channels", value, _MAX_CHANNELS)
 
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """Size of diffusers' `AutoencoderKL`; the defaults are sd-vae-ft-mse."""
+    """Sizes of diffusers' `AutoencoderKL`; the defaults are those of sd-vae-ft-mse."""
 
     latent_channels: int = 4
     block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -49,13 +49,13 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         for name in ("latent_channels", "layers_per_block", "norm_num_groups"):
-            _check_size(name, getattr(self, name), _MOST[name])
+            _check_size(name, getattr(self, name), _LIMITS[name])
         _check_levels(self.block_out_channels)
 
 
 @dataclass(frozen=True)
 class ImageEncoderConfig:
-    """Size of the CLIP vision tower and its projection; the defaults are CLIP ViT-L/14."""
+    """Sizes of the CLIP vision tower and its projection; the defaults are those of CLIP ViT-L/14."""
 
     hidden_size: int = 1024
     intermediate_size: int = 4096
@@ -69,19 +69,30 @@ class ImageEncoderConfig:
 
     @property
     def tokens(self) -> int:
-        """Tokens an image becomes: the class token and one for each patch."""
+        """Tokens of an image: the class token and one for each patch."""
         return (self.image_size // self.patch_size) ** 2 + 1
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Size and behaviour of the trained parts; the defaults are Stable Diffusion 1.5 with MegActor's additions.
+    """Sizes and behaviour of the trained parts; the defaults are Stable Diffusion 1.5 with MegActor's additions.
 
-    `norm_statistics` says over what a ResNet's GroupNorm pools: each frame, or all frames of a clip (as the
-    published weights need). `reference_size` is the reference image side the modulation branch accepts; None pools
-    adaptively and takes any. `reference_timestep` fixes the ReferenceNet's timestep, so that its features are
-    computed once per clip; None gives it the denoiser's. `half_reference` rounds the reference features through
-    float16, as the published code does by default.
+    Attributes:
+        latent_channels: channels of the VAE's latents.
+        driven_channels: channels of the DrivenEncoder's output.
+        block_out_channels: channels of the UNets' levels, largest picture first.
+        layers_per_block: layers of an encoder level; decoder levels have one more.
+        attention_heads: heads of every attention.
+        cross_attention_dim: width of a condition token.
+        norm_num_groups: groups of every GroupNorm.
+        max_frames: largest number of frames the motion modules take.
+        norm_statistics: whether a ResNet's GroupNorm pools over each frame or over all frames of a clip, as the
+            published weights need.
+        reference_size: side of the reference image that the modulation branch takes; with None it pools adaptively
+            and takes any.
+        reference_timestep: timestep of the ReferenceNet, so that its features are computed once a clip; with None it
+            gets the denoiser's.
+        half_reference: rounds the reference features to float16, as the published code does by default.
     """
 
     latent_channels: int = 4
@@ -98,7 +109,7 @@ class ModelConfig:
     half_reference: bool = False
 
     def __post_init__(self) -> None:
-        for name, most in _MOST.items():
+        for name, most in _LIMITS.items():
             _check_size(name, getattr(self, name), most)
         _check_levels(self.block_out_channels)
         for channels in self.block_out_channels:
@@ -133,11 +144,15 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How a long video is cut for the sampler.
+    """How the sampler splits a long video into windows.
 
-    `closed` wraps the last window round to the first frame and averages overlaps; otherwise the last window ends
-    with the video and overlaps are cross-faded. `sum_unguided` repeats a quirk of the published sampler, which
-    divides by the number of overlapping windows only when guidance is on.
+    Attributes:
+        frames: length of a window.
+        overlap: frames that a window shares with the next.
+        closed: the last window continues with the first frames of the video, and overlaps are averaged. Otherwise the
+            last window ends with the video, and overlaps are cross-faded.
+        sum_unguided: repeats a fault of the published sampler: without guidance, overlaps are summed instead of
+            averaged.
     """
 
     frames: int = 16
@@ -154,7 +169,20 @@ class WindowConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Training target, noise and sampling. `reference_dropout` is the rate of samples without reference features."""
+    """Training target, noise and sampling.
+
+    Attributes:
+        prediction: what the model predicts.
+        train_schedule: noise schedule of training.
+        sample_schedule: noise schedule and timestep spacing of sampling.
+        noise_offset: strength of the noise that is constant over a channel.
+        reference_dropout: share of training samples that ignore the reference features.
+        min_snr_gamma: gamma of min-SNR loss weights; None for equal weights.
+        sample_steps: steps of the sampler.
+        guidance_scale: of classifier-free guidance; 1 or less turns it off.
+        guidance_rescale: 0..1, how far guidance keeps the standard deviation of the conditional prediction.
+        windows: of long videos.
+    """
 
     prediction: Prediction = "v_prediction"
     train_schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -181,7 +209,7 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class MegActorConfig:
-    """Everything needed to build the model again; stored beside the weights."""
+    """Everything needed to build the model; stored beside the weights."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
@@ -206,7 +234,11 @@ class MegActorConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MegActorConfig:
-        """The config a dict of `to_dict` describes; an unknown field is an error that names it."""
+        """The config of a dict from `to_dict`.
+
+        Raises:
+            ValueError: a field is unknown or has a wrong value; the message names it.
+        """
         return _build(cls, values, "config")
 
 
@@ -219,7 +251,7 @@ PUBLISHED_DIFFUSION = DiffusionConfig(
     guidance_scale=4.5,
     windows=WindowConfig(closed=True, sum_unguided=True),
 )
-"""As MegActor was released: trained and sampled on different schedules."""
+"""As MegActor was released, with different schedules in training and sampling."""
 
 PUBLISHED = MegActorConfig(
     model=ModelConfig(norm_statistics="clip", reference_size=512),
@@ -228,18 +260,18 @@ PUBLISHED = MegActorConfig(
 """The released model."""
 
 DEFAULT = MegActorConfig()
-"""For new training: one zero-terminal-SNR schedule, v-prediction, norms of each frame, any reference size."""
+"""For new training: one zero-terminal-SNR schedule, v-prediction, norms per frame, any reference size."""
 
 TINY = MegActorConfig(
     model=ModelConfig(block_out_channels=(64, 128, 192, 192), cross_attention_dim=48),
     vae=VAEConfig(block_out_channels=(32, 64, 64, 64), sample_size=64),
     image_encoder=ImageEncoderConfig(64, 128, 3, 4, image_size=28, patch_size=7, projection_dim=48),
 )
-"""The default behaviour at a size that trains on a CPU."""
+"""The default with sizes that a CPU can train."""
 
 
 def tiny(base: MegActorConfig) -> MegActorConfig:
-    """`base` with its behaviour kept and its sizes made tiny."""
+    """`base` with the sizes of `TINY`."""
     sizes = TINY.model
     model = replace(
         base.model, block_out_channels=sizes.block_out_channels, cross_attention_dim=sizes.cross_attention_dim

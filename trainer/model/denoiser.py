@@ -1,6 +1,6 @@
 """The Denoising UNet: Stable Diffusion 1.5 on 13 channels, with motion modules and reference attention.
 
-Legend as in `layers`.
+Shape suffixes as in `layers`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainer.model.reference_net import ReferenceFeatures
 
 
 class Denoiser(nn.Module):
-    """Predicts the diffusion target of a clip's latents. Holds the DrivenEncoder, as the published names do."""
+    """Predicts the diffusion target of a clip's latents. Contains the DrivenEncoder, as the published names do."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -31,7 +31,7 @@ class Denoiser(nn.Module):
         self.down_blocks, self.mid_block, self.up_blocks = build_levels(config, motion=True)
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=1e-5)
         self.conv_out = nn.Conv2d(widths[0], config.latent_channels, 3, padding=1)
-        # Conditions beyond the noisy latent start silent, so that pretrained weights keep their behaviour.
+        # All channels but the noisy latent start with zero weights, so that pretrained weights keep their behaviour.
         with torch.no_grad():
             self.conv_in.weight[:, config.latent_channels :] = 0
 
@@ -48,13 +48,13 @@ class Denoiser(nn.Module):
         """The prediction (B F latent_channels H W).
 
         Args:
-            input_BFCHW: noisy latent, reference latent, background mask and driven features, stacked on C.
+            input_BFCHW: noisy latent, reference latent, background mask and driven features, concatenated along C.
             timesteps_B: integer timesteps.
-            tokens_BTD: condition tokens, one set a clip.
-            reference: features of the ReferenceNet; None reads no reference.
-            dropped_B: samples that shall read no reference although features are given.
-            motion: whether the motion modules act; off treats the frames as single images.
-            recompute: trade time for memory in training, with the same gradients.
+            tokens_BTD: condition tokens of each clip.
+            reference: features of the ReferenceNet; without them the model attends to no reference.
+            dropped_B: true for samples that ignore the reference features.
+            motion: whether the motion modules run; without them frames are independent.
+            recompute: activation checkpointing in training: less memory, more time, the same gradients.
         """
         clips, frames = input_BFCHW.shape[:2]
         time_BE = self.time_embedding(self.time_proj(timesteps_B).to(input_BFCHW.dtype))

@@ -1,6 +1,6 @@
-"""DrivenEncoder: motion from the driving frames, coloured by the reference ("appearance style transfer").
+"""DrivenEncoder: features of the driving frames, scaled and shifted by the reference image.
 
-Legend as in `layers`.
+The paper calls that modulation "appearance style transfer". Shape suffixes as in `layers`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _DRIVING = ((3, 3, 16, 4, 2), (16, 16, 32, 4, 2), (32, 32, 64, 4, 2), (64, 64, 128, 3, 1))
-"""Each stage: channels in, width of its first convolution; width, kernel and stride of its second."""
+"""Stages of two convolutions: channels in and out of the first; channels out, kernel and stride of the second."""
 _FEATURES = 128
 _REFERENCE_WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class DrivenEncoder(nn.Module):
-    """Driving frames become `channels` maps at an eighth of their size.
+    """Turns driving frames into `channels` feature maps at an eighth of their size.
 
-    The reference image gives a scale and a shift for each of 128 inner maps, zero at initialisation. `reference_size`
-    fixes the side of that image, as the published weights do; None pools, so that any side of 128 or more will do. At
-    512 both compute the same.
+    A branch computes from the reference image a scale and a shift for each of 128 inner feature maps; both are zero at
+    initialisation. `reference_size` fixes the side of that image, as the published weights need. With None the branch
+    pools adaptively and takes any side from 128; at 512 both give the same.
     """
 
     def __init__(self, channels: int, reference_size: int | None):
@@ -63,7 +63,7 @@ class DrivenEncoder(nn.Module):
         side = self.reference_size
         if side is not None and reference_B3HW.shape[2:] != (side, side):
             raise ValueError(
-                f"the reference image is {tuple(reference_B3HW.shape[2:])} but the model is locked to "
+                f"the reference image is {tuple(reference_B3HW.shape[2:])} but the model takes only "
                 f"{(side, side)}; resize it or set reference_size to None"
             )
         tower, last = self.refer_convs[:-2], self.refer_convs[-2:]

@@ -1,7 +1,8 @@
-"""What a pass costs, in FLOP (2 for each multiply-add of a convolution, linear layer or attention; norms and such: 0).
+"""Cost of a pass in FLOP: 2 for each multiply-add of a convolution, linear layer or attention, 0 for everything else.
 
-A count has two parts because their gradients differ: `dense` work has weights and costs as much again for the gradient
-of its input and as much again for that of its weights; `attention` between activations costs twice as much.
+Counts have two parts, whose backward passes differ. `dense` operations have weights: the gradient of their input costs
+as much as the forward pass, and so does the gradient of their weights. `attention` is between activations: its backward
+pass costs twice its forward pass.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainer.model.config import MegActorConfig, ModelConfig
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.megactor import STAGE_GROUPS, Stage
-from trainer.model.vae import build_vae, decode, encode
+from trainer.model.vae import build_vae, decode
 
 _DRIVEN = (
     (3, 3, 3, 1),
@@ -31,7 +32,7 @@ _DRIVEN = (
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOP of a forward pass."""
+    """FLOP of a forward pass, in the two parts."""
 
     dense: float = 0.0
     attention: float = 0.0
@@ -44,17 +45,17 @@ class Flops:
 
     @property
     def forward(self) -> float:
-        """The whole pass."""
+        """Both parts."""
         return self.dense + self.attention
 
     def backward(self, weights: bool) -> float:
-        """Gradients of the inputs and, if `weights`, of the weights."""
+        """FLOP of the backward pass: gradients of the inputs and, if `weights`, of the weights."""
         return self.dense * (1 + weights) + 2 * self.attention
 
 
 @dataclass(frozen=True)
 class ModelFlops:
-    """Forward FLOP of one clip, by parameter group; `reference_read` is the denoiser's reading of the features."""
+    """Forward FLOP of one clip by parameter group; `reference_read` is the denoiser's attention to the reference."""
 
     unet_spatial: Flops
     reference_read: Flops
@@ -64,15 +65,15 @@ class ModelFlops:
 
     @property
     def forward(self) -> float:
-        """All parts."""
+        """FLOP of a forward pass."""
         parts = (self.unet_spatial, self.reference_read, self.motion_modules, self.driven_encoder)
         return sum(part.forward for part in parts) + self.reference_net.forward
 
     def training_step(self, stage: Stage) -> float:
-        """Forward and backward of one clip in a stage.
+        """FLOP of forward and backward pass of one clip in a stage.
 
-        The image stage leaves the motion modules out. Gradients pass through a frozen part only if something trained
-        lies before it; in the video stage that is all of the denoiser but its first layer, which is neglected.
+        The image stage runs no motion modules. Gradients pass through a frozen part only if a trained part comes
+        before it. In the video stage that holds for all of the denoiser but its first layer; the difference is ignored.
         """
         trained = STAGE_GROUPS[stage]
         spatial = "unet_spatial" in trained
@@ -92,7 +93,7 @@ def count(config: ModelConfig, frames: int, height: int, width: int, tokens: int
     net, _, _ = _unet(config, config.latent_channels, 1, height, width, tokens)
     widest, pixels = config.block_out_channels[0], height * width
     tail = _transformer(widest, config.cross_attention_dim, 1, pixels, tokens)
-    kept = Flops(_dense(widest, widest, pixels))  # the last transformer's first projection
+    kept = Flops(_dense(widest, widest, pixels))  # the first projection of the last transformer
     return ModelFlops(
         unet_spatial=spatial,
         reference_read=read,
@@ -103,21 +104,21 @@ def count(config: ModelConfig, frames: int, height: int, width: int, tokens: int
 
 
 def measure(run: Callable[[], object]) -> float:
-    """FLOP that torch counts while `run` is called; on the meta device nothing is computed."""
+    """FLOP that torch counts while `run` is called; tensors on the meta device are enough."""
     with FlopCounterMode(display=False) as counter:
         run()
     return float(counter.get_total_flops())
 
 
 def measure_frozen(config: MegActorConfig, size: int) -> dict[str, float]:
-    """Measured FLOP of the frozen parts for one image of `size` pixels: VAE both ways, and the ImageEncoder."""
+    """FLOP of the frozen networks for one image of `size` pixels: VAE encoder and decoder, ImageEncoder."""
     with torch.device("meta"):
         vae, image_encoder = build_vae(config.vae), ImageEncoder(config.image_encoder)
         image = torch.empty(1, 3, size, size)
         clip_image = torch.empty(1, 3, *[config.image_encoder.image_size] * 2)
-        latents = encode(vae, image)
+        latents = vae.encode(image).latent_dist.mean
         return {
-            "vae_encode": measure(lambda: encode(vae, image)),
+            "vae_encode": measure(lambda: vae.encode(image)),
             "vae_decode": measure(lambda: decode(vae, latents)),
             "image_encoder": measure(lambda: image_encoder.tokens(clip_image)),
         }
@@ -139,18 +140,19 @@ def _resnet(channels_in: int, channels_out: int, time_channels: int, frames: int
 
 
 def _transformer(channels: int, token_width: int, frames: int, pixels: int, tokens: int) -> Flops:
-    # Two projections, four and two matrices of the attentions, a feed-forward of 8 + 4 widths.
+    # Matrices of channels x channels for each pixel: 2 projections, 4 of the self-attention, 2 of the cross-attention,
+    # 8 + 4 of the feed-forward. For each token: the keys and values of the cross-attention.
     per_frame = Flops(_dense(channels, 20 * channels, pixels), 4.0 * pixels * (pixels + tokens) * channels)
     return per_frame * frames + Flops(_dense(token_width, 2 * channels, tokens))
 
 
 def _read(channels: int, frames: int, pixels: int) -> Flops:
-    """Keys and values of the reference once a clip, attention to as many tokens again for each frame."""
+    """Attention to the reference: keys and values once a clip; every pixel of a frame attends to `pixels` tokens."""
     return Flops(_dense(channels, 2 * channels, pixels), 4.0 * pixels * pixels * channels * frames)
 
 
 def _motion(channels: int, frames: int, pixels: int) -> Flops:
-    # Two projections, two attentions of four matrices, a feed-forward of 8 + 4 widths.
+    # Matrices of channels x channels: 2 projections, 4 for each of two attentions, 8 + 4 of the feed-forward.
     return Flops(
         _dense(channels, 22 * channels, pixels * frames), 2 * 4.0 * frames * frames * channels * pixels
     )
@@ -159,7 +161,7 @@ def _motion(channels: int, frames: int, pixels: int) -> Flops:
 def _unet(
     config: ModelConfig, channels_in: int, frames: int, height: int, width: int, tokens: int
 ) -> tuple[Flops, Flops, Flops]:
-    """A UNet up to its output convolution; its reading of a reference; its motion modules."""
+    """A UNet up to its output convolution; its attention to the reference; its motion modules."""
     widths, layers, last = (
         config.block_out_channels,
         config.layers_per_block,

@@ -1,10 +1,10 @@
-"""The parts both UNets are made of.
+"""Layers of both UNets.
 
-Legend for names: B clips, F frames of a clip, N = B * F images, C channels, H W height and width, L = H * W tokens
-of an image, T condition tokens, D their width, E width of the time embedding.
+Shape suffixes of names: B clips, F frames of a clip, N = B * F images, C channels, H W height and width, L = H * W
+tokens of an image, T condition tokens, D their width, E width of the time embedding.
 
-Submodules carry the names of the published checkpoint, so that a state dict needs no translation. Weights and
-initialisation come from diffusers' modules; `forward` is written here where clips or reference features come in.
+Submodules have the names of the published checkpoint, so that state dicts need no renaming. Layers and initialisation
+are those of diffusers; `forward` is written here where clips or reference features are involved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 def norm_over_clip(norm: nn.GroupNorm, x_NCHW: Tensor, frames: int) -> Tensor:
     """GroupNorm with statistics over all `frames` of a clip (N = B * frames) instead of each image.
 
-    The frames are laid under one another, which costs no copy in channels_last.
+    The frames are stacked along the height, which needs no copy in the channels_last memory format.
     """
     if frames == 1:
         return norm(x_NCHW)
@@ -30,7 +30,7 @@ def norm_over_clip(norm: nn.GroupNorm, x_NCHW: Tensor, frames: int) -> Tensor:
 
 
 class ResnetBlock(ResnetBlock2D):
-    """The ResNet block of diffusers for clips: its norms may pool over a clip's frames."""
+    """The ResNet block of diffusers, with norms that may pool over the frames of a clip."""
 
     def __init__(self, channels_in: int, channels_out: int, time_channels: int, groups: int):
         super().__init__(
@@ -42,7 +42,7 @@ class ResnetBlock(ResnetBlock2D):
         )
 
     def forward(self, x_NCHW: Tensor, time_BE: Tensor, frames: int = 1, norm_frames: int = 1) -> Tensor:
-        """`frames` images follow one another in a clip; norms pool over `norm_frames` of them (1 or `frames`)."""
+        """The new images; each clip has `frames` consecutive ones, norms pool over `norm_frames` (1 or `frames`)."""
         h = F.silu(norm_over_clip(self.norm1, x_NCHW, norm_frames))
         time_BC = self.time_emb_proj(F.silu(time_BE))
         h = self.conv1(h) + time_BC.repeat_interleave(frames, dim=0)[:, :, None, None]
@@ -50,17 +50,17 @@ class ResnetBlock(ResnetBlock2D):
         return h + (x_NCHW if self.conv_shortcut is None else self.conv_shortcut(x_NCHW))
 
 
-class ReadingAttention(Attention):
-    """Self-attention of an image's tokens that may also read the reference's tokens."""
+class ReferenceAttention(Attention):
+    """Self-attention over the tokens of an image and, if given, of the reference."""
 
     def forward(  # type: ignore[override]
         self, tokens_NLC: Tensor, reference_BLC: Tensor | None = None, dropped_B: Tensor | None = None
     ) -> Tensor:
         """Attend from each image to itself and, if given, to the reference features of its clip.
 
-        The reference's keys and values are projected once for all frames of a clip. A dropped sample reads its own
-        tokens twice in place of the reference: doubling every key leaves the softmax average unchanged, so this
-        equals masking the reference exactly and keeps the fused kernels that take no mask.
+        The reference's keys and values are projected once for all frames of a clip. Samples of `dropped_B` ignore the
+        reference: their own tokens take its place. With every key present twice, the softmax average stays the same,
+        so this equals a mask, and fused attention kernels can be used, which take no mask.
         """
         query, key, value = self.to_q(tokens_NLC), self.to_k(tokens_NLC), self.to_v(tokens_NLC)
         if reference_BLC is not None:
@@ -72,7 +72,7 @@ class ReadingAttention(Attention):
 
 
 def _join(own_NLC: Tensor, reference_BLC: Tensor, dropped_B: Tensor | None) -> Tensor:
-    """Own tokens followed by the clip's reference tokens (or by themselves where dropped), along L."""
+    """Concatenate along L: own tokens, then the reference tokens of the clip (own tokens again where dropped)."""
     frames = own_NLC.shape[0] // reference_BLC.shape[0]
     own_BFLC = own_NLC.unflatten(0, (-1, frames))
     reference_BFLC = reference_BLC.unsqueeze(1).expand_as(own_BFLC)
@@ -82,13 +82,13 @@ def _join(own_NLC: Tensor, reference_BLC: Tensor, dropped_B: Tensor | None) -> T
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention (reading the reference), attention to the condition tokens, feed-forward; pre-norm residuals."""
+    """Self-attention with the reference, cross-attention to the condition tokens, feed-forward; pre-norm residuals."""
 
     def __init__(self, channels: int, heads: int, token_width: int):
         super().__init__()
         width = channels // heads
         self.norm1 = nn.LayerNorm(channels)
-        self.attn1 = ReadingAttention(channels, heads=heads, dim_head=width)
+        self.attn1 = ReferenceAttention(channels, heads=heads, dim_head=width)
         self.norm2 = nn.LayerNorm(channels)
         self.attn2 = Attention(channels, cross_attention_dim=token_width, heads=heads, dim_head=width)
         self.norm3 = nn.LayerNorm(channels)
@@ -101,17 +101,17 @@ class TransformerBlock(nn.Module):
         reference_BLC: Tensor | None,
         dropped_B: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """The new tokens, and the first norm's output: what a ReferenceNet offers as its features."""
+        """The new tokens, and the output of the first norm, which is the feature that a ReferenceNet returns."""
         feature_NLC = self.norm1(h_NLC)
         h_NLC = h_NLC + self.attn1(feature_NLC, reference_BLC, dropped_B)
-        # Condition tokens are one set a clip: all frames' queries go together, and nothing is repeated.
+        # All frames of a clip have the same condition tokens: their queries are joined, so that no token is repeated.
         queries = self.norm2(h_NLC).reshape(tokens_BTD.shape[0], -1, h_NLC.shape[-1])
         h_NLC = h_NLC + self.attn2(queries, tokens_BTD).view_as(h_NLC)
         return h_NLC + self.ff(self.norm3(h_NLC)), feature_NLC
 
 
 class SpatialTransformer(nn.Module):
-    """One transformer block over the pixels of each image, as a residual."""
+    """One transformer block over the pixels of each image, with a residual connection."""
 
     def __init__(self, channels: int, heads: int, token_width: int, groups: int):
         super().__init__()
@@ -127,12 +127,12 @@ class SpatialTransformer(nn.Module):
         reference_BLC: Tensor | None = None,
         dropped_B: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The new images, and the block's feature (N L C) after its first norm."""
+        """The new images, and the feature (N L C) after the first norm of the block."""
         h_NLC = self.embed(x_NCHW)
         h_NLC, feature_NLC = self.transformer_blocks[0](h_NLC, tokens_BTD, reference_BLC, dropped_B)
         h_NCHW = h_NLC.transpose(1, 2).unflatten(2, x_NCHW.shape[2:])
         return x_NCHW + self.proj_out(h_NCHW), feature_NLC
 
     def embed(self, x_NCHW: Tensor) -> Tensor:
-        """The block's input: normed and projected pixels as tokens (N L C)."""
+        """The input of the block: normalised and projected pixels as tokens (N L C)."""
         return self.proj_in(self.norm(x_NCHW)).flatten(2).transpose(1, 2)

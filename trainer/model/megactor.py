@@ -1,6 +1,6 @@
-"""The whole trained model: what comes in, how the parts meet, and which parameters a stage trains.
+"""The trained model: its inputs, its forward pass, and the parameters that each stage trains.
 
-Legend as in `layers`.
+Shape suffixes as in `layers`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainer.model.config import ModelConfig
 from trainer.model.denoiser import Denoiser
@@ -26,20 +27,20 @@ STAGE_GROUPS: dict[Stage, tuple[Group, ...]] = {
     "video": ("motion_modules",),
     "joint": ("unet_spatial", "motion_modules", "driven_encoder", "reference_net"),
 }
-"""What each stage trains. In the image stage the motion modules are off; see `MegActor.forward`."""
+"""Parameter groups that each stage trains. The image stage runs without motion modules; see `MegActor.forward`."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Everything about a clip but its noisy latents.
+    """Inputs of the model besides the noisy latents and the timestep.
 
     Attributes:
-        driving_BF3HW: driving frames in [0, 1], the face region in grey on black, at 8 times the latents' size.
+        driving_BF3HW: driving frames in [0, 1], the face region in grey on black, at 8 times the size of the latents.
         reference_B3HW: reference image in [0, 1], for the modulation of the driving features.
-        reference_sample_BCHW: scaled posterior sample of the reference, joined to the noisy latents.
-        reference_mean_BCHW: scaled posterior mean of the reference, read by the ReferenceNet.
-        background_B1HW: background mask of the reference at the latents' size, 1 on background.
-        tokens_BTD: CLIP tokens of the reference's background.
+        reference_sample_BCHW: scaled posterior sample of the reference, concatenated to the noisy latents.
+        reference_mean_BCHW: scaled posterior mean of the reference, input of the ReferenceNet.
+        background_B1HW: background mask of the reference at the size of the latents, 1 on background.
+        tokens_BTD: CLIP tokens of the background of the reference.
     """
 
     driving_BF3HW: Tensor
@@ -49,8 +50,32 @@ class Conditions:
     background_B1HW: Tensor
     tokens_BTD: Tensor
 
+    @classmethod
+    def from_pixels(
+        cls,
+        driving_BFCHW: Tensor,
+        reference_B3HW: Tensor,
+        background_B1HW: Tensor,
+        reference_sample_BCHW: Tensor,
+        reference_mean_BCHW: Tensor,
+        tokens_BTD: Tensor,
+    ) -> Conditions:
+        """Conditions of pictures in 0..255 (uint8 or float) and a mask at the pictures' size.
+
+        `driving_BFCHW` may have one channel; the mask is resized to the latents by nearest neighbour.
+        """
+        size = reference_mean_BCHW.shape[-2:]
+        return cls(
+            driving_BF3HW=(driving_BFCHW.float() / 255).expand(-1, -1, 3, -1, -1),
+            reference_B3HW=reference_B3HW.float() / 255,
+            reference_sample_BCHW=reference_sample_BCHW,
+            reference_mean_BCHW=reference_mean_BCHW,
+            background_B1HW=F.interpolate(background_B1HW.float(), size, mode="nearest"),
+            tokens_BTD=tokens_BTD.float(),
+        )
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Conditions:
-        """The same conditions, `function` applied to each tensor (to move them to a device, say)."""
+        """The conditions with `function` applied to each tensor, for example to move them to a device."""
         return Conditions(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
 
     def frames(self, indices: list[int]) -> Conditions:
@@ -60,7 +85,7 @@ class Conditions:
 
 
 class MegActor(nn.Module):
-    """Denoiser and ReferenceNet. State-dict names are the published ones, `unet.*` and `appearance_encoder.*`."""
+    """Denoiser and ReferenceNet. The state dict has the published names, `unet.*` and `appearance_encoder.*`."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -81,11 +106,11 @@ class MegActor(nn.Module):
 
         Args:
             noisy_BFCHW: noisy latents of the target frames.
-            timesteps_B: integer timesteps, one a clip.
-            conditions: the clip's other inputs.
-            dropped_B: true for samples that shall not read the reference features.
-            motion: whether motion modules act; the image stage turns them off.
-            recompute: trade time for memory: keep no activations inside a layer, with the same gradients.
+            timesteps_B: integer timestep of each clip.
+            conditions: the other inputs.
+            dropped_B: true for samples that ignore the reference features.
+            motion: whether the motion modules run; the image stage turns them off.
+            recompute: activation checkpointing: less memory, more time, the same gradients.
         """
         features = self.reference_features(
             conditions.reference_mean_BCHW, timesteps_B, conditions.tokens_BTD, recompute
@@ -102,16 +127,16 @@ class MegActor(nn.Module):
         )
 
     def fixed_channels(self, conditions: Conditions) -> Tensor:
-        """The input channels after the noisy latent, the same at every step: reference latent, mask, driven."""
+        """The input channels after the noisy latent, equal at all steps: reference latent, mask, driven features."""
         driven_BFCHW = self.unet.condition_input_layer(conditions.driving_BF3HW, conditions.reference_B3HW)
-        still_BCHW = torch.cat([conditions.reference_sample_BCHW, conditions.background_B1HW], dim=1)
-        still_BFCHW = still_BCHW.unsqueeze(1).expand(-1, driven_BFCHW.shape[1], -1, -1, -1)
-        return torch.cat([still_BFCHW, driven_BFCHW], dim=2)
+        reference_BCHW = torch.cat([conditions.reference_sample_BCHW, conditions.background_B1HW], dim=1)
+        reference_BFCHW = reference_BCHW.unsqueeze(1).expand(-1, driven_BFCHW.shape[1], -1, -1, -1)
+        return torch.cat([reference_BFCHW, driven_BFCHW], dim=2)
 
     def reference_features(
         self, reference_mean_BCHW: Tensor, timesteps_B: Tensor, tokens_BTD: Tensor, recompute: bool = False
     ) -> ReferenceFeatures:
-        """What the denoiser reads of the reference. Takes no gradients while the ReferenceNet is frozen."""
+        """The features of the reference for the denoiser; without gradients while the ReferenceNet is frozen."""
         if self.config.reference_timestep is not None:
             timesteps_B = torch.full_like(timesteps_B, self.config.reference_timestep)
         trained = any(p.requires_grad for p in self.appearance_encoder.parameters())
@@ -120,7 +145,7 @@ class MegActor(nn.Module):
         return half_rounded(features) if self.config.half_reference else features
 
     def parameter_groups(self) -> dict[Group, dict[str, nn.Parameter]]:
-        """Every parameter by name, in the one group it belongs to."""
+        """Every parameter by name; each belongs to exactly one group."""
         groups: dict[Group, dict[str, nn.Parameter]] = {
             "unet_spatial": {},
             "motion_modules": {},
@@ -139,7 +164,7 @@ class MegActor(nn.Module):
         return groups
 
     def train_stage(self, stage: Stage) -> list[nn.Parameter]:
-        """Freeze everything but the stage's groups; returns the parameters left to train."""
+        """Freeze everything but the groups of the stage; returns the parameters that train."""
         trained = []
         for group, parameters in self.parameter_groups().items():
             for parameter in parameters.values():
@@ -149,19 +174,19 @@ class MegActor(nn.Module):
         return trained
 
     def use_channels_last(self) -> None:
-        """Lay convolution weights out with channels innermost, which GPUs are fastest with; activations follow.
+        """Use the channels_last memory format, the fastest on GPUs, for convolution weights; activations follow them.
 
-        Weights on a CPU are left alone: there torch 2.13 crashes in the backward pass of a trained GroupNorm that
-        follows frozen layers, as the first motion module's does in the video stage.
+        Weights on a CPU are not changed: there torch 2.13 crashes in the backward pass of a trained GroupNorm after
+        frozen layers, such as that of the first motion module in the video stage.
         """
         for parameter in self.parameters():
             if parameter.ndim == 4 and parameter.is_cuda:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def compile_regions(self, **options: object) -> None:
-        """Compile each ResNet, transformer and motion module on its own: fast to compile, one graph for equal shapes.
+        """Compile each ResNet, transformer and motion module on its own: faster, and equal layers share one graph.
 
-        Shapes are kept static; more levels than the compiler's default limit of variants are allowed for.
+        Shapes are static. The compiler's limit on variants of a function is raised, since every level has its own.
         """
         limits = torch._dynamo.config
         limits.recompile_limit = max(limits.recompile_limit, 256)

@@ -1,6 +1,6 @@
-"""ReferenceNet: reads the reference image once a clip and offers features for the denoiser's self-attention.
+"""ReferenceNet: features of the reference image for the self-attention of the denoiser.
 
-Legend as in `layers`.
+Shape suffixes as in `layers`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from trainer.model.layers import SpatialTransformer
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
-    """What the denoiser reads: tokens (B L C) after the first norm of each mid and decoder transformer block.
+    """Tokens (B L C) after the first norm of each transformer block of the middle and the decoder.
 
-    `up` has one tuple a decoder level, empty where the level has no attention.
+    `up` has one tuple for each decoder level, empty where the level has no attention.
     """
 
     mid_BLC: Tensor
     up: tuple[tuple[Tensor, ...], ...]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> ReferenceFeatures:
-        """The same features, `function` applied to each tensor."""
+        """The features with `function` applied to each tensor."""
         up = tuple(tuple(function(feature) for feature in level) for level in self.up)
         return ReferenceFeatures(function(self.mid_BLC), up)
 
     def named(self) -> dict[str, Tensor]:
-        """The features by the name of their transformer block, in the published order."""
+        """The features by name of their transformer block, in the published order."""
         named = {"mid_block.attentions.0.transformer_blocks.0": self.mid_BLC}
         for level, features in enumerate(self.up):
             for layer, feature in enumerate(features):
@@ -41,8 +41,8 @@ class ReferenceFeatures:
         return named
 
 
-class _HeadlessTransformer(SpatialTransformer):
-    """The last transformer, cut after its first norm: nothing beyond that is read."""
+class _TruncatedTransformer(SpatialTransformer):
+    """The last transformer, without anything after its first norm: only that norm's output is used."""
 
     def __init__(self, channels: int, heads: int, token_width: int, groups: int):
         super().__init__(channels, heads, token_width, groups)
@@ -58,7 +58,7 @@ class _HeadlessTransformer(SpatialTransformer):
 
 
 class ReferenceNet(nn.Module):
-    """A Stable Diffusion UNet for single images without its tail."""
+    """A Stable Diffusion UNet for single images, without the layers after the last feature."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -68,14 +68,14 @@ class ReferenceNet(nn.Module):
         self.time_embedding = TimestepEmbedding(widths[0], time_channels)
         self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
         self.down_blocks, self.mid_block, self.up_blocks = build_levels(config, motion=False)
-        last = _HeadlessTransformer(
+        last = _TruncatedTransformer(
             widths[0], config.attention_heads, config.cross_attention_dim, config.norm_num_groups
         )
         self.last_level.attentions[-1] = last
 
     @property
     def last_level(self) -> UpBlock:
-        """The decoder's largest level."""
+        """The decoder level with the largest picture."""
         level = self.up_blocks[-1]
         assert isinstance(level, UpBlock)
         return level
@@ -100,5 +100,5 @@ class ReferenceNet(nn.Module):
 
 
 def half_rounded(features: ReferenceFeatures) -> ReferenceFeatures:
-    """Features rounded through float16, as the published code hands them over."""
+    """Features rounded to float16 and back, as in the published code."""
     return features.map(lambda feature: feature.to(torch.float16).to(feature.dtype))

@@ -1,6 +1,6 @@
 """Names of tensors in files and in the model.
 
-The model's parts carry the published names, so both sides are the same:
+The parts of the model have the published names:
 
     published checkpoint              model's state dict          what
     module.unet.*                     unet.*                      Denoiser: the Stable Diffusion 1.5 names, and
@@ -9,8 +9,8 @@ The model's parts carry the published names, so both sides are the same:
     module.appearance_encoder.*       appearance_encoder.*        ReferenceNet: Stable Diffusion without its tail
     module.vae.*, .text_encoder.*     (none)                      frozen parts, found in their own files
 
-Shapes differ from Stable Diffusion's in `conv_in.weight` alone (13 channels for 4). `*.pos_encoder.pe` are buffers
-that hold a formula; they are saved as the published file has them.
+Only `conv_in.weight` differs in shape from Stable Diffusion: it has 13 input channels instead of 4. `*.pos_encoder.pe`
+are buffers with computed positions; they are saved, as in the published file.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ REFERENCE_TAIL = (
         for part in ("attn1", "attn2", "norm2", "norm3", "ff")
     ),
 )
-"""Prefixes of Stable Diffusion's tensors that the ReferenceNet has not."""
+"""Prefixes of Stable Diffusion's tensors that the ReferenceNet does not have."""
 
 
 class LayoutError(ValueError):
-    """Names or shapes of tensors are not those of the model; the message lists them."""
+    """Tensors differ from the model's in name, shape or type; the message lists them."""
 
 
 def model_layout(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Every tensor of the model by name, with its shape; nothing is allocated."""
+    """Name and shape of every tensor of the model; no memory is allocated for them."""
     with torch.device("meta"):
         return {name: tuple(tensor.shape) for name, tensor in MegActor(config).state_dict().items()}
 
@@ -71,7 +71,11 @@ def strip_prefix(named: Mapping[str, T], prefix: str) -> dict[str, T]:
 
 
 def check_layout(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> None:
-    """Raise `LayoutError` unless `state` has exactly the expected names and shapes, in floating point."""
+    """Check names, shapes and types.
+
+    Raises:
+        LayoutError: `state` does not have exactly the expected names and shapes, or not floating-point numbers.
+    """
     wrong = [
         f"{name}: {tuple(state[name].shape)} for {shape}"
         for name, shape in expected.items()
@@ -98,7 +102,7 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published checkpoint's `state_dict` under the model's names, without its frozen parts."""
+    """The published checkpoint's `state_dict` under the model's names, without the frozen networks."""
     named = strip_prefix(state, "module.")
     return {name: tensor for name, tensor in named.items() if name.split(".", 1)[0] in COMPONENTS}
 

@@ -1,6 +1,6 @@
-"""The Temporal Layer: AnimateDiff v3 motion modules, which mix the frames of a clip at each pixel.
+"""The Temporal Layer: AnimateDiff v3 motion modules, which attend over the frames of a clip at each pixel.
 
-Legend as in `layers`; P = B * H * W pixels, each a sequence of F frames.
+Shape suffixes as in `layers`; P = B * H * W pixels, each with a sequence of F tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class TemporalAttention(Attention):
-    """Self-attention over frames with sinusoidal positions added to its input."""
+    """Self-attention over frames, with sinusoidal position encodings added to its input."""
 
     def __init__(self, channels: int, heads: int, max_frames: int):
         super().__init__(channels, heads=heads, dim_head=channels // heads)
@@ -24,7 +24,7 @@ class TemporalAttention(Attention):
 
 
 class TemporalBlock(nn.Module):
-    """Two temporal self-attentions and a feed-forward, pre-norm residuals."""
+    """Two temporal self-attentions and a feed-forward; pre-norm residuals."""
 
     def __init__(self, channels: int, heads: int, max_frames: int):
         super().__init__()
@@ -42,7 +42,7 @@ class TemporalBlock(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """Norm of each frame, projection, temporal block, zero-initialised projection, residual."""
+    """GroupNorm of each frame, projection, temporal block, zero-initialised projection; residual connection."""
 
     def __init__(self, channels: int, heads: int, groups: int, max_frames: int):
         super().__init__()
@@ -62,7 +62,7 @@ class TemporalTransformer(nn.Module):
 
 
 class MotionModule(nn.Module):
-    """One motion module, nested as the published names are."""
+    """One motion module, with the submodules of the published tensor names."""
 
     def __init__(self, channels: int, heads: int, groups: int, max_frames: int):
         super().__init__()
@@ -70,9 +70,7 @@ class MotionModule(nn.Module):
         self.temporal_transformer = TemporalTransformer(channels, heads, groups, max_frames)
 
     def forward(self, x_NCHW: Tensor, frames: int) -> Tensor:
-        """Mix `frames` consecutive images of each clip."""
+        """The new images; each clip has `frames` consecutive ones."""
         if frames > self.max_frames:
-            raise ValueError(
-                f"a clip of {frames} frames is longer than the {self.max_frames} learned positions"
-            )
+            raise ValueError(f"a clip has {frames} frames, the motion modules take at most {self.max_frames}")
         return self.temporal_transformer(x_NCHW, frames)

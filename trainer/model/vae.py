@@ -1,4 +1,7 @@
-"""The frozen VAE: diffusers' `AutoencoderKL`, with Stable Diffusion's scale and MegActor's two readings of it."""
+"""The frozen VAE: diffusers' `AutoencoderKL` with Stable Diffusion's latent scale.
+
+Shapes: N images, C latent channels, h w latent size.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from torch import Tensor
 from trainer.model.config import VAEConfig
 
 LATENT = 8  # pixels of a latent pixel, in each direction
+_CHUNK = 8  # images decoded at a time
 
 
 def build_vae(config: VAEConfig) -> AutoencoderKL:
@@ -27,15 +31,8 @@ def build_vae(config: VAEConfig) -> AutoencoderKL:
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, images_N3HW: Tensor, noise_NChw: Tensor | None = None) -> Tensor:
-    """Scaled latents of images in [-1, 1]: a posterior sample made with `noise`, or the mean without."""
-    posterior = vae.encode(images_N3HW).latent_dist
-    latents = posterior.mean if noise_NChw is None else posterior.mean + posterior.std * noise_NChw
-    return latents * vae.config["scaling_factor"]
-
-
-@torch.no_grad()
 def decode(vae: AutoencoderKL, latents_NChw: Tensor) -> Tensor:
-    """Images in [0, 1] of scaled latents."""
-    images = vae.decode(latents_NChw / vae.config["scaling_factor"]).sample
+    """Images (N 3 H W) in [0, 1] of scaled latents; at most 8 at a time are decoded, which bounds the memory."""
+    latents_NChw = latents_NChw / vae.config["scaling_factor"]
+    images = torch.cat([vae.decode(chunk).sample for chunk in latents_NChw.split(_CHUNK)])
     return (images / 2 + 0.5).clamp(0, 1)

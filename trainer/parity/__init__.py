@@ -1,11 +1,12 @@
-"""Proof that the model computes what the published one does: stored inputs and outputs, replayed.
+"""Checks that our code computes what the published code computes, on stored inputs and outputs.
 
-`python -m trainer.parity DIR` runs every case of a folder laid out so:
+`python -m trainer.parity DIR` runs every case of a folder with these files:
 
-    DIR/tiny_layout.json             sizes of the small model all cases use
-    DIR/golden/NAME.json             a case: what each tensor means, and scalars
+    DIR/tiny_layout.json             sizes of the small model that all cases use
+    DIR/golden/NAME.json             a case: the meaning of each tensor, and scalars
     DIR/golden/NAME.safetensors      its inputs and outputs
-    DIR/golden/NAME_grad_norms.json  with a training case: the norm of every gradient
+    DIR/golden/NAME_grad_norms.json  of a training case: the norm of every gradient
 
-The first two words of NAME say the kind of case. Weights are not stored: `weights` draws each from its name.
+The first two words of NAME are the kind of case. Weights are not stored: `weights` draws each from its name. Cases call
+the code that training and inference run; what no part of the product repeats is skipped, with the reason.
 """

@@ -1,4 +1,4 @@
-"""`python -m trainer.parity DIR`: exit 1 when a case does not hold, 2 when there is nothing to run."""
+"""`python -m trainer.parity DIR`: exit status 1 if a case fails, 2 if the folder cannot be run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.parity.run import run_folder
 
 
 def main() -> int:
-    """Run a parity folder."""
+    """Run a parity folder; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m trainer.parity", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder laid out like spec/parity")
     folder = parser.parse_args().folder

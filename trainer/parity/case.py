@@ -1,4 +1,4 @@
-"""A stored case, and the record of how far a run of it was off."""
+"""A stored case, and the errors found when it is run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 TOLERANCE = 2e-5
-NEAREST_SHARE = 1e-3
 GRADIENT_TOLERANCE = 1e-3
 
 
 class CaseError(ValueError):
-    """A case's files contradict each other or hold no usable numbers."""
+    """The files of a case contradict each other or have unusable numbers."""
 
 
 @dataclass
 class Case:
-    """A case while it is run: what it holds, what was read of it, and what was found.
+    """A case while it is run.
 
-    Every tensor must either be read as an input or compared as an output (inner activations `act.*` excepted), so
-    that none can be forgotten: `finish` reports the rest as faults.
+    Every tensor but the inner activations `act.*` must be read as an input or compared as an output; `finish` reports
+    the others as faults.
+
+    Attributes:
+        name: of the case.
+        info: its description.
+        tensors: its inputs and outputs.
+        gradients: norms of the gradients, of a training case.
+        faults: what was found wrong.
+        worst: the largest error as a share of its tolerance, and where it is.
+        largest: the largest error.
+        notes: what else to report.
     """
 
     name: str
@@ -38,11 +47,11 @@ class Case:
     worst: tuple[float, str] = (0.0, "nothing")
     largest: float = 0.0
     notes: list[str] = field(default_factory=list)
-    _touched: set[str] = field(default_factory=set)
+    _used: set[str] = field(default_factory=set)
 
     def input(self, name: str) -> Tensor:
         """A stored input."""
-        self._touched.add(name)
+        self._used.add(name)
         if name not in self.tensors:
             raise CaseError(f"tensor {name} is missing")
         return self.tensors[name]
@@ -56,32 +65,27 @@ class Case:
         return name in self.tensors
 
     def scalar(self, name: str) -> Any:
-        """A value of the case's description."""
+        """A value of the description."""
         if name not in self.info:
             raise CaseError(f"field {name} is missing")
         return self.info[name]
 
-    def check(self, name: str, got: Tensor, *, nearest: bool = False) -> None:
-        """Compare a computed output with the stored one of that name.
-
-        With `nearest`, outputs were sampled by nearest neighbour, and a few pixels may differ.
-        """
-        self.compare(name, got, self.input(name), nearest=nearest)
+    def check(self, name: str, got: Tensor) -> None:
+        """Compare a computed output with the stored one of that name."""
+        self.compare(name, got, self.input(name))
 
     def check_rounded(self, name: str, got: Tensor, unrounded: str) -> None:
-        """Compare the variant of an output whose reference features were rounded to float16.
+        """Compare an output that was computed from reference features rounded to float16.
 
-        Where an error of 1e-6 meets a rounding edge, a feature moves by 1e-3, so this variant can only be met to a part
-        of the effect that rounding has. That effect is stated, and is itself compared.
+        Near a rounding boundary an error of 1e-6 moves a feature by 1e-3. Half of the effect that rounding has on the
+        stored output is therefore allowed. The description states that effect; it is compared too.
         """
         effect = (self.input(name) - self.input(unrounded)).abs().max().item()
         self.close("max_abs_diff_fp16_bank", effect, self.scalar("max_abs_diff_fp16_bank"), 1e-6)
         self.compare(name, got, self.input(name), slack=effect / 2)
 
-    def compare(
-        self, name: str, got: Tensor, want: Tensor, *, nearest: bool = False, slack: float = 0.0
-    ) -> None:
-        """Compare a computed value with a wanted one; `slack` is allowed beyond the tolerance."""
+    def compare(self, name: str, got: Tensor, want: Tensor, *, slack: float = 0.0) -> None:
+        """Compare a computed tensor with a wanted one; `slack` is added to the tolerance."""
         if got.shape != want.shape:
             self.faults.append(f"{name} has shape {tuple(got.shape)}, wanted {tuple(want.shape)}")
             return
@@ -94,11 +98,6 @@ class Case:
             return
         errors = (got - want).abs()
         limit = TOLERANCE * max(1.0, want.abs().max().item()) + slack
-        if nearest:
-            # A pixel is right or wrong as a whole; the channels share their sampling position.
-            wrong = (errors > limit).any(dim=-3)
-            if wrong.double().mean().item() <= NEAREST_SHARE:
-                errors = errors[errors <= limit]
         self.record(name, errors.max().item(), limit)
 
     def equal(self, name: str, got: object) -> None:
@@ -114,7 +113,7 @@ class Case:
         self.record(name, abs(got - want), limit)
 
     def record(self, name: str, error: float, limit: float) -> None:
-        """Take note of an error and the most it may be."""
+        """Record an error and its limit."""
         self.largest = max(self.largest, error)
         if not error / limit <= self.worst[0]:
             self.worst = (error / limit, name)
@@ -122,16 +121,18 @@ class Case:
             self.faults.append(f"{name} is off by {error:.2e}, allowed {limit:.2e}")
 
     def finish(self) -> None:
-        """Report stored tensors nothing was done with."""
-        forgotten = sorted(
-            name for name in self.tensors.keys() - self._touched if not name.startswith("act.")
-        )
-        if forgotten:
-            self.faults.append(f"not compared: {', '.join(forgotten)}")
+        """Report stored tensors that were neither read nor compared."""
+        unused = sorted(name for name in self.tensors.keys() - self._used if not name.startswith("act."))
+        if unused:
+            self.faults.append(f"not compared: {', '.join(unused)}")
 
 
 def load_case(description: Path) -> Case:
-    """Read a case and check that its description and its tensors belong together."""
+    """Read a case and check that its description fits its tensors.
+
+    Raises:
+        CaseError: it does not, or a file is missing.
+    """
     info = json.loads(description.read_text())
     if not isinstance(info, dict):
         raise CaseError("the description is no JSON object")
@@ -143,7 +144,7 @@ def load_case(description: Path) -> Case:
         if not path.is_file():
             raise CaseError(f"{path.name} is missing")
         tensors = load_file(path)
-    _agree(described, tensors)
+    _check_description(described, tensors)
     gradient_path = description.with_name(f"{name}_grad_norms.json")
     gradients = json.loads(gradient_path.read_text()) if gradient_path.is_file() else None
     if gradients is None and "backward_wall_seconds" in info:
@@ -151,7 +152,7 @@ def load_case(description: Path) -> Case:
     return Case(name, info, tensors, gradients)
 
 
-def _agree(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def _check_description(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     if described.keys() != tensors.keys():
         odd = sorted(described.keys() ^ tensors.keys())
         raise CaseError(f"description and tensors differ in {', '.join(odd)}")
@@ -163,10 +164,10 @@ def _agree(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         if not tensor.double().isfinite().all():
             raise CaseError(f"{name} has values that are not finite")
         if not name.startswith("act."):
-            _agree_statistics(name, tensor.double(), entry)
+            _check_statistics(name, tensor.double(), entry)
 
 
-def _agree_statistics(name: str, values: Tensor, entry: Mapping[str, Any]) -> None:
+def _check_statistics(name: str, values: Tensor, entry: Mapping[str, Any]) -> None:
     if values.numel() < 2:
         return
     got = {"min": values.min(), "max": values.max(), "mean": values.mean(), "std": values.std()}
@@ -177,5 +178,5 @@ def _agree_statistics(name: str, values: Tensor, entry: Mapping[str, Any]) -> No
 
 
 def video(tensor_BCFHW: Tensor) -> Tensor:
-    """Between stored B C F H W and the model's B F C H W, either way."""
+    """Swap the axes C and F: stored videos are B C F H W, the model's B F C H W."""
     return torch.transpose(tensor_BCFHW, 1, 2)

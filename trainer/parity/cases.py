@@ -1,4 +1,4 @@
-"""Cases of the model and of diffusion, one function a kind. Legend for suffixes as in `trainer.model.layers`."""
+"""Cases of the model and of diffusion, one function a kind. Shape suffixes as in `trainer.model.layers`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.diffusion.draws import offset_noise
 from trainer.diffusion.sampler import Step, predict, sample
-from trainer.diffusion.schedule import TRAIN_TIMESTEPS, TrainingSchedule, build_scheduler
+from trainer.diffusion.schedule import TrainingSchedule, build_scheduler
 from trainer.diffusion.windows import cover
 from trainer.model.config import PUBLISHED_DIFFUSION, DiffusionConfig, WindowConfig
-from trainer.model.image_encoder import clip_pixels
 from trainer.model.layers import SpatialTransformer
 from trainer.model.megactor import Conditions, MegActor
 from trainer.model.reference_net import ReferenceFeatures, half_rounded
-from trainer.model.vae import decode, encode
+from trainer.model.vae import decode
 from trainer.parity.case import GRADIENT_TOLERANCE, TOLERANCE, Case, CaseError, video
 from trainer.parity.models import Models
 
 
 @torch.no_grad()
 def driven_encoder(case: Case, models: Models) -> None:
-    """`a`: the DrivenEncoder, its stages, and its state at initialisation."""
+    """`a`: the DrivenEncoder, its stages, and its output without modulation, as at initialisation."""
     encoder = models.megactor.unet.condition_input_layer
     driving, reference = video(case.pixels("driving_u8")), case.pixels("ref_u8")
     case.check("out", video(encoder(driving, reference)))
@@ -38,21 +36,21 @@ def driven_encoder(case: Case, models: Models) -> None:
     _check_if_stored(case, "refer_convs_out", tower)
     _check_if_stored(case, "refer_linears_out", linear)
     _check_if_stored(case, "scale_shift", encoder.modulation(reference))
-    silent = encoder.spatial_conv_out(x).unflatten(0, clips)
-    _check_if_stored(case, "out_zero_init_modulation", video(silent))
+    unmodulated = encoder.spatial_conv_out(x).unflatten(0, clips)
+    _check_if_stored(case, "out_zero_init_modulation", video(unmodulated))
 
 
 @torch.no_grad()
 def reference_net(case: Case, models: Models) -> None:
-    """`b`: the features of the ReferenceNet, and what its unused tail would return."""
+    """`b`: the features of the ReferenceNet, and the output of the published one."""
     net = models.megactor.appearance_encoder
     latents, tokens = case.input("ref_latents"), case.input("image_tokens")
     last = net.last_level.attentions[-1]
     assert isinstance(last, SpatialTransformer)
-    seen: list[Tensor] = []
-    watch = last.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    last_inputs: list[Tensor] = []
+    hook = last.register_forward_hook(lambda module, inputs, output: last_inputs.append(inputs[0]))
     features = net(latents, case.input("timesteps"), tokens)
-    watch.remove()
+    hook.remove()
     named = features.named()
     stored = sorted(name for name in case.tensors if name.startswith("bank."))
     if len(stored) != len(named):
@@ -60,11 +58,13 @@ def reference_net(case: Case, models: Models) -> None:
     for name, feature in zip(stored, named.values(), strict=True):
         case.check(name, feature)
     _check_sums(case, "bank_order", features)
-    case.check("final_hidden", _tail(last, seen[0], features.up[-1][-1], models.config.attention_heads))
+    case.check(
+        "final_hidden", _output(last, last_inputs[0], features.up[-1][-1], models.config.attention_heads)
+    )
 
 
-def _tail(transformer: SpatialTransformer, x_NCHW: Tensor, feature_NLC: Tensor, heads: int) -> Tensor:
-    """What the published net returns: its stripped last block attends without projections and doubles the result."""
+def _output(transformer: SpatialTransformer, x_NCHW: Tensor, feature_NLC: Tensor, heads: int) -> Tensor:
+    """The output of the published net: its truncated last block attends without projections and doubles that."""
     tokens = feature_NLC.unflatten(-1, (heads, -1)).transpose(1, 2)
     attended = F.scaled_dot_product_attention(tokens, tokens, tokens).transpose(1, 2).flatten(2)
     h_NLC = 2 * (transformer.embed(x_NCHW) + attended)
@@ -86,16 +86,15 @@ def denoiser(case: Case, models: Models) -> None:
 
 
 def training_forward(case: Case, models: Models) -> None:
-    """`d`: the whole forward pass of training, its loss, and the norm of every gradient."""
+    """`d`: the forward pass of training, its loss, and the norm of every gradient."""
     model = models.megactor
-    with torch.no_grad():
-        reference_mean = encode(models.vae, case.input("source_image_u8").float() / 127.5 - 1)
+    reference_mean = models.mean_latents(case.input("source_image_u8"))
     case.check("ref_latents", reference_mean)
     timesteps, tokens = case.input("timesteps"), case.input("image_tokens")
     features = model.reference_features(reference_mean, timesteps, tokens)
     _check_sums(case, "reference_bank", features)
     driven = model.unet.condition_input_layer(case.pixels("driving_u8"), case.pixels("ref_img_conditions_u8"))
-    # Stored frames differ in their reference channels too, so the input is put together here.
+    # The stored reference channels differ between frames, so `MegActor.fixed_channels` cannot be used.
     inputs = torch.cat([video(case.input("noisy_latents")), driven], dim=2)
     prediction = model.unet(inputs, timesteps, tokens, features)
     case.check("noise_pred", video(prediction))
@@ -135,15 +134,14 @@ def _check_gradients(case: Case, model: MegActor, loss: Tensor) -> None:
 
 @torch.no_grad()
 def sampler(case: Case, models: Models) -> None:
-    """`e`: the sampler with its windows, with or without guidance."""
+    """`e`: the sampler with windows, with or without guidance."""
     channels = models.config.latent_channels
-    source = case.input("source_image_u8").float() / 127.5 - 1
     concatenated = case.input("concat_latents")[:, :, 0]
     conditions = Conditions(
         driving_BF3HW=case.pixels("driving_u8"),
         reference_B3HW=case.pixels("ref_img_conditions_u8"),
         reference_sample_BCHW=concatenated[:, :channels],
-        reference_mean_BCHW=encode(models.vae, source),
+        reference_mean_BCHW=models.mean_latents(case.input("source_image_u8")),
         background_B1HW=concatenated[:, channels:],
         tokens_BTD=case.input("image_tokens"),
     )
@@ -165,7 +163,7 @@ def sampler(case: Case, models: Models) -> None:
     _check_first_call(case, models.megactor, conditions, noise, windows[0], steps[0].timestep)
 
     if case.has("latents_final_official_fp16_bank"):
-        # Same weights, with the published rounding of the features.
+        # The same weights, with reference features rounded to float16.
         rounding = MegActor(replace(models.config, half_reference=True)).eval()
         rounding.load_state_dict(models.megactor.state_dict())
         rounded = video(sample(rounding, config, conditions, noise))
@@ -173,7 +171,7 @@ def sampler(case: Case, models: Models) -> None:
 
 
 def _sampler_config(case: Case) -> DiffusionConfig:
-    """The published sampler with the case's steps, guidance and windows; its schedule must be the published one."""
+    """The published config with the steps, guidance and windows of the case; also compares the schedule."""
     windows: list[list[int]] = case.scalar("context_windows_every_step")
     frames = len(windows[0])
     overlap = frames - (windows[1][0] - windows[0][0]) if len(windows) > 1 else 0
@@ -207,7 +205,7 @@ def _check_first_call(
 
 @torch.no_grad()
 def temporal(case: Case, models: Models) -> None:
-    """`f`: one motion module on clips of some lengths."""
+    """`f`: a motion module on clips of several lengths."""
     path = case.info.get("weights", "unet.down_blocks.0.motion_modules.0.*").removesuffix(".*")
     module = models.megactor.get_submodule(path)
     for name in sorted(case.tensors):
@@ -235,7 +233,7 @@ def image_encoder(case: Case, models: Models) -> None:
 
 @torch.no_grad()
 def add_noise(case: Case, models: Models) -> None:
-    """`n`: the forward process and both schedules."""
+    """`n`: noisy latents and both noise schedules."""
     del models
     schedule = TrainingSchedule(PUBLISHED_DIFFUSION)
     noisy = schedule.add_noise(case.input("x"), case.input("noise"), case.input("timesteps"))
@@ -246,41 +244,8 @@ def add_noise(case: Case, models: Models) -> None:
 
 
 @torch.no_grad()
-def preprocess(case: Case, models: Models) -> None:
-    """`p`: from pixels to what the training forward takes."""
-    video_BFCHW = case.input("in.video_u8").float() / 127.5 - 1
-    clips, frames = video_BFCHW.shape[:2]
-    timesteps = case.input("out.timesteps")
-    if not ((timesteps >= 0) & (timesteps < TRAIN_TIMESTEPS)).all():
-        raise CaseError(f"out.timesteps {timesteps.tolist()} leave 0..{TRAIN_TIMESTEPS - 1}")
-    eps = case.input("rand.vae_eps_video")
-    latents = encode(models.vae, video_BFCHW.flatten(0, 1), eps).unflatten(0, (clips, frames))
-    concatenated = case.input("in.concat_poses_u8")[:, 0].float() / 127.5 - 1
-    reference = encode(models.vae, concatenated, case.input("rand.vae_eps_ref"))
-    mask = F.interpolate(case.input("in.concat_background"), size=reference.shape[2:], mode="nearest")
-
-    offset_BC = case.input("rand.noise_offset")[:, :, 0, 0, 0]
-    noise = offset_noise(video(case.input("rand.noise_main")), offset_BC, PUBLISHED_DIFFUSION.noise_offset)
-    schedule = TrainingSchedule(PUBLISHED_DIFFUSION)
-    noisy = schedule.add_noise(latents, noise, timesteps)
-    still = torch.cat([reference, mask], dim=1).unsqueeze(1).expand(-1, frames, -1, -1, -1)
-    case.check("out.noisy_latents", video(torch.cat([noisy, still], dim=2)))
-    case.check("out.target_noise", video(schedule.target(latents, noise, timesteps)))
-
-    size = case.scalar("clip_processor")["size"]["shortest_edge"]
-    images_BHW3 = case.input("in.clip_conditions_u8")[:, 0].permute(0, 2, 3, 1).numpy()
-    pixels = clip_pixels(images_BHW3, size)
-    case.check("clip_pixel_values", pixels)
-    case.check("out.image_tokens", models.image_encoder.tokens(pixels))
-
-    case.check("out.source_image", case.input("in.reference_u8").float() / 127.5 - 1)
-    case.check("out.ref_img_conditions", case.pixels("in.reference_u8"))
-    case.check("out.motion_sequence", case.pixels("in.swapped_u8").permute(0, 1, 3, 4, 2))
-
-
-@torch.no_grad()
 def vae(case: Case, models: Models) -> None:
-    """`v`: the VAE's posterior and its decoder."""
+    """`v`: posterior and decoder of the VAE."""
     config = case.info.get("config")
     net = models.build_vae(config) if config else models.vae
     posterior = net.encode(case.input("pixels_u8").float() / 127.5 - 1).latent_dist
@@ -295,7 +260,7 @@ def _check_if_stored(case: Case, name: str, got: Tensor) -> None:
 
 
 def _check_sums(case: Case, field: str, features: ReferenceFeatures) -> None:
-    """Compare names, order, shapes and means of features with what the description states."""
+    """Compare names, order, shapes and means of features with the description."""
     if field not in case.info:
         return
     stated, named = case.scalar(field), features.named()

@@ -1,4 +1,4 @@
-"""The small models the cases run on, built once a run at the sizes the folder states."""
+"""The small models of the cases, built once a run with the sizes of the folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
 from transformers import CLIPVisionConfig
 
+from trainer.latents.encoders import Encoders, mean_latents
+from trainer.latents.load import encoders_of
 from trainer.model.config import PUBLISHED, ModelConfig
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.megactor import MegActor
@@ -17,7 +20,7 @@ from trainer.parity.weights import fill
 
 
 class Models:
-    """Everything built from `tiny_layout.json`, weights drawn by the rule."""
+    """Models of `tiny_layout.json`, with weights drawn from their names."""
 
     def __init__(self, layout: Mapping[str, Any]):
         self.layout = layout
@@ -25,7 +28,7 @@ class Models:
 
     @cached_property
     def config(self) -> ModelConfig:
-        """The published behaviour at the folder's sizes."""
+        """The published config with the sizes of the folder."""
         unet = self._sizes["unet_and_appearance_encoder"]
         motion = self._sizes["unet_additional_kwargs"]["motion_module_kwargs"]
         latent = unet["in_channels"]
@@ -50,24 +53,38 @@ class Models:
 
     @cached_property
     def vae(self) -> AutoencoderKL:
-        """The VAE of the folder's size."""
+        """The VAE with the sizes of the folder."""
         return self.build_vae(self._sizes["vae"])
 
     @cached_property
     def image_encoder(self) -> ImageEncoder:
-        """The CLIP branch of the folder's size."""
+        """The CLIP branch with the sizes of the folder."""
         return self.build_image_encoder(self._sizes["image_encoder"])
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """VAE and CLIP branch as training and inference call them."""
+        return encoders_of(self.vae, self.image_encoder)
+
+    @property
+    def scaling_factor(self) -> float:
+        """Factor from the VAE's moments to latents."""
+        return float(self.vae.config["scaling_factor"])
+
+    def mean_latents(self, images_N3HW: Tensor) -> Tensor:
+        """Scaled posterior mean of uint8 images."""
+        return mean_latents(self.encoders.image_moments(images_N3HW), self.scaling_factor)
 
     @staticmethod
     def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
-        """A VAE of a case's own size."""
+        """A VAE with the given sizes."""
         vae = AutoencoderKL(**config)
         fill(vae, "vae")
         return vae.requires_grad_(False)
 
     @staticmethod
     def build_image_encoder(config: Mapping[str, Any]) -> ImageEncoder:
-        """A CLIP branch of a case's own size."""
+        """A CLIP branch with the given sizes."""
         encoder = ImageEncoder(CLIPVisionConfig(**config))
         fill(encoder, "image_encoder")
         return encoder.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Find the cases of a folder, run each, print a line for each."""
+"""Run the cases of a folder and report a line for each."""
 
 from __future__ import annotations
 
@@ -30,20 +30,23 @@ KINDS: dict[str, Callable[[Case, Models], None]] = {
     "e_sampler": cases.sampler,
     "f_temporal": cases.temporal,
     "g_clip": cases.image_encoder,
-    "h_apply": pixel_cases.warps,
+    "h_apply": pixel_cases.augmentations,
     "h_crops": pixel_cases.crops,
-    "h_random": pixel_cases.random_parameters,
     "n_add": cases.add_noise,
-    "p_preprocess": cases.preprocess,
+    "p_preprocess": pixel_cases.preprocess,
     "v_vae": cases.vae,
 }
-"""A case's kind is the first two words of its name (a trailing number aside)."""
+"""The function that runs each kind of case."""
+SKIPPED = {
+    "h_random": "the random numbers of the original's augmentation; the product draws its own (`Augmentation.draw`)"
+}
+"""Kinds of cases that no part of the product repeats, and why."""
 _ATTACHMENT = "_grad_norms"
 _COMPANIONS = {"manifest", "tiny_layout", "scheduler_and_context", "megactor_checkpoint_layout"}
 
 
 def run_folder(folder: Path, report: Callable[[str], None] = print) -> bool:
-    """Run everything in a parity folder (or its `golden` folder itself); whether all held.
+    """Run all cases of a parity folder, or of its `golden` folder; returns whether all hold.
 
     Raises:
         FileNotFoundError: the folder has no cases or no `tiny_layout.json`.
@@ -61,19 +64,23 @@ def run_folder(folder: Path, report: Callable[[str], None] = print) -> bool:
 
     models = Models(json.loads((base / "tiny_layout.json").read_text()))
     held = [_run_check(name, check, report) for name, check in _folder_checks(base, models).items()]
+    skipped = {name: SKIPPED[_kind(name)] for name in names if _kind(name) in SKIPPED}
     for name in names:
-        held.append(_run_check(name, partial(_run_case, golden / f"{name}.json", models), report))
-    report(f"{sum(held)} of {len(held)} hold")
+        if name in skipped:
+            report(f"skip  {name:32} {skipped[name]}")
+        else:
+            held.append(_run_check(name, partial(_run_case, golden / f"{name}.json", models), report))
+    report(f"{sum(held)} of {len(held)} hold" + (f", {len(skipped)} skipped" if skipped else ""))
     return all(held)
 
 
-def _kind(name: str) -> Callable[[Case, Models], None] | None:
-    words = name.split("_")
-    return KINDS.get("_".join([words[0], re.sub(r"\d+$", "", words[1])])) if len(words) > 1 else None
+def _kind(name: str) -> str:
+    """The first two words of a case's name, without their trailing numbers."""
+    return "_".join(re.sub(r"\d+$", "", word) for word in name.split("_")[:2])
 
 
 def _run_case(description: Path, models: Models) -> Case:
-    run = _kind(description.stem)
+    run = KINDS.get(_kind(description.stem))
     if run is None:
         raise CaseError("a case of unknown kind")
     if not description.is_file():
@@ -90,9 +97,7 @@ def _run_check(name: str, check: Callable[[], Case], report: Callable[[str], Non
     except (CaseError, SafetensorError, OSError) as error:
         report(f"FAIL  {name:32} {error}")
         return False
-    except (
-        Exception
-    ) as error:  # a spoiled file can break the computation anywhere: the case fails, not the run
+    except Exception as error:  # a damaged file can fail anywhere in the computation: only this case fails
         report(f"FAIL  {name:32} {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         return False
     share, where = case.worst
@@ -103,7 +108,7 @@ def _run_check(name: str, check: Callable[[], Case], report: Callable[[str], Non
 
 
 def _folder_checks(base: Path, models: Models) -> dict[str, Callable[[], Case]]:
-    """Checks of what the folder states beside its cases, as far as it does."""
+    """Checks of the other files of the folder, where they exist."""
     checks: dict[str, Callable[[], Case]] = {"weights_rule": partial(_check_weights, models)}
     for stem, check in (
         ("scheduler_and_context", _check_schedules),
@@ -115,7 +120,7 @@ def _folder_checks(base: Path, models: Models) -> dict[str, Callable[[], Case]]:
 
 
 def _check_weights(models: Models) -> Case:
-    """The weights rule against its spot checks."""
+    """Weights drawn from their names against stored samples and sums."""
     case = Case("weights_rule", models.layout.get("rule_checks", {}), {})
     shapes = models.layout.get("shapes", {})
     for name, entry in case.info.items():
@@ -141,7 +146,7 @@ def _check_weights(models: Models) -> Case:
 
 
 def _check_schedules(path: Path) -> Case:
-    """Both published schedules, the sampler's timesteps, and the windows."""
+    """Both published noise schedules, the timesteps of the sampler, and the windows."""
     case = Case(path.stem, json.loads(path.read_text()), {})
     training = TrainingSchedule(PUBLISHED_DIFFUSION).alphas_cumprod
     schedule = PUBLISHED_DIFFUSION.sample_schedule

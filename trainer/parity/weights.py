@@ -1,4 +1,4 @@
-"""The rule that draws every weight of the parity model from its name."""
+"""Draws every weight of the parity models from its name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _gain(name: str) -> float:
 
 @torch.no_grad()
 def fill(module: nn.Module, prefix: str = "") -> nn.Module:
-    """`module` with every parameter drawn by the rule, in evaluation mode; buffers stay as computed."""
+    """`module` with every parameter drawn from its name, in evaluation mode; buffers are not changed."""
     for name, parameter in module.named_parameters(prefix):
         parameter.copy_(torch.from_numpy(draw_weight(name, tuple(parameter.shape))))
     return module.eval()

@@ -1,9 +1,7 @@
-"""Everything a run is made of, from what the user asked for."""
+"""Builds everything a run needs from what the user asked for."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +14,20 @@ from datagen.common.staging import make_folder
 from trainer.checkpoints.folder import ensure_fits, layout_of, load_info, load_state
 from trainer.checkpoints.initial import initial_state
 from trainer.checkpoints.vae import VAEWeights, read_vae
-from trainer.data import Loader, TrainingData, open_training_data
-from trainer.data.clips import Clips, DamagedFileError
+from trainer.data import Loader, open_training_data
 from trainer.latents.frozen import FrozenNetworks, load_frozen
 from trainer.model.config import MegActorConfig
 from trainer.model.megactor import STAGE_GROUPS
-from trainer.model.vae import LATENT
+from trainer.train.checks import check_compiler, check_latents, check_size, per_rank_config
 from trainer.train.config import TrainConfig
 from trainer.train.cost import Cost, estimate, start_table
 from trainer.train.job import Job
 from trainer.train.metrics import Say
 from trainer.train.ranks import Ranks
+from trainer.train.resume import newest_checkpoint, resume
 from trainer.train.state import checkpoint, rng
 from trainer.train.state.train_state import TrainState
 from trainer.train.validate import Validator
-
-SMALLEST = 128  # pixels that leave the reference branch of the DrivenEncoder something to look at
 
 
 @dataclass(frozen=True)
@@ -40,12 +36,12 @@ class Components:
 
     Attributes:
         train_state: model, optimiser, averages.
-        loader: batches of this rank, from where the run goes on.
+        loader: batches of this rank, from the run's position on.
         frozen: encoders and decoder.
-        validator: None where nothing is validated.
+        validator: None without validation.
         cost: of a step.
         origins: for each parameter group, where its weights came from.
-        vae: that came with the weights, to be handed on.
+        vae: the VAE that came with the weights, to be saved with every checkpoint.
     """
 
     train_state: TrainState
@@ -59,7 +55,7 @@ class Components:
 
 @dataclass(frozen=True)
 class _Start:
-    """Weights a run starts from; `folder` is the checkpoint they came from."""
+    """Weights that a run starts from; `folder` is the checkpoint they came from, if any."""
 
     architecture: MegActorConfig
     state: Mapping[str, Tensor]
@@ -68,24 +64,24 @@ class _Start:
 
 
 def build(job: Job, ranks: Ranks, say: Say) -> Components:
-    """Open the data, build the model, go back to the newest checkpoint if asked to.
+    """Open the data, build the model, and resume from the newest checkpoint if asked to.
 
     Raises:
-        UserError: anything about the job that cannot work.
+        UserError: the job cannot be done.
     """
     if not ranks.is_main:
         say = _ignore
-    resumed = _newest(job, ranks, say)
+    resumed = newest_checkpoint(job, ranks, say)
     start = _start(job, resumed)
     architecture = start.architecture
     config = _with_clip_size(per_rank_config(job.config, ranks.size), architecture)
-    _check_compiler(config, ranks)
+    check_compiler(config, ranks)
     own_vae = _vae_of(start.folder)
-    frozen = load_frozen(config, architecture, ranks.device, own_vae)
+    frozen = load_frozen(config.codec, config.image_encoder, architecture, ranks.device, own_vae)
     data = open_training_data(job.sources, config.data, config.seed, networks=frozen.networks)
     frozen.check(data.precomputed)
-    _check_latents(architecture, data.clips[0])
-    _check_size(architecture, data.clips[0].size)
+    check_latents(architecture, data.clips[0])
+    check_size(architecture, data.clips[0].size)
     cost = estimate(config, architecture, data.clips[0].size)
     clips = sum(len(clips) for clips in data.clips)
     say(start_table(cost, config, architecture, ranks.size, clips))
@@ -103,7 +99,7 @@ def build(job: Job, ranks: Ranks, say: Say) -> Components:
     )
     rng.seed_all(config.seed, train_state.step, ranks.rank)
     if resumed is not None:
-        for note in _resume(resumed, config, train_state, loader, ranks):
+        for note in resume(resumed, config, train_state, loader, ranks):
             say(note)
     validator = _validator(job, config, architecture, frozen, ranks, say)
     if ranks.is_main:
@@ -117,75 +113,6 @@ def build(job: Job, ranks: Ranks, say: Say) -> Components:
         origins=start.origins,
         vae=read_vae(own_vae) if own_vae is not None and ranks.is_main else None,
     )
-
-
-def _check_compiler(config: TrainConfig, ranks: Ranks) -> None:
-    """Compiled layers are C++ on a CPU, and start from C on a GPU: without a compiler the first step would fail."""
-    variable, usual = ("CC", "gcc") if ranks.device.type == "cuda" else ("CXX", "g++")
-    if config.compile and shutil.which(os.environ.get(variable, usual)) is None:
-        raise UserError(
-            f"compile = true needs a compiler; install {usual}, or give --set compile=false", code=2
-        )
-
-
-def _check_latents(architecture: MegActorConfig, clips: Clips) -> None:
-    """Check that precomputed latents and tokens, where there are any, are of the model's size."""
-    if clips.latents is None:
-        return
-    model, side = architecture.model, clips.size // LATENT
-    ours = (2 * model.latent_channels, side, side)
-    if clips.latents.shape != ours:
-        raise UserError(
-            f"the precomputed moments of {clips.store.uri} have shape {clips.latents.shape}, the model takes {ours}"
-        )
-    try:
-        width = clips.latents.reference(0, 0)["tokens"].shape[-1]
-    except (DamagedFileError, UserError):
-        return  # one bad clip, which the loader will skip and count
-    if width != model.cross_attention_dim:
-        raise UserError(
-            f"the precomputed tokens of {clips.store.uri} are {width} wide, the model takes {model.cross_attention_dim}"
-        )
-
-
-def _check_size(architecture: MegActorConfig, size: int) -> None:
-    """Check that the model takes clips of a size."""
-    locked = architecture.model.reference_size
-    if locked is not None and size != locked:
-        raise UserError(
-            f"the data's clips have {size} pixels, but the model takes {locked} only; "
-            f"set model.model.reference_size=null for any size, or make clips of that size"
-        )
-    if size < SMALLEST:
-        raise UserError(f"the data's clips have {size} pixels; the DrivenEncoder needs {SMALLEST} or more")
-
-
-def per_rank_config(config: TrainConfig, ranks: int) -> TrainConfig:
-    """The config of one of some workers.
-
-    Raises:
-        UserError: they cannot share the batch.
-    """
-    try:
-        return config.shared(ranks)
-    except ValueError as error:
-        raise UserError(str(error), code=2) from error
-
-
-def _newest(job: Job, ranks: Ranks, say: Say) -> Path | None:
-    """The checkpoint to go on from, if any.
-
-    Raises:
-        UserError: there are checkpoints, and nobody asked to go on.
-    """
-    existing = checkpoint.checkpoints(job.output)
-    checkpoint.refuse_unless_resumed(job.output, job.resume)
-    if ranks.is_main:
-        checkpoint.clear_leftovers(job.output)
-    ranks.wait()  # all have looked before the main rank writes anything
-    if job.resume and not existing:
-        say(f"{job.output} has no checkpoint yet; beginning")
-    return existing[-1] if existing else None
 
 
 def _write_config(job: Job) -> None:
@@ -226,7 +153,7 @@ def _resolve(config: TrainConfig, base: MegActorConfig | None) -> MegActorConfig
 
 
 def _with_clip_size(config: TrainConfig, architecture: MegActorConfig) -> TrainConfig:
-    """The config with the loader's CLIP image of the size the image encoder wants."""
+    """The config with CLIP's input image in the size that the image encoder takes."""
     data = config.data.model_copy(update={"clip_size": architecture.image_encoder.image_size})
     return config.model_copy(update={"data": data})
 
@@ -235,44 +162,6 @@ def _vae_of(folder: Path | None) -> Path | None:
     if folder is None or not (folder / "vae" / "config.json").is_file():
         return None
     return folder / "vae"
-
-
-def _resume(
-    folder: Path, config: TrainConfig, train_state: TrainState, loader: Loader, ranks: Ranks
-) -> list[str]:
-    """Bring everything back to a checkpoint; returns what the user should know."""
-    progress = checkpoint.read_progress(folder)
-    if progress.stage != config.stage:
-        raise UserError(
-            f"{folder} is of stage {progress.stage}, this config of stage {config.stage}; "
-            f"begin the stage with --init {folder.parents[1]} and another --output"
-        )
-    notes = [f"going on from step {progress.step}"]
-    notes += loader.load_state_dict(progress.data)
-    data: TrainingData = loader.data
-    if list(data.recipes) != progress.recipes:
-        notes.append(f"the data's recipes changed: {progress.recipes} before, {list(data.recipes)} now")
-    if changed := _changes(progress.config, config.model_dump(mode="json")):
-        notes.append(f"changed since the checkpoint: {', '.join(changed)}")
-    averaged = load_state(folder / "ema") if config.ema is not None and (folder / "ema").is_dir() else None
-    notes += train_state.restore(progress.step, checkpoint.read_optimiser(folder), averaged)
-    if state := checkpoint.read_rng(folder, ranks.rank):
-        rng.restore(state, ranks.device)
-    else:
-        rng.seed_all(config.seed, progress.step, ranks.rank)
-    return notes
-
-
-def _changes(before: Mapping[str, object], now: Mapping[str, object], prefix: str = "") -> list[str]:
-    """Fields that differ, as `name: before -> now`; the image size of the loader follows the model."""
-    found = []
-    for name in sorted(before.keys() | now.keys()):
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _changes(old, new, f"{prefix}{name}.")
-        elif old != new and name != "clip_size":
-            found.append(f"{prefix}{name}: {old} -> {new}")
-    return found
 
 
 def _validator(
@@ -293,4 +182,4 @@ def _validator(
 
 
 def _ignore(text: str) -> None:
-    """Only the main rank speaks."""
+    """For all ranks but the main one, which alone prints."""

@@ -6,25 +6,18 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from datagen.common.config import FrozenConfig
+from datagen.common.config import FrozenConfig, merge
 from trainer.data.config import DataConfig
 from trainer.model.config import PRESETS, MegActorConfig
 from trainer.model.megactor import Stage
+from trainer.model.precision import Precision
 
 Preset = Literal["default", "published", "tiny"]
-NETWORKS = ("vae", "cosine", "random")  # words that `codec` and `image_encoder` take besides folders
-
-
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for name, change in changes.items():
-        both = isinstance(change, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _merged(merged[name], change) if both else change
-    return merged
+NETWORKS = ("vae", "cosine", "random")  # values of `codec` and `image_encoder` that are no folders
 
 
 class ModelChoice(FrozenConfig):
-    """A preset of `trainer.model.config`, or a checkpoint's config, with single fields changed."""
+    """A preset of `trainer.model.config`, or a checkpoint's config, with some fields changed."""
 
     preset: Preset = Field("default", description="used where no checkpoint is given with --init")
     model: dict[str, Any] = Field({}, description="fields of ModelConfig to change")
@@ -45,7 +38,7 @@ class ModelChoice(FrozenConfig):
         """
         values = (base or PRESETS[self.preset]).to_dict()
         changes = {name: getattr(self, name) for name in ("model", "vae", "image_encoder", "diffusion")}
-        return MegActorConfig.from_dict(_merged(values, changes))
+        return MegActorConfig.from_dict(merge(values, changes))
 
 
 class Optimiser(FrozenConfig):
@@ -64,37 +57,37 @@ class Optimiser(FrozenConfig):
 
 
 class Validation(FrozenConfig):
-    """Looks at clips of `split = val`, with the averaged weights where there are any."""
+    """Validation on clips of `split = val`, with the averaged weights where there are any."""
 
     every: int = Field(1000, ge=0, description="steps between validations; 0: none")
     samples: int = Field(64, ge=1, description="samples of the validation loss, always the same")
-    videos: int = Field(2, ge=0, description="clips shown as reference | driver | result")
+    videos: int = Field(2, ge=0, description="clips for which a video reference | driver | result is written")
     video_frames: int = Field(16, ge=1, le=256)
 
 
 class Checkpoints(FrozenConfig):
-    """When to save, and how much to keep."""
+    """When checkpoints are saved, and how many are kept."""
 
     every: int = Field(1000, ge=1, description="steps between checkpoints")
     keep: int = Field(3, ge=1, description="newest checkpoints kept")
 
 
 class Watching(FrozenConfig):
-    """When workers of `--workers` or `--address` are ended, so that all go on from the newest checkpoint.
+    """When the workers of `--workers` or `--address` are killed and started again from the newest checkpoint.
 
-    Both are ten times as long while a run starts, saves or validates.
+    Both limits are ten times as long while a worker starts, saves or validates.
     """
 
-    silent_s: float = Field(20, gt=0, description="seconds without a sign of life of a worker's process")
+    silent_s: float = Field(20, gt=0, description="seconds without a heartbeat of a worker's process")
     still_s: float = Field(
         300,
         gt=0,
-        description="seconds in which nothing moves, though all give signs; at least ten times the slowest step",
+        description="seconds without progress, though heartbeats arrive; at least ten times the slowest step",
     )
 
 
 class TrainConfig(FrozenConfig):
-    """One run. `batch` is what an optimiser step sees over all workers; see docs/training.md."""
+    """One run; see docs/training.md."""
 
     stage: Stage = Field("joint", description="image, video or joint: which parameter groups train")
     seed: int = Field(0, ge=0, le=2**31 - 1)
@@ -103,7 +96,7 @@ class TrainConfig(FrozenConfig):
     micro_batch: int = Field(
         1,
         ge=1,
-        description="most samples a worker takes at once; what is missing to its share is accumulated",
+        description="most samples a worker processes at once; gradients add up over its share of the batch",
     )
     data: DataConfig = DataConfig()
     where: str | None = Field(None, description="SQL over the index columns that chooses the clips")
@@ -121,17 +114,17 @@ class TrainConfig(FrozenConfig):
     )
     optimiser: Optimiser = Optimiser()
     ema: float | None = Field(0.9999, gt=0, lt=1, description="decay of the averaged weights; empty: none")
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "bf16"
     recompute: bool = Field(
-        False, description="keep no activations inside layers: less memory, a third more time"
+        False, description="compute activations inside layers again: less memory, a third more time"
     )
-    compile: bool = Field(False, description="compile each layer (regional)")
+    compile: bool = Field(False, description="compile each layer with torch.compile")
     loader_workers: int = Field(4, ge=0, description="processes that make samples, for each worker")
     threads: int | None = Field(
         None, ge=1, description="CPU threads of torch, for each worker; empty: its default"
     )
     peak_tflops: float | None = Field(
-        None, gt=0, description="of the device, for MFU; empty: known GPUs only"
+        None, gt=0, description="peak of the device, for MFU; empty: known GPUs only"
     )
     log_every: int = Field(10, ge=1)
     checkpoints: Checkpoints = Checkpoints()
@@ -169,5 +162,5 @@ class TrainConfig(FrozenConfig):
         return self.model_copy(update={"micro_batch": micro})
 
     def accumulate(self, ranks: int) -> int:
-        """Micro-batches each of `ranks` workers takes for one step."""
+        """Number of micro-batches that each of `ranks` workers takes for one step."""
         return self.batch // (ranks * self.shared(ranks).micro_batch)

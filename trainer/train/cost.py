@@ -1,4 +1,4 @@
-"""What a run will do, told before it starts: what trains, how large it is, what a step costs and needs."""
+"""The table printed before a run: which parameters train, FLOP of a step, memory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from trainer.diffusion.schedule import TrainingSchedule
 from trainer.model.config import MegActorConfig
 from trainer.model.flops import count
 from trainer.model.megactor import STAGE_GROUPS, Conditions, Group, MegActor
+from trainer.model.precision import autocast
 from trainer.model.vae import LATENT
 from trainer.train.config import TrainConfig
-from trainer.train.step import autocast
 
-# Dense bf16 TFLOP/s as their makers state them, by a word of the device's name.
+# Dense bf16 TFLOP/s as the makers state them, by a part of the device's name.
 PEAK_TFLOPS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "A800": 312, "L40S": 362, "4090": 165}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Numbers of a run, for its start table and its logs.
+    """Cost of a run, for its start table and its log.
 
     Attributes:
         groups: parameters of each group, and whether it trains.
@@ -40,7 +40,7 @@ class Cost:
 
 
 def estimate(config: TrainConfig, architecture: MegActorConfig, size: int) -> Cost:
-    """Cost of training on clips of `size` pixels; nothing is computed."""
+    """Cost of training on clips of `size` pixels; nothing is executed."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = MegActor(architecture.model)
         model.train_stage(config.stage)
@@ -82,7 +82,7 @@ def start_table(cost: Cost, config: TrainConfig, architecture: MegActorConfig, r
 
 
 def peak_flops(config: TrainConfig, device: torch.device) -> float | None:
-    """FLOP/s a device could reach, None where nobody says."""
+    """Peak FLOP/s of a device, None where it is not known."""
     if config.peak_tflops is not None:
         return config.peak_tflops * 1e12
     if device.type != "cuda":
@@ -92,13 +92,14 @@ def peak_flops(config: TrainConfig, device: torch.device) -> float | None:
 
 
 def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegActorConfig, size: int) -> float:
-    """Bytes autograd keeps of a forward pass, run on tensors without contents.
+    """Bytes that autograd keeps of a forward pass, which runs on fake tensors (without data).
 
-    Those of torch's fake mode take the kernels of real ones; on the meta device attention would keep its whole matrix.
+    Fake tensors select the same kernels as real ones. On the meta device, attention would select a kernel that keeps
+    the whole attention matrix.
     """
     sizes: dict[int, int] = {}
     weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    alive: list[Tensor] = []  # as long as they live, no two storages share an address
+    alive: list[Tensor] = []  # keeps the tensors, so that no two storages get the same address
 
     def keep(tensor: Tensor) -> Tensor:
         key = tensor.untyped_storage()._cdata
@@ -123,7 +124,7 @@ def _activation_bytes(model: MegActor, config: TrainConfig, architecture: MegAct
     draws = Draws(timesteps, noise, dropped.bool(), noise, noise[:, 0])
     schedule = TrainingSchedule(architecture.diffusion)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with hooks, autocast(config, torch.device("cpu")):
+    with hooks, autocast(config.precision, torch.device("cpu")):
         training_loss(
             model,
             schedule,

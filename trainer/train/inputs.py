@@ -1,4 +1,4 @@
-"""A batch of the loader as what the model takes. Legend for suffixes as in `trainer.model.layers`."""
+"""Turns a batch of the loader into inputs of the model. Legend for suffixes as in `trainer.model.layers`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from trainer.data import Batch, complete, mean_latents, sample_latents
+from trainer.data import Batch
 from trainer.diffusion.draws import Draws, draw
+from trainer.latents.encoders import complete, mean_latents, sample_latents
 from trainer.latents.frozen import FrozenNetworks
 from trainer.model.config import DiffusionConfig
 from trainer.model.megactor import Conditions
@@ -41,14 +41,14 @@ class ModelInputs:
 
 
 def draws_of(batch: Batch, config: DiffusionConfig, channels: int, *, seed: int, step: int) -> Draws:
-    """The random numbers of a batch's samples: functions of (seed, step, slot in the global order)."""
+    """The random numbers of a batch, which depend on (seed, step, slot in the global order) only."""
     frames, height, width = batch.driver_BF1HW.shape[1], *batch.driver_BF1HW.shape[3:]
     shape = (frames, channels, height // LATENT, width // LATENT)
     return draw(config, shape, seed=seed, step=step, slots=batch.slots_B.tolist())
 
 
 def prepare(batch: Batch, draws: Draws, frozen: FrozenNetworks, device: torch.device) -> ModelInputs:
-    """Move to the device, encode what is not precomputed, bring pictures to [0, 1]."""
+    """Move to the device, encode what is not precomputed, scale pixels to [0, 1]."""
     batch = complete(batch.to(device), frozen.encoders)
     draws = draws.map(lambda tensor: tensor.to(device, non_blocking=True))
     moments, reference_moments, tokens = (
@@ -58,20 +58,13 @@ def prepare(batch: Batch, draws: Draws, frozen: FrozenNetworks, device: torch.de
     )
     assert moments is not None and reference_moments is not None and tokens is not None
     scale = frozen.scaling_factor
-    reference_mean = mean_latents(reference_moments, scale)
-    conditions = Conditions(
-        driving_BF3HW=_unit(batch.driver_BF1HW).expand(-1, -1, 3, -1, -1),
-        reference_B3HW=_unit(batch.reference_B3HW),
-        reference_sample_BCHW=sample_latents(reference_moments, draws.reference_eps_BCHW, scale),
-        reference_mean_BCHW=reference_mean,
-        background_B1HW=F.interpolate(
-            batch.background_B1HW.float(), reference_mean.shape[-2:], mode="nearest"
-        ),
-        tokens_BTD=tokens.float(),
+    conditions = Conditions.from_pixels(
+        batch.driver_BF1HW,
+        batch.reference_B3HW,
+        batch.background_B1HW,
+        sample_latents(reference_moments, draws.reference_eps_BCHW, scale),
+        mean_latents(reference_moments, scale),
+        tokens,
     )
     latents = sample_latents(moments, draws.target_eps_BFCHW, scale)
     return ModelInputs(latents, conditions, draws, batch.kinds_B)
-
-
-def _unit(pixels: Tensor) -> Tensor:
-    return pixels.float() / 255

@@ -1,4 +1,4 @@
-"""What the user asked for, in one picklable piece that also travels to other nodes."""
+"""What the user asked for, as one picklable object that is also sent to other nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Job:
         sources: what to train on.
         output: the run's folder.
         init: weights to start from.
-        resume: go on from the newest checkpoint, if there is one.
+        resume: continue from the newest checkpoint, if there is one.
     """
 
     config: TrainConfig
@@ -53,7 +53,7 @@ def bundled() -> list[str]:
 
 
 def sources_of(config: TrainConfig, data: Sequence[str], where: str | None = None) -> tuple[DataSource, ...]:
-    """The data sets of a run, with the weights and the selection of its config.
+    """The data sets of a run, with the weights and the selection of clips in its config.
 
     Raises:
         UserError: no data, or not as many weights as data sets.

@@ -1,4 +1,7 @@
-"""`ray.train` starts the same loop on workers and nodes. Besides `signs`, the only file that knows Ray."""
+"""Starts training: in this process, or with `ray.train` on several workers and nodes.
+
+Only this file and `heartbeats` import Ray.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +16,41 @@ from typing import Any
 import torch
 
 from datagen.common.errors import UserError
-from trainer.train.build import per_rank_config
+from datagen.common.text import plain
+from trainer.train.checks import per_rank_config
 from trainer.train.config import NETWORKS
 from trainer.train.job import Job
 from trainer.train.loop import stop_file, train
+from trainer.train.metrics import Say
 from trainer.train.ranks import Ranks
 from trainer.train.state.checkpoint import checkpoints, refuse_unless_resumed
 from trainer.train.stop import StopRequest
-from trainer.train.watch import Watch
+from trainer.train.watchdog import Watchdog
 
 RESTARTS = 3  # of all workers, after one of them or its node was lost
+POLL_S = 0.5  # between two looks at the workers' lines and at a request to stop
 
 
-def train_here(job: Job) -> None:
-    """Train in this process, on its GPU if it has one."""
+def train_here(job: Job, say: Say = print) -> None:
+    """Train in this process, on its GPU if it has one.
+
+    Args:
+        job: what the user asked for.
+        say: prints a line.
+    """
     stop_file(job.output).unlink(missing_ok=True)
-    train(job, Ranks.current("cuda" if torch.cuda.is_available() else "cpu"))
+    train(job, Ranks.current("cuda" if torch.cuda.is_available() else "cpu"), say)
 
 
 def train_on_ray(job: Job, workers: int, address: str | None) -> None:
-    """Train on Ray workers, one GPU each where the cluster has GPUs.
+    """Train on Ray workers, each with one GPU where the cluster has GPUs.
 
-    SIGTERM here stops all of them cleanly. When one is lost, or stops getting on, all go on from the newest checkpoint.
+    SIGTERM to this process stops all workers after a checkpoint. When a worker is lost or makes no progress, all of
+    them start again from the newest checkpoint.
 
     Args:
-        job: its output must be a folder that all nodes share.
-        workers: processes.
+        job: its output folder must be on storage that all nodes share.
+        workers: number of processes.
         address: of a cluster; None starts a local Ray.
 
     Raises:
@@ -56,13 +68,13 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     for file in (stop_file(job.output), _refusal(job), _console(job)):
         file.unlink(missing_ok=True)
-    with connected(address, workers), _in_touch(job) as touch:
+    with connected(address, workers), _supervised(job) as supervision:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if 0 < gpus < workers:
             raise UserError(f"--workers {workers}, but the cluster has {gpus} GPUs; lower it", code=2)
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"job": replace(job, resume=True), "signs": touch.signs},
+            train_loop_config={"job": replace(job, resume=True), "collector": supervision.collector},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
             run_config=RunConfig(
@@ -76,15 +88,16 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
         except TrainingFailedError as error:
             if _refusal(job).exists():
                 raise UserError(_refusal(job).read_text(encoding="utf-8")) from error
-            why = f"{touch.ended}, for the {RESTARTS + 1}th time" if touch.ended else _reason(error)
-            raise UserError(f"training failed: {why}; {_way_on(job)}") from error
+            stopped = supervision.stopped
+            why = f"{stopped}, for the {RESTARTS + 1}th time" if stopped else _reason(error)
+            raise UserError(f"training failed: {why}; {_next_step(job)}") from error
 
 
 def _worker(settings: dict[str, Any]) -> None:
-    """One worker's share. What the user must mend is kept in a file: restarted workers need not find it again."""
+    """What each worker runs. A `UserError` is kept in a file, so that restarted workers fail at once with the same."""
     from ray.train.torch import get_device
 
-    from trainer.train.signs import giving_signs
+    from trainer.train.heartbeats import sending_heartbeats
 
     job: Job = settings["job"]
     if _refusal(job).exists():
@@ -92,44 +105,45 @@ def _worker(settings: dict[str, Any]) -> None:
     try:
         ranks = Ranks.current(get_device())
         with (
-            giving_signs(settings["signs"], ranks) as pulse,
+            sending_heartbeats(settings["collector"], ranks) as recorder,
             _console(job).open("a", encoding="utf-8", buffering=1) as console,
         ):
-            train(job, ranks, lambda text: print(text, file=console), pulse)
+            train(job, ranks, lambda text: print(plain(text), file=console), recorder)
     except UserError as error:
         _refusal(job).write_text(str(error), encoding="utf-8")
         raise
 
 
 @dataclass
-class _Touch:
-    """What is between the command and its workers.
+class _Supervision:
+    """What the command knows of its workers.
 
     Attributes:
-        signs: handle of the actor that hears their signs of life.
-        ended: why the watch ended them the last time.
+        collector: handle of the actor that receives their heartbeats.
+        stopped: why the watchdog killed the last attempt; None once another attempt is running.
     """
 
-    signs: Any
-    ended: str | None = None
+    collector: Any
+    stopped: str | None = None
 
 
 @contextmanager
-def _in_touch(job: Job) -> Iterator[_Touch]:
-    """Inside the block the workers' lines come out here, a signal to this process reaches them, and they are watched.
+def _supervised(job: Job) -> Iterator[_Supervision]:
+    """Inside the block a thread prints the workers' lines, passes a stop signal on to them, and runs the watchdog.
 
-    Lines and signals go through files of the run, which all nodes share: Ray's own way mixes the lines with its many.
+    Lines and stop requests go through files of the run's folder, which all nodes share. Ray could forward the lines
+    too, but would mix them with its own.
     """
-    from trainer.train.signs import EVERY_S, ask, open_signs
+    from trainer.train.heartbeats import INTERVAL_S, received_heartbeats, start_collector
 
     stop = stop_file(job.output)
     request, done = StopRequest(stop), threading.Event()
-    touch, watching = _Touch(open_signs()), Watch(job.config.watching)
+    supervision, watchdog = _Supervision(start_collector()), Watchdog(job.config.watching)
 
-    def watch() -> None:
-        position, ended, looked = 0, False, 0.0
+    def supervise() -> None:
+        position, ended, checked = 0, False, 0.0
         while not ended:
-            ended = done.wait(0.5)
+            ended = done.wait(POLL_S)
             if request and not stop.exists():
                 stop.touch()
             if _console(job).exists():
@@ -137,33 +151,33 @@ def _in_touch(job: Job) -> Iterator[_Touch]:
                     console.seek(position)
                     print(console.read(), end="", flush=True)
                     position = console.tell()
-            if ended or time.monotonic() - looked < EVERY_S:
+            if ended or time.monotonic() - checked < INTERVAL_S:
                 continue
-            looked = time.monotonic()
-            if (heard := ask(touch.signs)) is None:
+            checked = time.monotonic()
+            if (received := received_heartbeats(supervision.collector)) is None:
                 continue
-            verdict = watching.look(heard, time.monotonic())
+            verdict = watchdog.check(received, time.monotonic())
             if verdict.line:
                 print(verdict.line, flush=True)
             if verdict.end:
-                touch.ended = verdict.line
-                touch.signs.end.remote()
-            elif heard:
-                touch.ended = None  # the next attempt is at work
+                supervision.stopped = verdict.line
+                supervision.collector.kill_workers.remote()
+            elif received:
+                supervision.stopped = None  # the next attempt is running
 
-    watcher = threading.Thread(target=watch, daemon=True, name="in touch with workers")
+    supervisor = threading.Thread(target=supervise, daemon=True, name="supervision of workers")
     with request.on_signals():
-        watcher.start()
+        supervisor.start()
         try:
-            yield touch
+            yield supervision
         finally:
             done.set()
-            watcher.join()
+            supervisor.join()
             stop.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in one line: of the first worker that failed, where any did."""
+    """What went wrong, in one line; of several failed workers, the error of the lowest rank."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     if not failures:
         return str(error)
@@ -172,11 +186,11 @@ def _reason(error: Exception) -> str:
     return f"worker {rank}: {type(failure).__name__}{': ' + text[0] if text else ''}"
 
 
-def _way_on(job: Job) -> str:
-    """What to do after a failure."""
+def _next_step(job: Job) -> str:
+    """What the user can do after a failure."""
     existing = checkpoints(job.output)
     where = f"from {existing[-1].name}" if existing else "from the start, as there is no checkpoint yet"
-    return f"mend what is wrong, then --resume goes on {where}"
+    return f"fix the cause, then --resume continues {where}"
 
 
 def _console(job: Job) -> Path:
@@ -188,7 +202,7 @@ def _refusal(job: Job) -> Path:
 
 
 def _absolute(job: Job) -> Job:
-    """The job with paths that hold in other working directories."""
+    """The job with absolute paths, which hold in the working directories of other processes."""
 
     def full(path: str) -> str:
         return str(Path(path).absolute()) if path not in NETWORKS and Path(path).exists() else path

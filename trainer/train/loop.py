@@ -1,11 +1,11 @@
-"""A training run, on this rank of however many there are."""
+"""The training loop of one rank."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from trainer.train.ranks import Ranks
 from trainer.train.state import checkpoint, rng
 from trainer.train.step import accumulate_gradients
 from trainer.train.stop import StopRequest
-from trainer.train.watch import Pulse
+from trainer.train.watchdog import ActivityRecorder
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,16 @@ class TrainingResult:
     checkpoint: Path
 
 
-def train(job: Job, ranks: Ranks, say: Say = print, pulse: Pulse | None = None) -> TrainingResult:
-    """Train until the last step, or until asked to stop; either way the end is a checkpoint.
+def train(
+    job: Job, ranks: Ranks, say: Say = print, recorder: ActivityRecorder | None = None
+) -> TrainingResult:
+    """Train until the last step, or until asked to stop; both end with a checkpoint.
 
     Args:
         job: what the user asked for.
-        ranks: this rank among the others.
+        ranks: rank, world size and device.
         say: prints a line; only the main rank's is called.
-        pulse: told what this rank is at.
+        recorder: keeps what this rank is doing.
 
     Raises:
         UserError: the job cannot be done, or the loss is no longer finite.
@@ -63,13 +65,13 @@ def train(job: Job, ranks: Ranks, say: Say = print, pulse: Pulse | None = None) 
     report = Reporter(job.output, components.train_state.step, say, ranks.is_main)
     try:
         with stop.on_signals():
-            return _Run(job, ranks, components, report, stop, pulse or Pulse()).go()
+            return _Run(job, ranks, components, report, stop, recorder or ActivityRecorder()).go()
     finally:
         report.close()
 
 
 def stop_file(run: Path) -> Path:
-    """A file of this name asks all workers of a run to stop."""
+    """The file that asks all workers of a run to stop, once it exists."""
     return run / "stop"
 
 
@@ -81,10 +83,10 @@ class _Run:
         components: Components,
         report: Reporter,
         stop: StopRequest,
-        pulse: Pulse,
+        recorder: ActivityRecorder,
     ) -> None:
         self.job, self.ranks, self.components, self.report, self.stop = job, ranks, components, report, stop
-        self.pulse = pulse
+        self.recorder = recorder
         self.config, self.train_state = job.config, components.train_state
         self.accumulate = job.config.accumulate(ranks.size)
         self.position = components.loader.position
@@ -99,7 +101,7 @@ class _Run:
         peak = (peak_flops(config, self.ranks.device) or 0.0) * self.ranks.size
         losses: list[float] = []
         stopping = False
-        with closing(Prefetcher(self._feed())) as prefetcher:
+        with closing(Prefetcher(self._batches())) as prefetcher:
             while train_state.step < config.steps and not stopping:
                 waited = prefetcher.waited_s
                 loss, norm, stopping = self._step(schedule, prefetcher, table)
@@ -128,15 +130,15 @@ class _Run:
                         self._validate()
         self._save()
         finished = train_state.step == config.steps
-        outcome = TrainingResult(
+        result = TrainingResult(
             train_state.step, finished, checkpoint.folder_of(self.job.output, train_state.step)
         )
         if self.ranks.is_main:
-            self._tell_end(outcome)
-        return outcome
+            self._print_result(result)
+        return result
 
-    def _feed(self) -> Iterator[tuple[Batch, Draws]]:
-        """Batches with their random numbers, on from the step of the state."""
+    def _batches(self) -> Iterator[tuple[Batch, Draws]]:
+        """Batches with their random numbers, from the state's step on."""
         architecture, step = self.train_state.architecture, self.train_state.step
         for index, batch in enumerate(self.components.loader):
             channels = architecture.model.latent_channels
@@ -149,30 +151,34 @@ class _Run:
     def _step(
         self, schedule: TrainingSchedule, prefetcher: Iterator[tuple[Batch, Draws]], table: LossTable
     ) -> tuple[float, float, bool]:
-        """Gradients of one step, clipped; the loss over all ranks, the norm, and whether anyone asks to stop."""
+        """Compute and clip the gradients of one step.
+
+        Returns:
+            Mean loss over all ranks, gradient norm before clipping, and whether a rank was asked to stop.
+        """
         taken: list[ModelInputs] = []
 
         def prepared() -> Iterator[ModelInputs]:
-            self.pulse.at("waiting for data", self.train_state.step)
+            self.recorder.record("waiting for data", self.train_state.step)
             for batch, draws in prefetcher:
-                self.pulse.at("training", self.train_state.step)
+                self.recorder.record("training", self.train_state.step)
                 current = self.components.loader.without_withdrawn(batch)
                 taken[:] = [prepare(current, draws, self.components.frozen, self.ranks.device)]
                 yield taken[0]
-                self.pulse.at("waiting for data", self.train_state.step)
+                self.recorder.record("waiting for data", self.train_state.step)
 
         loss = accumulate_gradients(
             self.train_state.forward, schedule, prepared(), self.accumulate, self.config, table
         ).item()
         norm = self.train_state.clip().item()
-        broken = not (math.isfinite(loss) and math.isfinite(norm))
-        total, breaks, stops = self.ranks.sums([loss, float(broken), float(bool(self.stop))])
-        if breaks:
-            raise UserError(self._keep_evidence(taken[0], loss, norm))
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        total, failures, stops = self.ranks.sums([loss, float(not finite), float(bool(self.stop))])
+        if failures:
+            raise UserError(self._save_failed_batch(taken[0], loss, norm))
         return total / self.ranks.size, norm, stops > 0
 
-    def _keep_evidence(self, inputs: ModelInputs, loss: float, norm: float) -> str:
-        """Save the batch that broke the run; says where. The weights are still those before the step."""
+    def _save_failed_batch(self, inputs: ModelInputs, loss: float, norm: float) -> str:
+        """Save the last micro-batch of a step whose loss or gradient is not finite; returns the error message."""
         step = self.train_state.step
         path = self.job.output / f"not-finite-step-{step:08d}-rank{self.ranks.rank}.safetensors"
         write_safetensors(path, inputs.tensors())
@@ -184,27 +190,27 @@ class _Run:
     def _validate(self) -> None:
         if self.components.validator is None:
             return
-        self.pulse.at("validating", self.train_state.step)
+        self.recorder.record("validating", self.train_state.step)
         values = self.components.validator.run(self.train_state)
         self.report.log(self.train_state.step, values)
         self.report.say(f"validation at step {self.train_state.step}: loss {values['validation/loss']:.4f}")
 
     def _save(self) -> None:
-        """A checkpoint of this step, unless there is one; every rank takes part."""
+        """Save a checkpoint of this step, unless there is one; every rank must call this."""
         train_state, ranks = self.train_state, self.ranks
         if self.saved == train_state.step:
             return
-        self.pulse.at("saving", train_state.step)
-        mine = rng.capture(ranks.device)
-        everyone = {name: ranks.gather(tensor) for name, tensor in mine.items()}
+        self.recorder.record("saving", train_state.step)
+        own = rng.capture(ranks.device)
+        gathered = {name: ranks.gather(tensor) for name, tensor in own.items()}
         if ranks.is_main:
             rngs = {
-                f"{rank}.{name}": t for name, tensors in everyone.items() for rank, t in enumerate(tensors)
+                f"{rank}.{name}": t for name, tensors in gathered.items() for rank, t in enumerate(tensors)
             }
             progress = checkpoint.TrainingProgress(
                 step=train_state.step,
                 stage=self.config.stage,
-                data=self.components.loader.state_dict() | {"position": self.position},
+                data=replace(self.components.loader.state(), position=self.position),
                 recipes=list(self.components.loader.data.recipes),
                 ranks=ranks.size,
                 config=self.config.model_dump(mode="json"),
@@ -228,17 +234,17 @@ class _Run:
         ranks.wait()
         self.saved = train_state.step
 
-    def _tell_end(self, outcome: TrainingResult) -> None:
-        """What was done, and what to do next."""
+    def _print_result(self, result: TrainingResult) -> None:
+        """Print what was done, and what can be done next."""
         run, loader = self.job.output, self.components.loader
-        if outcome.finished:
-            weights = checkpoint.usable_weights(outcome.checkpoint)
-            self.report.say(f"finished {outcome.steps} steps; weights in {weights}")
+        if result.finished:
+            weights = checkpoint.usable_weights(result.checkpoint)
+            self.report.say(f"finished {result.steps} steps; weights in {weights}")
             self.report.say(f"  look at   tensorboard --logdir {run / 'tensorboard'}")
             self.report.say(f"  next      another stage with --init {run}, or `weights export {weights}`")
         else:
             self.report.say(
-                f"stopped at step {outcome.steps} of {self.config.steps}; --resume goes on from here"
+                f"stopped at step {result.steps} of {self.config.steps}; --resume continues from here"
             )
         if loader.bad:
             clip_id, why = next(iter(loader.bad.items()))

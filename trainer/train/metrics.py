@@ -1,4 +1,4 @@
-"""What a run tells while it trains: console lines, `log.jsonl`, TensorBoard."""
+"""What a run reports while it trains: console lines, `log.jsonl`, TensorBoard."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class LossTable:
         self._counts = torch.zeros_like(self._sums)
 
     def add(self, losses_B: Tensor, timesteps_B: Tensor, kinds_B: Tensor) -> None:
-        """Take in the samples of a micro-batch."""
+        """Add the samples of a micro-batch."""
         for rows in (timesteps_B * BUCKETS // TRAIN_TIMESTEPS, BUCKETS + kinds_B):
             self._sums.index_add_(0, rows, losses_B.double())
             self._counts.index_add_(0, rows, torch.ones_like(losses_B, dtype=torch.float64))
 
     def means(self, ranks: Ranks) -> dict[str, float]:
-        """Mean of every cell with samples, over all ranks; the table is empty afterwards."""
+        """Mean loss of every bucket and kind that has samples, over all ranks; the table is empty afterwards."""
         totals = ranks.sums([*self._sums.tolist(), *self._counts.tolist()])
         self._sums.zero_()
         self._counts.zero_()
@@ -50,14 +50,14 @@ class LossTable:
 
 
 class Speed:
-    """Time and work since the last look."""
+    """Time and work since the last call of `rates`."""
 
     def __init__(self) -> None:
         self._start, self._cpu = time.perf_counter(), time.process_time()
         self._steps, self._waited = 0, 0.0
 
     def add(self, waited_s: float) -> None:
-        """One step, and how long it waited for data."""
+        """Count one step, which waited some seconds for data."""
         self._steps += 1
         self._waited += waited_s
 
@@ -70,7 +70,7 @@ class Speed:
         self._cpu += time.process_time() - cpu
 
     def rates(self, clips_per_step: int, flop_per_step: float, peak_flops: float) -> dict[str, float]:
-        """Rates since the last look."""
+        """Rates since the last call, or since the start."""
         seconds = max(time.perf_counter() - self._start, 1e-9)
         cpu_seconds = time.process_time() - self._cpu
         steps, waited = self._steps, self._waited
@@ -89,11 +89,11 @@ class Speed:
 
 
 class Reporter:
-    """Writes numbers of steps. Only the main rank's does anything.
+    """Writes values of steps to the log, to TensorBoard and to the console; on all but the main rank it does nothing.
 
     Args:
         folder: of the run.
-        step: from which the run goes on; what was written of later steps is dropped.
+        step: from which the run continues; log lines of later steps are removed.
         say: prints a line.
         is_main: whether this rank reports.
     """
@@ -111,7 +111,7 @@ class Reporter:
         self._say(text)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Record numbers after `step` steps."""
+        """Record values after `step` steps."""
         if self._board is None:
             return
         for name, value in values.items():
@@ -132,7 +132,7 @@ class Reporter:
         self._say("  ".join(parts))
 
     def close(self) -> None:
-        """Flush."""
+        """Write what is buffered."""
         if self._board is not None:
             self._board.close()
 
@@ -147,7 +147,7 @@ def memory(device: torch.device) -> dict[str, float]:
 
 
 def _drop_after(log: Path, step: int) -> None:
-    """Forget lines of steps that a killed run made after its last checkpoint: they will be made again."""
+    """Remove lines of steps that a killed run took after its last checkpoint: they will be taken again."""
     if not log.exists():
         return
     kept = []
@@ -157,10 +157,10 @@ def _drop_after(log: Path, step: int) -> None:
                 kept.append(line + "\n")
         except ValueError:
             break  # the line a killed run was writing
-    beside = log.with_suffix(".tmp")
-    beside.write_text("".join(kept), encoding="utf-8")
-    os.replace(beside, log)
+    temporary = log.with_suffix(".tmp")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    os.replace(temporary, log)
 
 
 def _ignore(text: str) -> None:
-    """Other ranks are silent."""
+    """For all ranks but the main one."""

@@ -1,4 +1,4 @@
-"""Work done ahead by a thread, so that the device does not wait for it."""
+"""Items prepared in advance by a thread, so that the device does not wait for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """The items of an iterator, some of them made in advance by a thread.
+    """The items of an iterator; up to `depth` of them are made in advance by a thread.
 
     Attributes:
         waited_s: seconds the caller spent waiting.
@@ -22,7 +22,7 @@ class Prefetcher(Generic[T]):
         self.waited_s = 0.0
         self._ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True, name="batches ahead")
+        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True, name="prefetcher")
         self._thread.start()
 
     def __iter__(self) -> Iterator[T]:
@@ -38,7 +38,7 @@ class Prefetcher(Generic[T]):
         return item
 
     def close(self) -> None:
-        """End the thread; what it made in advance is dropped."""
+        """End the thread; items made in advance are discarded."""
         self._closed.set()
         while self._thread.is_alive():
             try:
@@ -53,5 +53,5 @@ class Prefetcher(Generic[T]):
                     return
                 self._ready.put((item, None))
             self._ready.put((None, StopIteration()))
-        except BaseException as error:  # whatever it is, the caller shall see it
+        except BaseException as error:  # every error is raised again in the caller
             self._ready.put((None, error))

@@ -1,4 +1,4 @@
-"""Who trains along: the ranks of `torch.distributed`, or this process alone."""
+"""The ranks that train together: those of `torch.distributed`, or this process alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among its equals; without a process group it is alone."""
+    """Rank, world size and device of this process; without a process group, rank 0 of 1."""
 
     rank: int
     size: int
@@ -20,7 +20,7 @@ class Ranks:
 
     @classmethod
     def current(cls, device: torch.device | str) -> Ranks:
-        """The process group as it was set up, if it was."""
+        """Rank and world size of the process group, if one was initialised."""
         device = torch.device(device)
         if not (dist.is_available() and dist.is_initialized()):
             return cls(0, 1, device)
@@ -28,11 +28,11 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes and speaks."""
+        """Whether this rank writes files and prints."""
         return self.rank == 0
 
     def sums(self, values: Sequence[float]) -> list[float]:
-        """Numbers summed over all ranks; every rank gets them."""
+        """Values summed over all ranks; every rank gets the sums."""
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -40,7 +40,7 @@ class Ranks:
         return total.tolist()
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
-        """A tensor of every rank, all of one shape, on the CPU."""
+        """The tensors of all ranks, which must have one shape, on the CPU."""
         if self.size == 1:
             return [tensor.cpu()]
         tensors = [torch.empty_like(tensor, device=self.device) for _ in range(self.size)]
@@ -48,5 +48,5 @@ class Ranks:
         return [gathered.cpu() for gathered in tensors]
 
     def wait(self) -> None:
-        """Return when all ranks have come here."""
+        """Return when all ranks have called this."""
         self.sums([0.0])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import nullcontext
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.diffusion.loss import training_loss
 from trainer.diffusion.schedule import TrainingSchedule
+from trainer.model.precision import autocast
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs
 from trainer.train.metrics import LossTable
@@ -24,7 +24,7 @@ def accumulate_gradients(
     config: TrainConfig,
     table: LossTable | None = None,
 ) -> Tensor:
-    """Add up the gradients of `count` micro-batches; between ranks they are averaged once, with the last.
+    """Accumulate the gradients of `count` micro-batches; they are averaged over ranks once, with the last one.
 
     Args:
         model: a `MegActor`, or a wrapper of it.
@@ -32,16 +32,16 @@ def accumulate_gradients(
         micro_batches: at least `count` of them.
         count: micro-batches of the step.
         config: of the run.
-        table: collects the loss by timestep and kind of driver.
+        table: to which the losses are added, by timestep and kind of driver.
 
     Returns:
         This rank's mean loss, a scalar on the device.
     """
     total: Tensor | None = None
     for index, inputs in zip(range(count), micro_batches, strict=False):
-        waits = index < count - 1
-        with model.no_sync() if waits and isinstance(model, DistributedDataParallel) else nullcontext():
-            with autocast(config, inputs.latents_BFCHW.device):
+        is_last = index == count - 1
+        with model.no_sync() if not is_last and isinstance(model, DistributedDataParallel) else nullcontext():
+            with autocast(config.precision, inputs.latents_BFCHW.device):
                 loss = training_loss(
                     model,
                     schedule,
@@ -58,8 +58,3 @@ def accumulate_gradients(
         total = part if total is None else total + part
     assert total is not None
     return total
-
-
-def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """The precision of forward passes; weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")

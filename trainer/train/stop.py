@@ -1,7 +1,7 @@
-"""A clean end: SIGTERM and Ctrl-C become a request that the loop answers after its step, with a checkpoint.
+"""A clean stop: after SIGTERM or Ctrl-C the loop finishes its step and saves a checkpoint.
 
-Schedulers of clusters send SIGTERM some time before they kill. Launched workers cannot be sent one reliably, so a
-request may also be a file in the run's folder.
+Cluster schedulers send SIGTERM some time before they kill. Workers that Ray started cannot be signalled reliably, so a
+request to stop may also be a file in the run's folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-PATIENCE_S = 5.0  # `timeout` and schedulers may send one request twice; a later signal means impatience
+REPEAT_S = (
+    5.0  # `timeout` and schedulers may send a signal twice; one that comes later ends the process at once
+)
 
 
 class StopRequest:
@@ -35,15 +37,15 @@ class StopRequest:
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-        def answer(number: int, frame: FrameType | None) -> None:
+        def handle(number: int, frame: FrameType | None) -> None:
             if self._since is None:
                 self._since = time.monotonic()
-            elif time.monotonic() - self._since > PATIENCE_S:
+            elif time.monotonic() - self._since > REPEAT_S:
                 signal.signal(number, before[signal.Signals(number)])
                 signal.raise_signal(number)
 
         for number in before:
-            signal.signal(number, answer)
+            signal.signal(number, handle)
         try:
             yield
         finally:

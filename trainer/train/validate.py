@@ -1,4 +1,4 @@
-"""Looks at clips of `split = val` without touching the training: weights, mode and generators are as before.
+"""Validation on clips of `split = val`; afterwards weights, mode and random generators are as before.
 
 Legend for suffixes as in `trainer.model.layers`.
 """
@@ -10,31 +10,28 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from datagen.common.errors import UserError
-from datagen.media import encode
+from trainer.animate.generate import generate
+from trainer.animate.side_by_side import write_side_by_side
 from trainer.data import Batch, DataSource, Loader, TrainingData, open_training_data
 from trainer.data.batch import collate
 from trainer.diffusion.loss import training_loss
-from trainer.diffusion.sampler import sample
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.latents.frozen import FrozenNetworks
-from trainer.model.config import DiffusionConfig, MegActorConfig
-from trainer.model.megactor import MegActor
+from trainer.model.config import MegActorConfig
+from trainer.model.precision import autocast
 from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.metrics import LossTable
 from trainer.train.ranks import Ranks
-from trainer.train.state.rng import untouched
+from trainer.train.state.rng import preserved
 from trainer.train.state.train_state import TrainState
-from trainer.train.step import autocast
 
-_STEP = 2**31  # the key of validation's random numbers: no training step has it
+_STEP = 2**31  # step number in the key of validation's random numbers; no training step has it
 
 
 class Validator:
-    """Validation loss and sample videos, from the same samples and the same noise every time."""
+    """Validation loss and sample videos, every time from the same samples and the same noise."""
 
     def __init__(
         self,
@@ -67,7 +64,7 @@ class Validator:
         Raises:
             UserError: no clip can be used, or the disk is full.
         """
-        with untouched(self.ranks.device), evaluating(train_state), torch.no_grad():
+        with preserved(self.ranks.device), evaluating(train_state), torch.no_grad():
             values = self._loss(train_state)
             if self.ranks.is_main:
                 self._remove_withdrawn()
@@ -80,7 +77,7 @@ class Validator:
         total, samples = 0.0, 0.0
         for batch in self.loader:
             inputs = self._inputs(batch)
-            with autocast(self.config, self.ranks.device):
+            with autocast(self.config.precision, self.ranks.device):
                 loss = training_loss(
                     train_state.model,
                     self.schedule,
@@ -107,7 +104,13 @@ class Validator:
             batch = collate([data.sample(slot)])
             inputs = self._inputs(batch)
             result_F3HW = generate(
-                train_state.model, self.architecture.diffusion, inputs, self.frozen, self.config
+                train_state.model,
+                self.architecture.diffusion,
+                inputs.conditions,
+                inputs.draws.noise_BFCHW,
+                self.frozen,
+                motion=self.config.stage != "image",
+                precision=self.config.precision,
             )[0]
             name = f"step-{train_state.step:08d}-{batch.clip_ids[0]}.mp4"
             write_side_by_side(self.folder / name, batch, result_F3HW)
@@ -129,7 +132,7 @@ class Validator:
 
 @contextmanager
 def evaluating(train_state: TrainState) -> Iterator[None]:
-    """The model is in evaluation mode with averaged weights inside the block, and afterwards as it was."""
+    """Inside the block the model is in evaluation mode with averaged weights; afterwards it is as before."""
     modes = [(module, module.training) for module in train_state.model.modules()]
     train_state.model.eval()
     try:
@@ -138,41 +141,3 @@ def evaluating(train_state: TrainState) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def generate(
-    model: MegActor,
-    diffusion: DiffusionConfig,
-    inputs: ModelInputs,
-    frozen: FrozenNetworks,
-    config: TrainConfig,
-) -> Tensor:
-    """Sampled videos (B F 3 H W) in [0, 1], from the draws' noise, as the config's stage samples them."""
-    assert frozen.decode is not None
-    with torch.no_grad(), autocast(config, inputs.latents_BFCHW.device):
-        latents_BFCHW = sample(
-            model, diffusion, inputs.conditions, inputs.draws.noise_BFCHW, motion=config.stage != "image"
-        )
-    images = frozen.decode(latents_BFCHW.float().flatten(0, 1))
-    return images.unflatten(0, latents_BFCHW.shape[:2])
-
-
-def write_side_by_side(path: Path, batch: Batch, *videos_F3HW: Tensor) -> None:
-    """Reference | driver | the given videos (in [0, 1]) of a batch of one clip.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    frames = batch.driver_BF1HW.shape[1]
-    reference_F3HW = batch.reference_B3HW[:1].expand(frames, -1, -1, -1)
-    driver_F3HW = batch.driver_BF1HW[0].expand(-1, 3, -1, -1)
-    shown = [(video * 255).round().byte().cpu() for video in videos_F3HW]
-    wide_FHW3 = torch.cat([reference_F3HW, driver_F3HW, *shown], dim=3).movedim(1, -1).contiguous().numpy()
-    step = int(batch.indices_BF[0].diff().float().mean()) if frames > 1 else 1
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        encode(
-            wide_FHW3, float(batch.fps_B[0]) / step, path, comment="synthetic: made by a model in training"
-        )
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error}") from error

@@ -1,4 +1,4 @@
-"""MediaPipe's BlazeFace detectors (short and full range) and the merging of their candidates."""
+"""MediaPipe's BlazeFace detectors (short and full range), and non-maximum suppression of their candidates."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from datagen.faces.boxes import iou
 from datagen.faces.mediapipe.region import RotatedRegion
-from datagen.faces.mediapipe.shipped import open_shipped, run
+from datagen.faces.mediapipe.shipped import open_shipped
 from datagen.faces.types import Detection
+from datagen.weights.onnx import run
 
-_OVERLAP = 0.3  # IoU from which two candidates are the same face, as in MediaPipe
+_SAME_FACE_IOU = 0.3  # IoU from which two candidates are the same face, as in MediaPipe
 
 
 class BlazeFace:
     """One detector network.
 
     Args:
-        name: "blazeface_short" (faces of about a fifth of the picture and more) or "blazeface_full" (smaller ones).
+        name: "blazeface_short" (faces from about a fifth of the picture) or "blazeface_full" (smaller ones too).
         threshold: lowest score returned.
     """
 
@@ -28,8 +30,8 @@ class BlazeFace:
         self._threshold = threshold
 
     def __call__(self, rgb_HWC: np.ndarray, region: RotatedRegion | None = None) -> list[Detection]:
-        """Detect in a square region, by default the smallest that holds the whole frame; best first."""
-        region = region or whole(rgb_HWC)
+        """Detect in a square region, by default the smallest one around the whole frame; highest score first."""
+        region = region or whole_frame(rgb_HWC)
         values, logits = run(self._session, region.pixels(rgb_HWC, self._side) / 127.5 - 1)
         scores = 1 / (1 + np.exp(-np.clip(logits[:, 0].astype(np.float64), -100, 100)))
         likely = np.flatnonzero(scores >= self._threshold)
@@ -44,20 +46,20 @@ class BlazeFace:
         return _blend(found)
 
 
-def whole(rgb_HWC: np.ndarray) -> RotatedRegion:
-    """The smallest square centred on a frame that holds all of it."""
+def whole_frame(rgb_HWC: np.ndarray) -> RotatedRegion:
+    """Smallest square that is centred on a frame and contains all of it."""
     height, width = rgb_HWC.shape[:2]
     return RotatedRegion(((width - 1) / 2, (height - 1) / 2), float(max(height, width)))
 
 
 def around(box: np.ndarray, times: float) -> RotatedRegion:
-    """The square about a box whose side is that many times the box's longer one."""
+    """Square around a box, with `times` the box's longer side."""
     centre = (box[:2] + box[2:]) / 2
     return RotatedRegion((float(centre[0]), float(centre[1])), times * float(max(box[2:] - box[:2])))
 
 
 def tiles(rgb_HWC: np.ndarray) -> list[RotatedRegion]:
-    """Overlapping squares of half the frame's longer side that cover it."""
+    """Overlapping squares that cover a frame, each with half of its longer side."""
     height, width = rgb_HWC.shape[:2]
     side = max(height, width) / 2
     rows, columns = (_spread(length, side) for length in (height, width))
@@ -65,37 +67,31 @@ def tiles(rgb_HWC: np.ndarray) -> list[RotatedRegion]:
 
 
 def _spread(length: int, side: float) -> list[float]:
-    """Centres of squares that cover a length, each overlapping the next by a fifth or more."""
+    """Centres of squares that cover a length; neighbours overlap by a fifth or more."""
     if length <= side:
         return [(length - 1) / 2]
     count = int(np.ceil((length - side) / (0.8 * side))) + 1
     return [float(centre) for centre in np.linspace(side / 2, length - side / 2, count) - 0.5]
 
 
-def iou(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes x0, y0, x1, y1."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    common = float(np.prod(np.clip(high - low, 0, None)))
-    areas = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]))
-    return common / (areas - common) if common > 0 else 0.0
-
-
-def merge(looks: Sequence[list[Detection]]) -> list[Detection]:
-    """The detections of several looks at one frame, each face once: the earliest look that saw it counts."""
+def merge(lists: Sequence[list[Detection]]) -> list[Detection]:
+    """Detections of several searches in one frame, each face once: the first list with a face gives its detection."""
     kept: list[Detection] = []
-    for look in looks:
-        kept += [new for new in look if all(iou(new.box, old.box) < _OVERLAP for old in kept)]
+    for detections in lists:
+        kept += [new for new in detections if all(iou(new.box, old.box) < _SAME_FACE_IOU for old in kept)]
     return sorted(kept, key=lambda detection: -detection.score)
 
 
 def _blend(candidates: list[Detection]) -> list[Detection]:
-    """Weighted non-maximum suppression: a face is the score-weighted mean of the candidates that overlap its best."""
+    """Weighted non-maximum suppression: a face is the score-weighted mean of all candidates that overlap the best."""
     rest = sorted(candidates, key=lambda candidate: -candidate.score)
     faces = []
     while rest:
         best = rest[0]
         same = [
-            candidate for candidate in rest if candidate is best or iou(candidate.box, best.box) > _OVERLAP
+            candidate
+            for candidate in rest
+            if candidate is best or iou(candidate.box, best.box) > _SAME_FACE_IOU
         ]
         rest = [candidate for candidate in rest if not any(candidate is other for other in same)]
         weights = np.array([candidate.score for candidate in same])
@@ -106,7 +102,7 @@ def _blend(candidates: list[Detection]) -> list[Detection]:
 
 
 def _anchors(side: int, layers: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Anchor centres in input pixels: for each (stride, count) a grid with `count` anchors per cell, row by row."""
+    """Anchor centres in input pixels: for each (stride, count) a grid with `count` anchors per cell, in row order."""
     grids = []
     for stride, count in layers:
         centres = (np.arange(side // stride) + 0.5) * stride

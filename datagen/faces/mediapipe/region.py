@@ -1,4 +1,4 @@
-"""Turned square crops: cut the pixels for a network out of a frame, and bring its points back."""
+"""Rotated square crops: the pixels that a network takes from a frame, and its points mapped back to the frame."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RotatedRegion:
-    """A square region of a frame.
+    """A square region of a frame, rotated around its centre.
 
     Attributes:
         centre: x, y in pixels of the frame.
         size: side in pixels of the frame.
-        angle: radians by which the region's x axis is turned towards the frame's y axis (clockwise on the screen).
-        mirrored: the region's x axis runs the other way.
+        angle: rotation in radians, from the frame's x axis towards its y axis (clockwise on the screen).
+        mirrored: the direction of the region's x axis is reversed.
     """
 
     centre: tuple[float, float]
@@ -25,16 +25,13 @@ class RotatedRegion:
     mirrored: bool = False
 
     def to_frame(self, points: np.ndarray, side: float) -> np.ndarray:
-        """Map points (N, 2 or 3) of the crop, measured from its corner in units of `side` a side, to the frame.
-
-        A third coordinate is depth and is only scaled.
-        """
+        """Map points (N, 2 or 3) of the crop, resized to `side` pixels, to the frame; z is only scaled."""
         placed = np.array(points, np.float64) * (self.size / side)
         placed[:, :2] = (placed[:, :2] - self.size / 2) @ self._axes().T + self.centre
         return placed.astype(np.float32)
 
     def pixels(self, rgb_HWC: np.ndarray, side: int) -> np.ndarray:
-        """The region as (side, side, 3) float32 0..255, black outside the frame, without aliasing when reduced."""
+        """The region as (side, side, 3) float32 0..255, black outside the frame; anti-aliased when it is shrunk."""
         shrink = max(1, int(self.size / side))
         reach = self.size * (abs(np.cos(self.angle)) + abs(np.sin(self.angle))) / 2 + 2 * shrink
         limits = rgb_HWC.shape[1], rgb_HWC.shape[0]
@@ -54,7 +51,7 @@ class RotatedRegion:
         return warped.astype(np.float32)
 
     def _axes(self) -> np.ndarray:
-        """Columns: the region's x and y directions in the frame."""
+        """(2, 2); its columns are the region's x and y directions in the frame."""
         cosine, sine = np.cos(self.angle), np.sin(self.angle)
         sign = -1.0 if self.mirrored else 1.0
         return np.array([[sign * cosine, -sine], [sign * sine, cosine]])

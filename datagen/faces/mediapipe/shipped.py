@@ -1,36 +1,26 @@
-"""The shipped networks: where they lie, what they are, and sessions to run them."""
+"""The shipped networks: their folder, their manifest, and sessions to run them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 
-from datagen.common.errors import UserError
+from datagen.weights.onnx import ModelInfo, checked, open_session
 
 MANIFEST_NAME = "models.json"
 TRIANGLES_NAME = "face_mesh_triangles.npy"
 WEIGHTS = Path(str(resources.files("datagen.faces.mediapipe"))) / "weights"
 
 
-@dataclass(frozen=True)
-class ModelInfo:
-    """Which network produced a result, as recorded in every index row."""
-
-    name: str
-    version: str
-    sha256: str
-    licence: str
-
-
 def shipped(name: str, folder: Path = WEIGHTS) -> ModelInfo:
-    """What `models.json` says of a shipped network, without opening the network itself."""
+    """Entry of a shipped network in `models.json`; the network itself is not opened.
+
+    Raises:
+        KeyError: there is no such network.
+    """
     for entry in json.loads((folder / MANIFEST_NAME).read_text()):
         if entry["name"] == name:
             return ModelInfo(entry["name"], entry["version"], entry["sha256"], entry["licence"])
@@ -38,57 +28,9 @@ def shipped(name: str, folder: Path = WEIGHTS) -> ModelInfo:
 
 
 def open_shipped(name: str, folder: Path = WEIGHTS) -> onnxruntime.InferenceSession:
-    """A session for a shipped network whose file is the one that `models.json` names.
+    """A session for a shipped network whose file has the hash in `models.json`.
 
     Raises:
         UserError: the file is missing or its sha256 differs.
     """
     return open_session(checked(folder / f"{name}.onnx", shipped(name, folder).sha256))
-
-
-@cache
-def checked(path: Path, sha256: str) -> Path:
-    """Return `path` once its content has the hash; each file is read for this once per process.
-
-    Raises:
-        UserError: the file is missing or differs.
-    """
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"model file {path} cannot be read ({error.strerror}); install the package again"
-        ) from error
-    if found != sha256:
-        raise UserError(
-            f"model file {path} has sha256 {found[:16]}..., expected {sha256[:16]}...; install the package again"
-        )
-    return path
-
-
-def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
-    """An onnxruntime session that gives the same floats every time: one thread, CUDA first where it is offered.
-
-    Args:
-        model: file, or the serialised network itself.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    options.log_severity_level = 3  # errors only: warnings about CUDA's memory copies are of no use to a user
-    cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
-    offered = cuda[0] in onnxruntime.get_available_providers()
-    if offered:
-        onnxruntime.preload_dlls()  # finds CUDA and cuDNN in the wheels that torch brings
-    return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model),
-        options,
-        providers=[*([cuda] if offered else []), "CPUExecutionProvider"],
-    )
-
-
-def run(session: onnxruntime.InferenceSession, image_HWC: np.ndarray) -> list[np.ndarray]:
-    """Outputs for one float32 image, without the batch dimension."""
-    return [output[0] for output in session.run(None, {session.get_inputs()[0].name: image_HWC[None]})]

@@ -1,4 +1,4 @@
-"""What a data set says of itself: `croissant.json` for machines, `README.md` for people and the Hugging Face hub."""
+"""Cards of a data set: `croissant.json` for programs, `README.md` for people and the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ OLD_CARD, OLD_WORDS = "DATASET.md", "made by megactor-datagen"
 
 
 def write_cards(out: Output, dataset: Dataset) -> None:
-    """Write `croissant.json` and `README.md` into the output, in place of those it had.
+    """Write `croissant.json` and `README.md` into the output; earlier ones are replaced.
 
-    Call it at the end of a run and whenever clips go: after footage was withdrawn, and after a purge. Both name
-    and count the clips of `dataset` alone. A `README.md` that somebody else wrote is kept as `README.own.md`.
+    Call it at the end of a run and whenever clips are removed: after a withdrawal and after a purge. Both files
+    describe only the clips of `dataset`. A `README.md` from another author is renamed to `README.own.md`.
 
     Args:
-        dataset: the output as a whole, opened after the last change; withdrawn clips are not in it.
+        out: the output.
+        dataset: the whole output, opened after the last change; withdrawn clips are not in it.
     """
     facts = gather(out, dataset)
     described = json.dumps(croissant(facts), indent=1, ensure_ascii=False)
@@ -34,7 +35,7 @@ def write_cards(out: Output, dataset: Dataset) -> None:
 
 
 def _remove_old_card(out: Output) -> None:
-    """Remove the card of earlier versions: nobody writes it again, so it would go on counting withdrawn clips."""
+    """Remove the card of earlier versions, which is not updated and would still count withdrawn clips."""
     old = out.root / OLD_CARD
     if old.is_file() and OLD_WORDS.encode() in old.read_bytes():
         old.unlink()

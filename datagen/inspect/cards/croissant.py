@@ -1,4 +1,4 @@
-"""`croissant.json`: a data set in the words of Croissant 1.1, which `mlcroissant` validates and reads records by.
+"""`croissant.json`: the description of a data set in Croissant 1.1; `mlcroissant` can check it and read the records.
 
 Specification: https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html
 """
@@ -13,7 +13,7 @@ from datagen.common.version import __version__
 from datagen.inspect.cards.facts import USE, Facts, one_line
 from datagen.inspect.cards.sharing import terms
 
-# The specification's appendix 1, with the terms that mlcroissant 1.1 expects besides.
+# From appendix 1 of the specification, with additional terms that mlcroissant 1.1 expects.
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -49,7 +49,7 @@ SCALARS = {
 
 
 def croissant(facts: Facts) -> dict[str, Any]:
-    """Description of the shards and the index, and a record set with every column of the index."""
+    """Description of the shards and the index, with one record set of all columns of the index."""
     found = facts.found
     return {
         "@context": CONTEXT,
@@ -81,7 +81,7 @@ def croissant(facts: Facts) -> dict[str, Any]:
 
 
 def _files(facts: Facts) -> dict[str, Any]:
-    """Where the clips are and how to read their rows."""
+    """The files of the data set, and the record set that reads their rows."""
     return {
         "distribution": [
             {
@@ -123,7 +123,7 @@ def _citation(facts: Facts) -> str:
 
 
 def _field(column: str, kind: pa.DataType, meaning: str) -> dict[str, Any]:
-    """A column as a field: structs as sub-fields, lists as arrays."""
+    """A column as a field: members of structs are sub-fields, lists are arrays."""
     field: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"clips/{column}",

@@ -1,4 +1,4 @@
-"""What the cards state, read once from the index of what may be read."""
+"""The facts on the cards, read once from the clips that readers can see."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datagen.output.publish import read_tables
 from datagen.output.schema import INDEX, MODEL, Column
 from datagen.shards.reader import Dataset
 
-# From the mildest to the strictest; a row that says nothing counts as unstated.
+# From the least strict to the strictest; a row without a value counts as unstated.
 SHARING = ("allowed", "same-licence", "unstated", "forbidden")
 
 USE = (
@@ -29,20 +29,20 @@ USE = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What the cards state.
+    """The facts on the cards.
 
     Attributes:
         name: name of the output's folder, one line.
         found: see `datagen.inspect.query.summary`.
-        version: `1.0.0+<hash of the clips>`: equal clips, equal version.
-        published: day on which the newest unit appeared.
-        columns: columns of the index; one begun by an older version may lack some.
-        suffixes: files that clips have: `json`, `video.mp4` ...
-        sharing: data sets by whether their clips may be passed on, only those that occur, mildest first.
-        credits: data set, whom to name, and in how many clips.
+        version: `1.0.0+<hash of the clips>`, so that equal clips give an equal version.
+        published: day on which the newest unit was published.
+        columns: columns of the index; an index that an older version began may lack some.
+        suffixes: the kinds of files of clips: `json`, `video.mp4` ...
+        sharing: rule on passing clips on -> names of data sets; only rules that occur, the least strict first.
+        credits: data set, its credit line, and number of clips.
         models: name, version, licence and number of clips of every network used.
-        shards, index: patterns or names, relative to the output, of the files that hold readable clips.
-        left_out: shards left out of `shards` because withdrawn clips still lie in them.
+        shards, index: patterns or names, relative to the output, of the files with readable clips.
+        left_out: number of shards that are not in `shards` because they still contain withdrawn clips.
     """
 
     name: str
@@ -60,15 +60,16 @@ class Facts:
 
     @property
     def strictest(self) -> str:
-        """The strictest of what the rows say about passing clips on."""
+        """The strictest rule on passing clips on."""
         return next(reversed(self.sharing), "unstated")
 
 
 def gather(out: Output, dataset: Dataset) -> Facts:
-    """Read what the cards state.
+    """Read the facts on the cards.
 
     Args:
-        dataset: the whole output; what is not in it is neither named nor counted.
+        out: the output.
+        dataset: the whole output; only its clips are described.
     """
     table = dataset.table
     hidden = _with_withdrawn_clips(out, table)
@@ -95,15 +96,15 @@ def gather(out: Output, dataset: Dataset) -> Facts:
 
 
 def one_line(text: str) -> str:
-    """Text from outside on one line, without control characters."""
+    """Text of unknown origin on one line, without control characters."""
     spaced = " ".join(text.split())
     return "".join(letter for letter in spaced if unicodedata.category(letter)[0] != "C")
 
 
 def _with_withdrawn_clips(out: Output, table: pa.Table) -> set[tuple[str, str]]:
-    """Shards, with their units, that still hold clips which readers leave out.
+    """Shards, with their units, that still contain withdrawn clips.
 
-    Tools that read the bare files know of no tombstones, so the cards do not lead them there.
+    Programs that read the files directly do not check tombstones, so the cards must not list these files.
     """
     if not published_names(out.withdrawn, ".json"):
         return set()
@@ -114,7 +115,7 @@ def _with_withdrawn_clips(out: Output, table: pa.Table) -> set[tuple[str, str]]:
 
 
 def _digest(table: pa.Table) -> str:
-    """Hash of the clips: a shard's name holds the hash of its bytes."""
+    """Hash of the clip ids and the shard names, which contain the hash of the shard's bytes."""
     digest = hashlib.sha256()
     for batch in table.select(["clip_id", "shard"]).sort_by("clip_id").to_batches():
         for clip_id, shard in zip(*(column.to_pylist() for column in batch.columns), strict=True):

@@ -1,4 +1,4 @@
-"""`README.md`: the card of a data set, with the header that the Hugging Face hub and `datasets` read.
+"""`README.md`: the card of a data set, with a header for the Hugging Face hub and `datasets`.
 
 The header's fields: https://huggingface.co/docs/hub/datasets-cards and
 https://huggingface.co/docs/datasets/repository_structure
@@ -20,7 +20,7 @@ from datagen.output.schema import INDEX
 from datagen.shards.writer import JSON_LEAVES_OUT
 
 MARK = "<!-- Written by megactor-datagen; `run`, `remove` and `compact` write it again. -->"
-CREDITS_SHOWN = 500  # data sets of single authors would fill megabytes; the index has every credit
+CREDITS_SHOWN = 500  # with one credit per author the list could be megabytes long; the index has all of them
 
 _SIZES = {
     1_000: "n<1K",
@@ -30,7 +30,7 @@ _SIZES = {
     10_000_000: "1M<n<10M",
 }
 
-# Licences that the Hugging Face hub knows by an id, of those that footage comes under.
+# Ids of the Hugging Face hub for licences of footage.
 HUB_LICENCES = (  # noqa: SIM905
     "apache-2.0 mit bsd bsd-2-clause bsd-3-clause c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 "
     "cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 "
@@ -40,7 +40,7 @@ HUB_LICENCES = (  # noqa: SIM905
 
 
 def readme(facts: Facts) -> str:
-    """The card: header, then what is in the data set, in words and tables."""
+    """The card: the header, then text and tables."""
     header = yaml.safe_dump(_header(facts), sort_keys=False, allow_unicode=True, width=1 << 20)
     return f"---\n{header}---\n{MARK}\n\n{_body(facts)}"
 
@@ -69,7 +69,7 @@ def _licence(facts: Facts) -> dict[str, Any]:
 
 
 def _hub_licence(text: str) -> str | None:
-    """The hub's id of a licence, None where it has none: `CC BY 4.0` is `cc-by-4.0`."""
+    """The hub's id of a licence, such as `cc-by-4.0` for `CC BY 4.0`; None if it has none."""
     word = re.sub(r"[\s_]+", "-", text.strip().lower())
     return word if word in HUB_LICENCES else None
 
@@ -82,8 +82,8 @@ def _one_or_list(values: Iterable[Any]) -> Any:
 def _features(facts: Facts) -> list[dict[str, Any]]:
     """Type of every file of a clip, as `datasets` writes types in YAML.
 
-    Without them `datasets` guesses from five clips, and refuses a set in which one of these lacks a stream.
-    Videos are handed over as bytes; `cast_column(name, Video())` decodes them where torchcodec is installed.
+    Without them `datasets` infers the types from five clips, and fails if one of these lacks a stream. Videos are given
+    as bytes; `cast_column(name, Video())` decodes them if torchcodec is installed.
     """
     row = {"struct": [_feature(c.name, c.type) for c in INDEX if c.name not in JSON_LEAVES_OUT]}
     files = []
@@ -199,5 +199,5 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text from outside as Markdown shows it: one line, and no mark-up of its own."""
+    """Text of unknown origin as one line of Markdown, with its mark-up characters escaped."""
     return re.sub(r"([\\`*\[\]<>|]|(?<!\w)_|_(?!\w))", r"\\\1", one_line(text))

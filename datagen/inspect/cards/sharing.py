@@ -1,4 +1,4 @@
-"""Whether clips may be passed on, in plain words."""
+"""The rules on passing clips on, as text."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ ALLOWED = "sharing = 'allowed'"
 WORDS = {
     "allowed": "may be passed on",
     "same-licence": "may be passed on under the licence of their footage only",
-    "unstated": "come with no word on whether they may be passed on: ask their owners first",
+    "unstated": "come without a statement on passing them on: ask their owners first",
     "forbidden": "may not be passed on",
 }
 
 
 def terms(facts: Facts) -> str:
-    """One paragraph: the strictest rule first, then the data sets under each rule, by name."""
+    """One paragraph: the strictest rule, then the data sets under each rule."""
     if not facts.found["clips"]:
         return "There is no clip."
     if tuple(facts.sharing) == ("allowed",):

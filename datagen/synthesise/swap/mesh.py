@@ -17,13 +17,13 @@ import numpy as np
 from datagen.common.errors import Refusal
 from datagen.donors.donor import Donor
 from datagen.faces.geometry import pose
-from datagen.faces.mediapipe.shipped import ModelInfo
 from datagen.faces.smoothing import fill_gaps, without_jitter
 from datagen.faces.topology import CLOSING_TRIANGLES, TRIANGLES
 from datagen.faces.types import Faces
 from datagen.imaging import regions, warp
 from datagen.imaging import skin as colour
 from datagen.imaging.alignment import Similarity, identity_moves, mean_shape, size_of
+from datagen.weights.onnx import ModelInfo
 
 _MARGIN = 0.22  # around the face: what is redrawn when its shape changes, as a share of the face's size
 _REACH = 0.10  # how far around the face the picture is warped, as a share of the face's size

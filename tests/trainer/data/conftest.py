@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data.made import make_dataset
 from datagen.output.paths import Output
+from tests.trainer.data.made import make_dataset
 
 
 @pytest.fixture(scope="session")

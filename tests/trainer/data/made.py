@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from datagen.output.schema import INDEX, schema_of
 from datagen.output.temporary import temporary
 from datagen.output.tombstones import withdraw
 from datagen.shards.writer import ShardWriter, publish_unit, row_json
+from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
 
 SIZE = 64
 BOX = (8.0, 16.0, 56.0, 64.0)  # face box of every frame: the driver shows x 8..56 of all rows
@@ -203,3 +205,12 @@ def _encoded(
     data = path.read_bytes()
     path.unlink()
     return data
+
+
+def opened(*outputs: Output, seed: int = 0, frames: int = 2, **source: object) -> TrainingData:
+    sources = [DataSource(path=str(output.root), **source) for output in outputs]
+    return open_training_data(sources, DataConfig(frames=frames), seed)
+
+
+def take(loader: Loader, count: int) -> list[Batch]:
+    return list(islice(loader, count))

@@ -3,31 +3,19 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import time
-from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import fsspec
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
-from data.made import damage, make_dataset
-from data.s3 import served
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
-from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
-
-
-def opened(*outputs: Output, seed: int = 0, frames: int = 2, **source: object) -> TrainingData:
-    sources = [DataSource(path=str(output.root), **source) for output in outputs]
-    return open_training_data(sources, DataConfig(frames=frames), seed)
-
-
-def take(loader: Loader, count: int) -> list[Batch]:
-    return list(islice(loader, count))
+from tests.trainer.data.made import damage, opened, take
+from tests.trainer.data.s3 import served
+from trainer.data import Batch, DataConfig, DataSource, Loader, open_training_data
 
 
 def slots(batches: list[Batch]) -> list[int]:
@@ -102,7 +90,7 @@ def test_resume_in_the_middle_of_an_epoch(shared_dataset: Output, stop: int) -> 
     stopped = Loader(opened(shared_dataset), 3, workers=2 if stop == 3 else 0)
     take(stopped, stop)
     resumed = Loader(opened(shared_dataset), 3)
-    assert resumed.load_state_dict(stopped.state_dict()) == []
+    assert resumed.restore(stopped.state()) == []
     assert all(same(a, b) for a, b in zip(whole[stop:], take(resumed, 8 - stop), strict=True))
 
 
@@ -112,16 +100,16 @@ def test_resume_on_other_ranks_goes_on_in_the_global_order(shared_dataset: Outpu
     take(before, 2)
     resumed = [Loader(data, 1, rank=rank, ranks=3) for rank in range(3)]
     for loader in resumed:
-        (note,) = loader.load_state_dict(before.state_dict())
+        (note,) = loader.restore(before.state())
         assert "made on 2 ranks, this run has 3" in note
     assert sorted(slot for loader in resumed for slot in slots(take(loader, 4))) == list(range(8, 20))
 
 
 def test_resume_refuses_other_data(shared_dataset: Output) -> None:
-    state = Loader(opened(shared_dataset), 2).state_dict()
+    state = Loader(opened(shared_dataset), 2).state()
     for other in (opened(shared_dataset, seed=1), opened(shared_dataset, where="frames = 40")):
         with pytest.raises(UserError, match="changed since the checkpoint"):
-            Loader(other, 2).load_state_dict(state)
+            Loader(other, 2).restore(state)
 
 
 def test_going_on_after_a_pause_loses_nothing(shared_dataset: Output) -> None:
@@ -137,38 +125,6 @@ def test_validation_is_the_same_slots_every_time(shared_dataset: Output) -> None
     assert all(same(a, b) for a, b in zip(first, loader, strict=True))
     ranks = [list(Loader(opened(shared_dataset), 2, rank=rank, ranks=2, slots=5)) for rank in range(2)]
     assert sorted(slots(ranks[0]) + slots(ranks[1])) == list(range(5))
-
-
-def test_data_sets_are_mixed_by_weight(shared_dataset: Output, tmp_path: Path) -> None:
-    other = make_dataset(tmp_path / "other", 2, prefix="other")
-    sources = [
-        DataSource(path=str(shared_dataset.root), weight=1),
-        DataSource(path=str(other.root), weight=2),
-    ]
-    data = open_training_data(sources, DataConfig(frames=1), 0)
-    clips = [clip for batch in take(Loader(data, 3), 9) for clip in batch.clip_ids]
-    assert sum(clip.startswith("other") for clip in clips) == 18
-    assert data.recipes == ("hash of clip", "hash of other")
-    with pytest.raises(UserError, match="to every data set or to none"):
-        open_training_data([sources[0], DataSource(path=str(other.root))], DataConfig(), 0)
-
-
-def test_where_and_split_choose_clips(tmp_path: Path) -> None:
-    output = make_dataset(tmp_path / "out", 6, splits=("train", "val", "train"))
-
-    def ids(split: str | None, where: str | None = None) -> list[str]:
-        data = open_training_data(
-            [DataSource(path=str(output.root), where=where)], DataConfig(), 0, split=split
-        )
-        return data.clips[0].ids.to_pylist()
-
-    assert ids("val") == ["clip01", "clip04"]
-    assert ids("train", "face_area > 0.52 -- large faces") == ["clip03", "clip05"]
-    assert ids(None, "clip_id = 'clip00' or clip_id = 'clip04'") == ["clip00", "clip04"]
-    with pytest.raises(UserError, match="no clip with split = 'test'"):
-        ids("test")
-    with pytest.raises(UserError, match="nonsense"):
-        ids("train", "nonsense > 3")
 
 
 def test_a_bad_clip_costs_only_itself(dataset: Output) -> None:
@@ -207,31 +163,6 @@ def test_when_everything_is_bad_the_run_ends_with_one_line(dataset: Output, work
         take(Loader(opened(dataset), 2, workers=workers), 1)
     assert "7 clips in a row cannot be used" in str(caught.value)
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
-
-
-def test_what_the_index_shows_to_be_useless_is_left_out_and_said(tmp_path: Path) -> None:
-    output = make_dataset(tmp_path / "out", 3, frames=[40, 10, 40])
-    data = opened(output, frames=12)
-    assert data.left_out == {"clip01": "the clip has 10 frames, a sample 12"}
-    assert data.notes == ("1 clips are left out, the first is clip01: the clip has 10 frames, a sample 12",)
-    with pytest.raises(
-        UserError, match=r"none of the 3 clips .* can be used; clip00: the clip has 40 frames"
-    ):
-        opened(output, frames=50)
-    with pytest.raises(UserError, match="no driving stream"):
-        open_training_data([DataSource(path=str(output.root))], DataConfig(driving="baked"), 0)
-
-
-def test_clips_of_two_sizes_cannot_be_mixed(dataset: Output) -> None:
-    piece = dataset.index / "p00000-u01.parquet"
-    table = pq.read_table(piece)
-    column = table.schema.get_field_index("size")
-    wider = table.set_column(column, "size", pa.array([128] * table.num_rows, pa.int32()))
-    piece.unlink()
-    pq.write_table(wider, piece)
-    with pytest.raises(UserError, match="64 and 128 pixels"):
-        opened(dataset)
-    assert len(opened(dataset, where="size = 64").clips[0]) == 4
 
 
 def test_s3_gives_each_sample_by_one_range_read(shared_dataset: Output) -> None:

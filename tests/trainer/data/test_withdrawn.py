@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from torch.nn.functional import avg_pool2d
 
-from data.made import make_dataset, portrait, read_code, withdraw_from
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
 from datagen.output.store import Store
-from trainer.data import Batch, DataConfig, DataSource, Encoders, Loader, TrainingData, open_training_data
+from tests.trainer.data.made import make_dataset, portrait, read_code, withdraw_from
+from trainer.data import Batch, DataConfig, DataSource, Loader, TrainingData, open_training_data
 from trainer.data import withdrawn as module
 from trainer.data.clips import Clips
 from trainer.data.stored_latents import Latents
+from trainer.latents.encoders import Encoders
 from trainer.latents.precompute import Done, precompute
 
 SIDE = 32  # of the image that CLIP would see
@@ -166,25 +167,25 @@ def test_an_object_store_is_asked_now_and_then(
 def test_a_resume_after_a_withdrawal_goes_on_and_says_so(dataset: Output) -> None:
     loader = Loader(opened(dataset.root), 2)
     list(islice(loader, 3))
-    state = loader.state_dict()
+    state = loader.state()
     withdraw_from(dataset, source="clip04.mp4")
     again = Loader(opened(dataset.root), 2)
-    assert again.load_state_dict(state) == [
+    assert again.restore(state) == [
         "clips were withdrawn since the checkpoint: the order of samples is a new one from here on"
     ]
     assert again.position == 6
     assert "clip04" not in clips_of(list(islice(again, 5)))
     with pytest.raises(UserError, match="cannot be continued"):
         other = open_training_data([DataSource(path=str(dataset.root))], DataConfig(frames=2), seed=1)
-        Loader(other, 2).load_state_dict(state)
-    settled = again.state_dict()
+        Loader(other, 2).restore(state)
+    settled = again.state()
     with pytest.raises(UserError, match="cannot be continued"):
         fewer = open_training_data(
             [DataSource(path=str(dataset.root), where="frames < 14 or clip_id < 'clip02'")],
             DataConfig(frames=2),
             0,
         )
-        Loader(fewer, 2).load_state_dict(settled)
+        Loader(fewer, 2).restore(settled)
 
 
 def test_latents_are_not_made_of_who_is_withdrawn_meanwhile(

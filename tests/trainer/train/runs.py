@@ -1,13 +1,17 @@
-"""Runs in processes of their own; importable there, unlike a test's local functions."""
+"""Small training runs, in this process or in others, which import this module."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
+from datagen.common.owner import owner_id
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.train.build import build
 from trainer.train.inputs import draws_of, prepare
@@ -15,6 +19,19 @@ from trainer.train.job import Job
 from trainer.train.loop import train
 from trainer.train.ranks import Ranks
 from trainer.train.step import accumulate_gradients
+
+MakeJob = Callable[..., Job]
+
+CPU = Ranks(0, 1, torch.device("cpu"))
+SMALL = [
+    "model.model.block_out_channels=[16, 32]",
+    "model.model.latent_channels=6",
+    "model.vae.latent_channels=6",
+    "steps=4",
+    "checkpoints.every=2",
+    "validation.every=0",
+    "threads=1",
+]
 
 
 def silent(text: str) -> None:
@@ -56,3 +73,14 @@ def on_rank(rank: int, ranks: int, folder: Path, first: Job, other: Job) -> None
             (folder / "said.txt").write_text("\n".join(said), encoding="utf-8")
     finally:
         dist.destroy_process_group()
+
+
+def losses(run: Path) -> dict[int, float]:
+    """Loss of every step in a run's log."""
+    lines = map(json.loads, (run / "log.jsonl").read_text().splitlines())
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+def owner_of(gone: int) -> str:
+    """What `owner_id` said in a process of this machine that is gone."""
+    return owner_id().replace(f"~{os.getpid()}~", f"~{gone}~")

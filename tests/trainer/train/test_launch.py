@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,22 +17,18 @@ import pytest
 import ray
 
 from datagen.common.errors import UserError
-from train.conftest import CPU, SMALL, losses
-from train.runs import silent
+from tests.support import ROOT
+from tests.trainer.train.runs import CPU, SMALL, MakeJob, losses, silent
 from trainer.data import DataSource
 from trainer.train.job import Job, load_config
-from trainer.train.launch import train_on_ray
+from trainer.train.launch import _reason, train_on_ray
 from trainer.train.loop import train
-
-MakeJob = Callable[..., Job]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "PYTHONPATH", str(Path(__file__).parents[3])
-        )  # the workers' working directory is another
+        patch.setenv("PYTHONPATH", str(ROOT))  # the workers' working directory is another
         patch.setenv("RAY_worker_niceness", "0")  # tests must not starve beside other work
         ray.init(num_cpus=3, include_dashboard=False)
         yield
@@ -61,7 +57,7 @@ def test_two_ray_workers_train_as_one_process_does(job: MakeJob, shared: Job) ->
 
 def test_training_in_this_process_imports_no_ray() -> None:
     program = "import sys, trainer.commands.train, trainer.train.launch; sys.exit('ray' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=True)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_killed_and_stopped_workers_cost_only_the_steps_since_the_checkpoint(
@@ -75,9 +71,11 @@ def test_killed_and_stopped_workers_cost_only_the_steps_since_the_checkpoint(
     striker.join()
     assert list(losses(struck.output)) == list(range(1, 13))
     assert losses(struck.output) == losses(shared.output)
-    (ended,) = [line for line in capsys.readouterr().out.splitlines() if "all workers are ended" in line][-1:]
+    (ended,) = [line for line in capsys.readouterr().out.splitlines() if "all workers are killed" in line][
+        -1:
+    ]
     assert re.match(
-        r"no sign of life for \d+ s, after step \d+, of worker \d \(process \d+ on [\d.]+\)", ended
+        r"no heartbeat for \d+ s, after step \d+, from worker \d \(process \d+ on [\d.]+\)", ended
     )
 
 
@@ -92,3 +90,12 @@ def strike_workers(run: Path, strikes: Sequence[tuple[int, signal.Signals]]) -> 
             if "TrainWorker" in p.name() + "".join(p.cmdline())
         ]
         workers[-1].send_signal(blow)
+
+
+def test_a_failure_is_one_line_of_the_first_worker() -> None:
+    class FailedError(Exception):
+        def __init__(self) -> None:
+            self.worker_failures = {1: ValueError("later"), 0: RuntimeError("out of memory\nTraceback ...")}
+
+    assert _reason(FailedError()) == "worker 0: RuntimeError: out of memory"
+    assert _reason(Exception("no room")) == "no room"

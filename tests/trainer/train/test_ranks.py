@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import load_file
 
-from train.conftest import CPU, losses
-from train.runs import gradients, on_rank, silent
+from tests.trainer.train.runs import CPU, MakeJob, gradients, losses, on_rank, silent
 from trainer.train.job import Job
 from trainer.train.loop import train
 from trainer.train.state.checkpoint import checkpoints
-
-MakeJob = Callable[..., Job]
 
 
 def on_two_ranks(folder: Path, first: Job, other: Job) -> None:
@@ -55,26 +50,3 @@ def test_two_workers_train_as_one_does(job: MakeJob, tmp_path: Path) -> None:
     alone, later = losses(whole.output), losses(grown.output)
     assert list(later) == [1, 2, 3, 4]
     assert all(abs(alone[step] - later[step]) < 1e-4 for step in alone)
-
-
-@pytest.mark.parametrize(
-    ("batch", "micro_batch", "ranks", "micro", "accumulated"),
-    [(64, 16, 1, 16, 4), (64, 16, 8, 8, 1), (12, 5, 1, 4, 3), (12, 5, 2, 3, 2), (6, 6, 6, 1, 1)],
-)
-def test_workers_share_the_batch_in_micro_batches_that_fit(
-    job: MakeJob, batch: int, micro_batch: int, ranks: int, micro: int, accumulated: int
-) -> None:
-    config = job("tiny-image", f"batch={batch}", f"micro_batch={micro_batch}").config
-    shared = config.shared(ranks)
-    assert (shared.micro_batch, shared.accumulate(ranks), config.accumulate(ranks)) == (
-        micro,
-        accumulated,
-        accumulated,
-    )
-
-
-def test_a_batch_that_cannot_be_shared_is_refused(job: MakeJob) -> None:
-    with pytest.raises(ValueError, match="give a multiple of 2, such as --set batch=4"):
-        job("tiny-image", "batch=3").config.shared(2)
-    with pytest.raises(ValueError, match="batch=8"):
-        job("tiny-image", "batch=2").config.shared(8)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from datagen.media import probe
-from train.conftest import CPU, losses
-from train.runs import silent
+from tests.trainer.train.runs import CPU, MakeJob, losses, silent
 from trainer.train.build import build
-from trainer.train.job import Job
 from trainer.train.loop import train
 from trainer.train.state import rng
 
-MakeJob = Callable[..., Job]
 SEE = ("validation.every=1", "validation.samples=2", "validation.videos=1")
 
 
@@ -56,13 +50,3 @@ def test_sample_videos_show_reference_driver_and_result(job: MakeJob) -> None:
     assert any(name.startswith("loss_timestep/") for name in values)
     assert any(name.startswith("loss_driver/") for name in values)
     assert list((made.output / "tensorboard").iterdir())
-
-
-def test_generators_come_back_as_they_were() -> None:
-    rng.seed_all(1, 2, 3)
-    random.gauss(0, 1), np.random.standard_normal()  # leave a spare number in both
-    state = rng.capture(CPU.device)
-    drawn = [(random.gauss(0, 1), np.random.standard_normal(), torch.rand(2).tolist()) for _ in range(2)]
-    rng.restore(state, CPU.device)
-    again = [(random.gauss(0, 1), np.random.standard_normal(), torch.rand(2).tolist()) for _ in range(2)]
-    assert drawn == again

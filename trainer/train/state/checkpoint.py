@@ -1,4 +1,4 @@
-"""Checkpoints of a run: everything it needs to go on as if it had never stopped.
+"""Checkpoints of a run: everything it needs to continue as if it had never stopped.
 
     RUN/checkpoints/step-00001000/
         model/                  a checkpoint folder (`trainer.checkpoints.folder`), the weights as they are trained
@@ -7,13 +7,14 @@
         rng.safetensors         random generators of every rank
         state.json              step, position in the data, stage, recipe hashes of the data
 
-A folder is written under another name, synced to the disk and renamed, so it is whole or absent whenever the power
-goes; only then does an old one go. Nothing in it can run.
+A folder is written under a temporary name, synced to the disk and renamed, so that it is complete or absent even after
+a power failure; only then is an old one removed. It contains no code.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
@@ -28,7 +29,10 @@ from datagen.common.staging import clear_stale, staged
 from trainer.checkpoints.folder import save_checkpoint
 from trainer.checkpoints.tensor_files import read_json, read_tensors, write_safetensors
 from trainer.checkpoints.vae import VAEWeights
+from trainer.data.loader import LoaderState
 from trainer.model.config import MegActorConfig
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{8,})")
 _OLD = re.compile(rf"\.{_NAME.pattern}\.old")
@@ -36,7 +40,7 @@ _OLD = re.compile(rf"\.{_NAME.pattern}\.old")
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run stands.
+    """Position of a run.
 
     Attributes:
         step: optimiser steps done.
@@ -49,7 +53,7 @@ class TrainingProgress:
 
     step: int
     stage: str
-    data: dict[str, Any]
+    data: LoaderState
     recipes: list[str]
     ranks: int
     config: dict[str, Any]
@@ -57,7 +61,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class Weights:
-    """The model at a step: all tensors, and the averages of those that train (empty without averaging)."""
+    """The model at a step: all tensors, and the averages of the trained ones (empty without averaging)."""
 
     config: MegActorConfig
     origins: dict[str, str]
@@ -79,16 +83,16 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def refuse_unless_resumed(run: Path, resume: bool) -> None:
-    """A run is never overwritten.
+    """Check that a run with checkpoints is resumed, never overwritten.
 
     Raises:
-        UserError: it has checkpoints, and nobody asked to go on from them.
+        UserError: it has checkpoints, and `resume` is false.
     """
     existing = checkpoints(run)
     if existing and not resume:
         raise UserError(
             f"{run} holds checkpoints up to {existing[-1].name}; "
-            f"--resume goes on from there, another --output begins anew"
+            f"--resume goes on from there, another --output starts a new run"
         )
 
 
@@ -116,16 +120,18 @@ def save(
         write_safetensors(staging / "rng.safetensors", dict(rngs))
         text = json.dumps(asdict(progress), indent=1, sort_keys=True) + "\n"
         (staging / "state.json").write_text(text, encoding="utf-8")
+    logger.info("saved %s", folder)
     for old in checkpoints(run)[:-keep]:
-        # Renamed first: a removal that is cut short must not leave half a checkpoint under a valid name.
-        gone = old.with_name(f".{old.name}.old")
-        old.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        # Renamed first: an interrupted removal must not leave half a checkpoint under a valid name.
+        obsolete = old.with_name(f".{old.name}.old")
+        old.rename(obsolete)
+        shutil.rmtree(obsolete, ignore_errors=True)
+        logger.info("removed %s", old)
     return folder
 
 
 def clear_leftovers(run: Path) -> list[str]:
-    """Remove what killed saves left among the checkpoints of a run; what a living process writes stays.
+    """Remove incomplete checkpoints of killed processes; those that a running process is writing stay.
 
     Returns:
         Names removed.
@@ -133,23 +139,25 @@ def clear_leftovers(run: Path) -> list[str]:
     folder = run / "checkpoints"
     removed = clear_stale(folder)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if _OLD.fullmatch(path.name):  # its removal was cut short
+        if _OLD.fullmatch(path.name):  # its removal was interrupted
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
+    if removed:
+        logger.info("%s: removed what killed processes left: %s", folder, ", ".join(removed))
     return removed
 
 
 def read_progress(folder: Path) -> TrainingProgress:
-    """Where the run stood at a checkpoint.
+    """Position of the run at a checkpoint.
 
     Raises:
-        UserError: unreadable, or not of this program.
+        UserError: unreadable, or not written by this program.
     """
     values: dict[str, Any] = read_json(folder / "state.json")
     try:
-        return TrainingProgress(**values)
-    except TypeError as error:
-        raise UserError(f"{folder / 'state.json'} is not of this program: {error}") from error
+        return TrainingProgress(**values | {"data": LoaderState(**values["data"])})
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'state.json'} was not written by this program: {error}") from error
 
 
 def read_optimiser(folder: Path) -> dict[str, Tensor]:
@@ -158,7 +166,7 @@ def read_optimiser(folder: Path) -> dict[str, Tensor]:
 
 
 def read_rng(folder: Path, rank: int) -> dict[str, Tensor]:
-    """Generators of a rank at a checkpoint, empty if it was made without that rank."""
+    """Random generators of a rank at a checkpoint, empty if it was saved without that rank."""
     prefix = f"{rank}."
     tensors = read_tensors(folder / "rng.safetensors")
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

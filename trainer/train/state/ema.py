@@ -1,4 +1,4 @@
-"""Averaged weights: what is sampled from and handed on."""
+"""Averaged weights, used for sampling and export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Ema:
     """An exponential moving average of the trained parameters.
 
-    The decay grows with the steps, `min(decay, (1 + n) / (10 + n))`, so that the start is forgotten soon.
+    The decay grows with the steps, `min(decay, (1 + n) / (10 + n))`, so that early weights soon lose their influence.
     """
 
     def __init__(self, decay: float, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -22,14 +22,14 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after optimiser step `step` (counted from 0)."""
+        """Update the averages with the weights after optimiser step `step` (counted from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(
             list(self.averages.values()), [p.data for p in self.parameters.values()], 1 - decay
         )
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put averages back."""
+        """Restore saved averages."""
         for name, average in self.averages.items():
             average.copy_(tensors[name])
 

@@ -15,7 +15,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def build_adamw(config: Optimiser, parameters: Mapping[str, nn.Parameter]) -> torch.optim.AdamW:
-    """AdamW in one group; norms and biases are not decayed. Fused where torch has it for the device."""
+    """Fused AdamW; norms and biases have no weight decay."""
     decayed = [p for p in parameters.values() if p.ndim > 1]
     others = [p for p in parameters.values() if p.ndim <= 1]
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
@@ -44,7 +44,7 @@ def learning_rate(config: Optimiser, step: int, steps: int) -> float:
 def optimiser_tensors(
     optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
 ) -> dict[str, Tensor]:
-    """Everything the optimiser remembers, by `moment.parameter`; empty before its first step."""
+    """The optimiser's state by `moment.parameter`; empty before its first step."""
     return {
         f"{key}.{name}": value
         for name, parameter in parameters.items()
@@ -56,7 +56,7 @@ def optimiser_tensors(
 def restore_optimiser(
     optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimiser_tensors` gave.
+    """Restore what `optimiser_tensors` returned.
 
     Raises:
         ValueError: moments are missing, or belong to other parameters.
@@ -68,6 +68,6 @@ def restore_optimiser(
         )
     for name, parameter in parameters.items() if tensors else ():
         state = {"step": tensors[f"step.{name}"].to(parameter.device, copy=True)}
-        for key in MOMENTS:  # laid out in memory as the parameter is, which the fused update relies on
+        for key in MOMENTS:  # with the parameter's memory layout, as the fused update requires
             state[key] = torch.empty_like(parameter).copy_(tensors[f"{key}.{name}"])
         optimiser.state[parameter] = state

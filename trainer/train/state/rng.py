@@ -1,7 +1,7 @@
-"""Every random generator a process has, as tensors that can be saved and put back.
+"""All random generators of a process, as tensors that can be saved and restored.
 
-The training step draws from none of them (its numbers are keyed, see `trainer.diffusion.draws`); they are kept so that
-whatever does draw goes on as if the run had never stopped.
+The training step draws from none of them (its numbers are keyed, see `trainer.diffusion.draws`). They are saved so
+that any other code that draws from them continues as if the run had never stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datagen.common.seeding import seed_of
 
 
 def seed_all(seed: int, step: int, rank: int) -> None:
-    """Start all generators anew, differently on every rank."""
+    """Seed all generators, differently on every rank."""
     value = seed_of(seed, "process", step, rank) % 2**32
     random.seed(value)
     np.random.seed(value)  # third-party code may use the global generator
@@ -42,7 +42,7 @@ def capture(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put a state of `capture` back."""
+    """Restore a state that `capture` returned."""
     version, *words = state["python"].tolist()
     has_gauss, gauss = state["python_gauss"].tolist()
     random.setstate((version, tuple(words), gauss if has_gauss else None))
@@ -55,8 +55,8 @@ def restore(state: Mapping[str, Tensor], device: torch.device) -> None:
 
 
 @contextmanager
-def untouched(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside the block, the generators are afterwards as they were before."""
+def preserved(device: torch.device) -> Iterator[None]:
+    """Restore all generators after the block to their state before it."""
     before = capture(device)
     try:
         yield

@@ -22,7 +22,7 @@ class TrainState:
 
     Attributes:
         model: the model itself.
-        forward: what is called in training: the model, or DDP around it.
+        forward: what is called in training: the model, or DistributedDataParallel around it.
         trained: parameters of the stage's groups, by name; the others take no gradients.
         step: optimiser steps done.
     """
@@ -51,16 +51,16 @@ class TrainState:
             self.model.compile_regions()
         self.forward: nn.Module = self.model
         if ranks.size > 1:
-            # Gradients that are views of the buckets save a copy and their memory.
+            # As views of the buckets, gradients need no copy and no memory of their own.
             self.forward = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
 
     def clip(self) -> Tensor:
-        """Limit the gradients' norm; returns what it was."""
+        """Clip the norm of the gradients; returns the norm before."""
         limit = self.config.optimiser.clip_norm
         return nn.utils.clip_grad_norm_(self.trained.values(), limit if limit is not None else float("inf"))
 
     def update(self) -> float:
-        """Take a step with the gradients that are there; returns its learning rate."""
+        """Take an optimiser step with the accumulated gradients; returns its learning rate."""
         rate = learning_rate(self.config.optimiser, self.step, self.config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -72,7 +72,7 @@ class TrainState:
         return rate
 
     def optimiser_tensors(self) -> dict[str, Tensor]:
-        """What the optimiser remembers, by name."""
+        """State of the optimiser, by name."""
         return optimiser_tensors(self.optimiser, self.trained)
 
     def averages(self) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ class TrainState:
     def restore(
         self, step: int, optimiser: Mapping[str, Tensor], averaged: Mapping[str, Tensor] | None
     ) -> list[str]:
-        """Go on where a checkpoint stood.
+        """Restore the state of a checkpoint.
 
         Args:
             step: steps done.
@@ -103,6 +103,6 @@ class TrainState:
         if self.ema is None:
             return []
         if averaged is None:
-            return ["the checkpoint has no averaged weights; averaging begins now"]
+            return ["the checkpoint has no averaged weights; averaging starts with this run"]
         self.ema.load(averaged)
         return []

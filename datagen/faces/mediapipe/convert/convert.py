@@ -2,8 +2,8 @@
 
 `python -m datagen.faces.mediapipe.convert.convert WHEEL_OR_FOLDER OUT` writes one .onnx per model,
 `models.json` (name, version, hashes, licence, source) and `face_mesh_triangles.npy`.
-Each converted model is run beside the TensorFlow Lite interpreter on the original; a difference beyond rounding is an
-error. Development only: `pip install tflite ai-edge-litert onnx`. The output is the same bytes every time.
+Each converted model is compared with the original in the TensorFlow Lite interpreter; a difference beyond rounding is
+an error. Development only: `pip install 'megactor-datagen[convert]'`. The output is the same bytes every time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ import numpy as np
 import onnxruntime
 
 from datagen.common.errors import UserError
+from datagen.common.extras import needs_extra
 from datagen.faces.mediapipe.shipped import MANIFEST_NAME, TRIANGLES_NAME
 
 VERSION = "mediapipe-0.10.21"
 SOURCE = "https://pypi.org/project/mediapipe/0.10.21/"
 LICENCE = "Apache-2.0"
-TOLERANCE = 1e-4  # of the largest output value: float32 rounding over some dozens of layers
+TOLERANCE = 1e-4  # of the largest output value: float32 rounding over dozens of layers
 
 _MODULES = {
     "blazeface_short": "face_detection/face_detection_short_range.tflite",
@@ -44,7 +45,7 @@ _CONNECTIONS = "mediapipe/python/solutions/face_mesh_connections.py"
 
 @dataclass(frozen=True)
 class Difference:
-    """Largest absolute error of a converted model and the largest value of the original's outputs."""
+    """Largest absolute error of a converted model, and largest output value of the original."""
 
     error: float
     magnitude: float
@@ -63,12 +64,8 @@ def convert(source: Path, out: Path) -> dict[str, Difference]:
     Raises:
         UserError: a development package or a model file is missing, or a conversion is not exact.
     """
-    try:
+    with needs_extra("convert", "the converter"):
         from datagen.faces.mediapipe.convert import tflite_to_onnx
-    except ModuleNotFoundError as missing:
-        raise UserError(
-            f"the converter needs the package {missing.name!r}: pip install tflite ai-edge-litert onnx"
-        ) from missing
     out.mkdir(parents=True, exist_ok=True)
     differences: dict[str, Difference] = {}
     entries: list[dict[str, str]] = []
@@ -101,11 +98,11 @@ def convert(source: Path, out: Path) -> dict[str, Difference]:
 
 
 def read_triangles(module: str) -> np.ndarray:
-    """The mesh's triangles from the text of MediaPipe's `face_mesh_connections.py`, which lists edges only.
+    """Triangles of the mesh, from the text of MediaPipe's `face_mesh_connections.py`, which lists only edges.
 
-    A triangle is a 3-clique of edges that is not made up of smaller ones. What is left must be a disc with three
-    holes (eyes and mouth). All are turned clockwise on the screen for a frontal face, starting from the edge of the
-    outline that leads from the top of the forehead (10) towards the person's left (338).
+    A triangle is a 3-clique of edges that does not consist of smaller triangles. Together they must form a disc with
+    three holes (eyes and mouth). All run clockwise on the screen for a frontal face; the orientation starts from the
+    outline's edge from the top of the forehead (10) towards the person's left (338).
 
     Returns:
         int16 (852, 3), sorted.
@@ -125,7 +122,7 @@ def read_triangles(module: str) -> np.ndarray:
 
 
 def _oriented(triangles: set[frozenset[int]], first: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """Give all triangles one turning sense by walking over shared edges; `first` is a directed outline edge."""
+    """Triangles with the same orientation, found by walking over shared edges from `first`, a directed outline edge."""
     by_edge: dict[frozenset[int], list[frozenset[int]]] = {}
     for triangle in triangles:
         for edge in _edges(triangle):
@@ -139,7 +136,7 @@ def _oriented(triangles: set[frozenset[int]], first: tuple[int, int]) -> list[tu
                 continue
             (c,) = triangle - {a, b}
             done[triangle] = _smallest_first(a, b, c)
-            queue += [(b, a), (c, b), (a, c)]  # neighbours run along a shared edge the other way
+            queue += [(b, a), (c, b), (a, c)]  # neighbours have a shared edge in the opposite direction
     return list(done.values())
 
 
@@ -152,7 +149,7 @@ def _edges(triangle: frozenset[int]) -> list[frozenset[int]]:
 
 
 def _literal_set(module: str, name: str) -> list[tuple[int, int]]:
-    """The literal inside `NAME = frozenset([...])`, read without running the module."""
+    """The literal in `NAME = frozenset([...])`, read without running the module."""
     for statement in ast.parse(module).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
             target = statement.targets[0]
@@ -178,7 +175,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _compare(interpreter: Any, converted: bytes) -> Difference:
-    """Run both models on noise at several scales, coarse noise standing in for the structure of an image."""
+    """Run both models on noise of several cell sizes; coarse noise has large structures, as images have."""
     session = onnxruntime.InferenceSession(converted, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     (feed,) = interpreter.get_input_details()

@@ -1,10 +1,10 @@
 """Translate a float TensorFlow Lite graph of the MediaPipe face models into ONNX.
 
-Only the operators those graphs use are known; another one is an error that names it. TensorFlow Lite keeps images as
-NHWC and ONNX as NCHW: every rank-4 value is kept as NCHW inside, all others as they are, so that layout follows from
-the rank alone. The input and the outputs keep TensorFlow's NHWC shapes.
+Only the operators of these graphs are supported; any other one is an error that names it. TensorFlow Lite stores images
+as NHWC, ONNX as NCHW: inside the graph, every rank-4 value is NCHW and all others are unchanged, so that the rank alone
+determines the layout. The input and the outputs keep TensorFlow's NHWC shapes.
 
-Development only: needs the packages `tflite`, `ai-edge-litert` and `onnx`.
+Development only: needs the extra `convert`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OPERATOR_NAMES = {code: name for name, code in vars(tflite.BuiltinOperator).ite
 
 
 def open_interpreter(path: Path) -> Interpreter:
-    """The plain reference interpreter of a model: no delegates, every tensor kept readable."""
+    """The reference interpreter of a model: without delegates, all tensors stay readable."""
     options: dict[str, Any] = {
         "model_path": str(path),
         "num_threads": 1,
@@ -45,9 +45,9 @@ def open_interpreter(path: Path) -> Interpreter:
 
 
 def translate(path: Path) -> onnx.ModelProto:
-    """Read a .tflite file and return the same computation as a checked ONNX model.
+    """The computation of a .tflite file as a checked ONNX model.
 
-    Weights that are exactly representable in half precision are stored so (with a Cast), which halves the file.
+    Weights that half precision represents exactly are stored in it (with a Cast), which halves the file.
     """
     model = _Translation(path).model()
     onnx.checker.check_model(model, full_check=True)
@@ -55,7 +55,7 @@ def translate(path: Path) -> onnx.ModelProto:
 
 
 class _Translation:
-    """The state of one translation: nodes and initialisers so far, and the ONNX name of each tflite tensor."""
+    """State of one translation: nodes and initialisers so far, and the ONNX name of each tflite tensor."""
 
     def __init__(self, path: Path) -> None:
         self._model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
@@ -83,7 +83,7 @@ class _Translation:
     # --- reading the tflite graph
 
     def _read_constants(self, path: Path) -> dict[int, np.ndarray]:
-        """Weights by tensor index, float ones as float32; sparse and half ones as the interpreter expands them."""
+        """Weights by tensor index, all floats as float32; the interpreter expands sparse and half-precision ones."""
         interpreter = open_interpreter(path)
         for detail in interpreter.get_input_details():
             interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], np.float32))
@@ -137,7 +137,7 @@ class _Translation:
         return self._emit("Cast", [name], to=TensorProto.FLOAT) if exact else name
 
     def _value(self, tensor: int) -> str:
-        """The ONNX name of a tensor; a constant is laid out as a broadcastable NCHW one."""
+        """ONNX name of a tensor; a constant gets a shape that broadcasts as NCHW."""
         if tensor in self._names:
             return self._names[tensor]
         values = self._constants[tensor]
@@ -159,7 +159,7 @@ class _Translation:
         if activation == kinds.RELU6:
             limits = (self._constant(np.array(limit, np.float32)) for limit in (0, 6))
             return self._emit("Clip", [name, *limits])
-        raise UserError(f"fused activation {activation} is not known to the converter")
+        raise UserError(f"fused activation {activation} is not supported by the converter")
 
     def _operator(self, operator: tflite.Operator) -> None:
         kind = self._kind(operator)
@@ -188,7 +188,7 @@ class _Translation:
             "HARD_SWISH": lambda _, ins, out: self._emit("HardSwish", [self._value(ins[0])]),
         }
         if kind not in rules:
-            raise UserError(f"the operator {kind} is not known to the converter")
+            raise UserError(f"the operator {kind} is not supported by the converter")
         self._names[output] = rules[kind](operator, inputs, output)
 
     def _convolution(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:
@@ -213,7 +213,7 @@ class _Translation:
         return self._activated(name, options.FusedActivationFunction())
 
     def _transposed_convolution(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:
-        """MediaPipe's own operator; its options are opaque, the stride follows from the shapes (SAME padding)."""
+        """MediaPipe's custom operator: its options are opaque, the shapes give the stride; the padding is SAME."""
         weights, bias = self._constants[inputs[1]], self._constants[inputs[2]]
         stride = self._shape(output)[1] // self._shape(inputs[0])[1]
         excess = [size - stride for size in weights.shape[1:3]]
@@ -250,7 +250,7 @@ class _Translation:
         strides: Sequence[int],
         dilations: Sequence[int],
     ) -> list[int]:
-        """Explicit ONNX pads (top, left, bottom, right); SAME puts the odd pixel after, as TensorFlow does."""
+        """Explicit ONNX pads (top, left, bottom, right); SAME puts an odd pixel at the end, as TensorFlow does."""
         if padding == tflite.Padding.VALID:
             return [0, 0, 0, 0]
         totals = [
@@ -262,7 +262,7 @@ class _Translation:
         return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
     def _prelu(self, operator: tflite.Operator, inputs: list[int], output: int) -> str:
-        """As slope x + (1 - slope) relu(x), two depthwise convolutions: onnxruntime's PRelu is 3 times slower."""
+        """Slope x + (1 - slope) relu(x) as two depthwise convolutions: onnxruntime's own PRelu is 3 times slower."""
         slope = self._constants[inputs[1]].reshape(-1, 1, 1, 1)
         value = self._value(inputs[0])
         attributes = {"kernel_shape": (1, 1), "group": len(slope)}

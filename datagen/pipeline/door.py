@@ -1,0 +1,165 @@
+"""The pipeline as one object: `Pipeline(recipe).run("videos/", "out/set")`. The command line is a layer over it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from datagen.output.paths import Output
+from datagen.pipeline import stages
+from datagen.pipeline.dry_run import preview
+from datagen.pipeline.engine import Engine
+from datagen.pipeline.footage import Footage, Say, find_footage
+from datagen.pipeline.inputs import RecipeChanges, RunOptions, gather, resume
+from datagen.pipeline.progress import OnProgress
+from datagen.pipeline.run_record import RunInputs
+from datagen.pipeline.summary import CurationResult, RunResult, describe_curation, finish
+from datagen.plan.parts import Planned
+from datagen.recipe import Recipe
+
+Source = str | Path | Sequence[str | Path]
+"""Footage: a folder, archive or video, several of them, a manifest (`.yaml`), or the name of a bundled manifest."""
+
+logger = logging.getLogger(__name__)
+
+
+def log_line(text: str) -> None:
+    """Pass what a user should know to `logging`."""
+    logger.log(logging.WARNING if text.startswith("warning:") else logging.INFO, "%s", text)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Turns footage into a data set. Every method can be called again after a stop and goes on where it stopped.
+
+    Attributes:
+        recipe: what to do to the clips. `RecipeChanges` are values that differ from the manifest's recipe or, in an
+            output that exists, from the one it was begun with.
+        donors: folder of portraits that lend their identity; None takes people of the set and bundled portraits.
+        styles: folder of pictures to take styles from; None takes the bundled ones.
+        runner: `local` for one child process, `ray` for Ray actors.
+        address: of a Ray cluster, or `auto`; None starts Ray on this machine.
+        workers: processes; None for all CPUs.
+        on_progress: called with a `Progress` at every change; None shows lines or a bar on stderr.
+        say: called with lines for the user, such as warnings; by default they go to `logging`.
+    """
+
+    recipe: Recipe | RecipeChanges = field(default_factory=RecipeChanges)
+    donors: str | Path | None = None
+    styles: str | Path | None = None
+    runner: Literal["local", "ray"] = "ray"
+    address: str | None = None
+    workers: int | None = None
+    on_progress: OnProgress | None = None
+    say: Say = log_line
+
+    def run(
+        self,
+        footage: Source,
+        out: str | Path,
+        *,
+        limit: int | None = None,
+        root: str | Path | None = None,
+        accept_terms: Sequence[str] = (),
+    ) -> RunResult:
+        """Plan, curate and synthesise.
+
+        Args:
+            footage: where the source videos are.
+            out: folder of the data set.
+            limit: curate about so many more sources now, whole parts.
+            root: where the manifest's footage lies, if elsewhere.
+            accept_terms: names of data sets whose terms are missing or forbid the use, and are accepted all the same.
+
+        Raises:
+            UserError: bad options, footage that is not there, or not a single usable clip.
+        """
+        output = Output(Path(out))
+        inputs, _ = self._plan(output, footage, root, accept_terms)
+        curated, made = stages.run(output, inputs, self._engine, limit)
+        return finish(output, inputs, curated, made)
+
+    def plan(
+        self,
+        footage: Source,
+        out: str | Path,
+        *,
+        root: str | Path | None = None,
+        accept_terms: Sequence[str] = (),
+    ) -> Planned:
+        """List the source videos and cut them into parts; nothing is decoded yet. Arguments as those of `run`."""
+        return self._plan(Output(Path(out)), footage, root, accept_terms)[1]
+
+    def curate(
+        self, out: str | Path, *, limit: int | None = None, roots: Sequence[str] = ()
+    ) -> CurationResult:
+        """Find, measure and choose the clips of a planned output.
+
+        Args:
+            out: folder of the data set.
+            limit: curate about so many more sources now, whole parts.
+            roots: `[NAME=]FOLDER`, where the footage lies now, if it has moved.
+        """
+        output = Output(Path(out))
+        inputs = resume(output, self._options, roots, self.say)
+        stages.curate(output, inputs, self._engine, stages.cut(output, inputs, limit), limit)
+        return describe_curation(output)
+
+    def synthesise(self, out: str | Path, *, roots: Sequence[str] = ()) -> RunResult:
+        """Swap, stylise, augment, mask and pack the curated clips. Arguments as those of `curate`."""
+        output = Output(Path(out))
+        inputs = resume(output, self._options, roots, self.say)
+        return finish(output, inputs, [], [stages.synthesise(output, inputs, self._engine)])
+
+    def dry_run(
+        self,
+        footage: Source,
+        out: str | Path,
+        *,
+        limit: int | None = None,
+        root: str | Path | None = None,
+        accept_terms: Sequence[str] = (),
+    ) -> str:
+        """What `run` would do and cost, as text; nothing is written. Arguments as those of `run`."""
+        output = Output(Path(out))
+        with tempfile.TemporaryDirectory() as folder:
+            found = self._footage(footage, root, accept_terms, Path(folder))
+            inputs = gather(output, found.recipe, self._options, self.say)
+            return preview(output, found, inputs, limit, self.say)
+
+    @property
+    def _engine(self) -> Engine:
+        return Engine(self.runner, self.address, self.workers, self.on_progress)
+
+    @property
+    def _options(self) -> RunOptions:
+        donors, styles = (None if folder is None else Path(folder) for folder in (self.donors, self.styles))
+        return RunOptions(self.recipe, donors, styles)
+
+    def _plan(
+        self, out: Output, footage: Source, root: str | Path | None, accept_terms: Sequence[str]
+    ) -> tuple[RunInputs, Planned]:
+        found = self._footage(footage, root, accept_terms, out.root / "media")
+        inputs = gather(out, found.recipe, self._options, self.say)
+        return inputs, stages.plan(out, found, inputs, self.say)
+
+    def _footage(
+        self, footage: Source, root: str | Path | None, accept_terms: Sequence[str], media: Path
+    ) -> Footage:
+        manifest, paths = manifest_or_paths(footage)
+        where = None if root is None else Path(root)
+        return find_footage(manifest, paths, where, list(accept_terms), media)
+
+
+def manifest_or_paths(footage: Source) -> tuple[str | None, list[Path]]:
+    """The name of a manifest, or paths of footage."""
+    if not isinstance(footage, str | Path):
+        return None, [Path(path) for path in footage]
+    path = Path(footage)
+    if path.suffix in (".yaml", ".yml") or not path.exists():
+        return str(footage), []
+    return None, [path]

@@ -1,0 +1,40 @@
+"""What is made of one clip: its files, columns, refused streams and times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datagen.common.errors import Refusal
+
+Row = dict[str, Any]
+
+
+@dataclass
+class MadeClip:
+    """Files and index columns of one clip.
+
+    Attributes:
+        files: member suffix -> bytes or an encoded file.
+        columns: index columns beyond the clip table's.
+        left_out: streams that were refused, with why.
+        seconds: time per operation.
+    """
+
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+    columns: Row = field(default_factory=dict)
+    left_out: dict[str, Refusal] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, operation: str) -> Iterator[None]:
+        """Add the time of the block to an operation."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[operation] = self.seconds.get(operation, 0.0) + time.perf_counter() - started

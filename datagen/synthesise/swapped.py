@@ -1,0 +1,96 @@
+"""The swapped stream of a clip: which donor, the swap, its measures and gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from datagen.common.errors import Refusal
+from datagen.common.seeding import seed_of
+from datagen.donors.donor import Donor
+from datagen.donors.pool import Pool
+from datagen.faces.geometry import pose
+from datagen.faces.types import Faces
+from datagen.recipe import Recipe
+from datagen.synthesise.backends import Backends
+from datagen.synthesise.gates import gate_swap, identity_columns, motion_columns
+from datagen.synthesise.made_clip import MadeClip
+from datagen.synthesise.swap.base import Swapper
+
+Row = dict[str, Any]
+
+
+def swap(
+    video: np.ndarray, made: MadeClip, row: Row, faces: Faces, recipe: Recipe, backends: Backends, pool: Pool
+) -> np.ndarray | None:
+    """Swap the face of a clip.
+
+    Args:
+        video: (F, S, S, 3) frames of the target.
+        made: gets the columns and times, or the refusal.
+        row: the clip's row.
+        faces: followed in the target.
+        recipe: settings and gates.
+        backends: the swapper and the analyser that measures.
+        pool: donors of the clip's wave.
+
+    Returns:
+        The swapped frames; None where swapping is off or was refused.
+    """
+    if backends.swapper is None:
+        return None
+    try:
+        with made.timed("swap"):
+            donor, distance, swapped = swap_in_turn(video, row, faces, recipe, backends.swapper, pool)
+        with made.timed("measure"):
+            again = backends.analyser.track(swapped, irises=False)
+            quality = motion_columns("swapped", video, faces, swapped, again)
+            quality |= identity_columns(
+                video, faces, swapped, again, donor, backends.analyser, recipe.swap.identity_frames
+            )
+        gate_swap(quality, recipe.gates)
+    except Refusal as refusal:
+        made.left_out["swapped"] = refusal
+        made.columns["swap_refused"] = str(refusal)
+        return None
+    made.columns |= quality | {
+        "donor": donor.name,
+        "donor_sha256": donor.sha256,
+        "donor_pool": pool.sha256,
+        "donor_to_source": distance,
+        "swapper": "mesh (weak)" if backends.swapper.name == "mesh" else backends.swapper.name,
+    }
+    return swapped
+
+
+def swap_in_turn(
+    frames: np.ndarray, row: Row, faces: Faces, recipe: Recipe, swapper: Swapper, pool: Pool
+) -> tuple[Donor, float | None, np.ndarray]:
+    """Swap with the donor whose turn it is; where the pose does not fit, with the ones nearest in pose after it.
+
+    Raises:
+        Refusal: there is no donor, or the swap refuses every one that was tried.
+    """
+    embedding = None if row["embedding"] is None else np.asarray(row["embedding"], np.float32)
+    offered = pool.choose(
+        row["clip_id"], row["rank"], row["split"], embedding,
+        row["source"], row["subject"], row["person"], recipe,
+    )  # fmt: skip
+    seed = seed_of(recipe.seed, row["clip_id"], "swap")
+    donor, distance = next(offered)
+    try:
+        return donor, distance, swapper(frames, faces, donor, seed)
+    except Refusal as refusal:
+        if refusal.reason != "yaw":
+            raise
+        first = refusal
+    yaw = float(np.nanmedian(faces.pose[:, 0]))
+    others = sorted(offered, key=lambda item: abs(float(pose(item[0].landmarks)[0]) - yaw))
+    for donor, distance in others[: recipe.donors.tries - 1]:
+        try:
+            return donor, distance, swapper(frames, faces, donor, seed)
+        except Refusal as refusal:
+            if refusal.reason != "yaw":
+                raise
+    raise first

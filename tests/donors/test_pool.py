@@ -1,0 +1,52 @@
+"""Whose turn it is to lend a face: never to oneself, only within the split of the clip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from datagen.common.errors import Refusal
+from datagen.donors.pool import Member, Pool
+from datagen.recipe import Recipe, load_recipe
+from tests.donors.made import YAWS, offered, pool
+
+
+def test_turns_go_round_and_nobody_gets_themselves() -> None:
+    recipe = Recipe()
+    firsts = [offered(pool(), recipe, number=number)[0] for number in range(10)]
+    assert sorted(firsts[:5]) == [*YAWS] and firsts[5:] == firsts[:5]
+    for own in ({"source": "c.mp4"}, {"person": "c"}, {"embedding": np.eye(128)[2].tolist()}):
+        assert sorted(offered(pool(), recipe, **own)) == ["a", "b", "d", "e"]
+
+
+def test_an_empty_place_changes_nobody_elses_turn() -> None:
+    whole = pool()
+    emptied = tuple(
+        Member(None if number == 1 else member.donor, member.split, member.source, None, member.person)
+        for number, member in enumerate(whole.members)
+    )
+    for number in range(5):
+        before = offered(whole, Recipe(), number=number)
+        after = offered(Pool("w000", "0" * 64, emptied), Recipe(), number=number)
+        assert after == [name for name in before if name != "b"]
+
+
+def test_faces_stay_in_their_split() -> None:
+    assert sorted(offered(pool("ttvvt"), Recipe(), split="val")) == ["c", "d"]
+    with pytest.raises(Refusal, match="the pool has none for test clips"):
+        offered(pool("ttvvt"), Recipe(), split="test")
+
+
+def test_a_clip_whose_identity_is_not_known_gets_a_donor_only_when_told() -> None:
+    with pytest.raises(Refusal) as caught:
+        offered(pool(), Recipe(), embedding=None)
+    assert caught.value.reason == "no_donor" and "unknown_identity" in caught.value.hint
+    told = load_recipe(None, ["donors.unknown_identity=true"])
+    assert len(offered(pool(), told, embedding=None)) == 5
+
+
+def test_who_looks_alike_is_told_with_the_number() -> None:
+    with pytest.raises(Refusal) as caught:
+        offered(pool(), load_recipe(None, ["donors.min_distance=1.9"]))
+    assert (caught.value.measure, caught.value.limit) == ("donor_to_source", 1.9)
+    assert caught.value.value == pytest.approx(2**0.5)

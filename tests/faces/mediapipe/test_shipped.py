@@ -1,0 +1,35 @@
+"""Shipped networks: intact, named, loaded only when used, the same numbers everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from datagen.common.errors import UserError
+from datagen.faces.mediapipe import shipped as models
+
+
+def test_every_shipped_file_has_the_hash_its_manifest_names():
+    for entry in json.loads((models.WEIGHTS / models.MANIFEST_NAME).read_text()):
+        assert hashlib.sha256((models.WEIGHTS / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
+        assert entry["licence"] == "Apache-2.0"
+        assert entry["source_sha256"] and entry["source"]
+
+
+def test_a_changed_file_is_refused(tmp_path: Path):
+    folder = shutil.copytree(models.WEIGHTS, tmp_path / "weights")
+    with (folder / "iris.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(UserError, match="sha256"):
+        models.open_shipped("iris", folder)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path):
+    folder = shutil.copytree(models.WEIGHTS, tmp_path / "weights")
+    (folder / "iris.onnx").unlink()
+    with pytest.raises(UserError, match="install the package again"):
+        models.open_shipped("iris", folder)

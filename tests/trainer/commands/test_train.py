@@ -1,0 +1,135 @@
+"""`precompute` and `train` as they are called: from the command line, on a finished data set."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import cli
+from tests.trainer.train.runs import SMALL, losses
+from trainer.model.image_encoder import ImageEncoder
+from trainer.model.vae import build_vae
+from trainer.train.job import load_config
+
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `megactor-datagen` in this process; returns its exit code."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["megactor-datagen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return int(end.value.code or 0)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of a VAE and a CLIP vision model that fit the tiny model, as diffusers and transformers write them."""
+    folder = tmp_path_factory.mktemp("networks")
+    architecture = load_config("tiny-joint", SMALL).model.resolve(None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        build_vae(architecture.vae).save_pretrained(folder / "vae")
+        ImageEncoder(architecture.image_encoder).save_pretrained(folder / "clip")
+    return {"vae": folder / "vae", "clip": folder / "clip"}
+
+
+def settings(*assignments: str) -> list[str]:
+    return [text for value in (*SMALL, "steps=2", *assignments) for text in ("--set", value)]
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 0.0), ("float16", 1e-3)])
+def test_training_from_precomputed_latents_is_training_from_pixels(
+    command: Command,
+    footage: Path,
+    networks: dict[str, Path],
+    tmp_path: Path,
+    dtype: str,
+    error: float,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, both = tmp_path / "out", [f"codec={networks['vae']}", f"image_encoder={networks['clip']}"]
+    shutil.copytree(footage, out)
+    train = ["train", "tiny-joint", "--data", out, "--output"]
+    assert command(*train, tmp_path / "pixels", *settings(*both)) == 0
+    encode = ["precompute", out, "--vae", networks["vae"], "--clip", networks["clip"], "--dtype", dtype]
+    assert command(*encode) == 0
+    assert "6 clips of 2 units encoded, 0 failed" in capsys.readouterr().out
+    assert command(*encode) == 0
+    assert "0 clips of 0 units encoded" in capsys.readouterr().out
+
+    demanded = "data.precomputed=always"
+    assert command(*train, tmp_path / "checked", *settings(*both, demanded)) == 0
+    alone = settings("codec=vae", "image_encoder=null", demanded)  # neither network is needed any more
+    assert command(*train, tmp_path / "alone", *alone) == 0
+    pixels = losses(tmp_path / "pixels")
+    assert list(pixels) == [1, 2]
+    assert losses(tmp_path / "checked") == losses(tmp_path / "alone")
+    assert losses(tmp_path / "alone") == (pytest.approx(pixels, rel=error) if error else pixels)
+
+
+def test_what_cannot_be_trained_is_one_line(
+    command: Command,
+    footage: Path,
+    networks: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base = ["--data", footage, "--output", tmp_path / "run"]
+    wide = settings(
+        f"codec={networks['vae']}", "model.model.latent_channels=4", "model.vae.latent_channels=4"
+    )
+    encode = ["--vae", networks["vae"], "--clip", networks["clip"]]
+    for arguments, message in (
+        (["train", "stage9", *base], "no config 'stage9'"),
+        (["train", "stage1", *base], "image_encoder=DIR"),
+        (["train", "tiny-image", "--data", tmp_path, "--output", tmp_path / "run"], str(tmp_path)),
+        (["train", "tiny-image", *base, *settings(), "--where", "nonsense > 1"], "nonsense"),
+        (["train", "tiny-image", *base, *settings("optimizer.learning_rate=1")], "optimiser"),
+        (["train", "tiny-image", *base, *settings(), "--init", tmp_path / "absent"], "absent"),
+        (["train", "tiny-image", *base, *wide], "latent channels 6, the model takes 4"),
+        (["precompute", tmp_path / "none", *encode], "none"),
+        (["precompute", footage, "--vae", tmp_path, "--clip", networks["clip"]], "config.json"),
+        (["precompute", "s3://bucket/set", *encode], "s3:/bucket/set looks like an address"),
+        (
+            ["train", "tiny-image", "--data", footage, "--output", "gs://bucket/run"],
+            "gs:/bucket/run looks like",
+        ),
+    ):
+        assert command(*arguments) in (1, 2), arguments
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert message in line and "internal" not in line, line
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_latents_that_do_not_fit_the_model_are_refused(
+    command: Command,
+    footage: Path,
+    networks: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(footage, out)
+    assert command("precompute", out, "--vae", networks["vae"], "--clip", networks["clip"]) == 0
+    base = ["train", "tiny-image", "--data", out, "--output", tmp_path / "run"]
+    plain = ("codec=vae", "image_encoder=null")
+    for changed, message in (
+        (
+            ("model.model.latent_channels=4", "model.vae.latent_channels=4"),
+            "(12, 16, 16), the model takes (8, 16, 16)",
+        ),
+        (("model.model.cross_attention_dim=32", "model.image_encoder.projection_dim=32"), "48 wide"),
+    ):
+        assert command(*base, *settings(*plain, *changed)) == 1
+        assert message in capsys.readouterr().err.strip().splitlines()[-1]
