@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all you need; both set things up first.
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12) python3.11)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 # Errors only: neither lists of what is installed, nor warnings about the machine's package index.
