@@ -105,6 +105,8 @@ class RunProgress:
             self._bar = tqdm(total=total, initial=done, desc=stage, unit=unit, file=sys.stderr, smoothing=0.1)
 
     def __enter__(self) -> RunProgress:
+        if self._bar is None and self._on_progress is None and self._done < self._total:
+            self.say(f"{self._stage}: {self._done}/{self._total} {self._unit}s done")
         self._save("running")
         return self
 

@@ -26,6 +26,8 @@ PACKAGES = (
     *("numpy", "opencv-python", "onnxruntime", "decord", "pyarrow", "dlib-bin", "imageio-ffmpeg"),
     *("ray", "torch", "diffusers", "insightface"),
 )
+OF_EXTRAS = ("torch", "diffusers", "insightface")
+"""Not in the base install. No built-in backend uses them, so a node without them may work; it is warned of."""
 
 
 def _is_texts(value: object) -> bool:
@@ -143,7 +145,9 @@ def fingerprint(ffmpeg: str | None) -> Fingerprint:
     Args:
         ffmpeg: of the recipe; None for the bundled one.
     """
-    return Fingerprint(must=_versions() | _codec(ffmpeg), may=_processor())
+    versions = _versions()
+    of_extras = {name: versions.pop(name) for name in OF_EXTRAS if name in versions}
+    return Fingerprint(must=versions | _codec(ffmpeg), may=of_extras | _processor())
 
 
 def expected_fingerprint(out: Output, inputs: RunInputs) -> Fingerprint:

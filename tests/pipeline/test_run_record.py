@@ -32,6 +32,7 @@ def test_nodes_must_have_the_software_of_the_driver_and_may_have_another_process
     assert {"megactor-datagen", "numpy", "onnxruntime", "opencv-python", "decord", "ffmpeg_sha256"} < {
         *own.must
     }
+    assert not {"torch", "diffusers", "insightface"} & {*own.must}, "a node with the base install may work"
     assert expected_fingerprint(output, inputs()) == own
     monkeypatch.setattr(record, "_processor", lambda: {"machine": "x86_64", "cpu_features": "avx512f"})
     monkeypatch.setattr(record, "_versions", lambda: {"numpy": "0.1"})
