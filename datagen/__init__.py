@@ -9,7 +9,6 @@ the pipeline.
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +25,6 @@ if TYPE_CHECKING:
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the program sets up logging
 
-_HOMES = {
-    "CurationResult": "datagen.pipeline.summary",
-    "Dataset": "datagen.shards",
-    "Pipeline": "datagen.pipeline.door",
-    "Progress": "datagen.pipeline.progress",
-    "Recipe": "datagen.recipe",
-    "RecipeChanges": "datagen.pipeline.inputs",
-    "RunResult": "datagen.pipeline.summary",
-    "UserError": "datagen.common.errors",
-}
-
 __all__ = [
     "CurationResult",
     "Dataset",
@@ -51,6 +39,37 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    match name:
+        case "CurationResult":
+            from datagen.pipeline.summary import CurationResult
+
+            return CurationResult
+        case "Dataset":
+            from datagen.shards import Dataset
+
+            return Dataset
+        case "Pipeline":
+            from datagen.pipeline.door import Pipeline
+
+            return Pipeline
+        case "Progress":
+            from datagen.pipeline.progress import Progress
+
+            return Progress
+        case "Recipe":
+            from datagen.recipe import Recipe
+
+            return Recipe
+        case "RecipeChanges":
+            from datagen.pipeline.inputs import RecipeChanges
+
+            return RecipeChanges
+        case "RunResult":
+            from datagen.pipeline.summary import RunResult
+
+            return RunResult
+        case "UserError":
+            from datagen.common.errors import UserError
+
+            return UserError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
