@@ -80,7 +80,7 @@ def test_another_size_than_registered_is_refused_before_the_download(
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "endless": ({}, f"sends more than the file's {len(BODY)} bytes; nothing of it was kept"),
-    "packed": ({"Content-Encoding": "gzip"}, "packs the file"),
+    "packed": ({"Content-Encoding": "gzip"}, "compresses the file"),
     "longer": ({"Content-Length": str(10**9)}, f"sends {10**9} bytes, the file has {len(BODY)}"),
 }
 

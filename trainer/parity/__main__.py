@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer.parity.run import run_folder
+from datagen.common.errors import UserError
+from datagen.common.extras import needs_extra
 
 
 def main() -> int:
@@ -15,8 +16,10 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="a folder laid out like spec/parity")
     folder = parser.parse_args().folder
     try:
+        with needs_extra("train", "the parity check"):
+            from trainer.parity.run import run_folder
         return 0 if run_folder(folder) else 1
-    except (OSError, ValueError, KeyError) as error:
+    except (UserError, OSError, ValueError, KeyError) as error:
         print(f"cannot run {folder}: {error}", file=sys.stderr)
         return 2
 
