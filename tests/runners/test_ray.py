@@ -91,7 +91,8 @@ def test_nodes_with_other_software_are_left_out(cluster: Any, tmp_path: Path) ->
         expected=Fingerprint({"numpy": "2.0"}, {"cpu_features": "avx2"}),
     )
     reports = Reports()
-    run_ray(Toy(tmp_path), tasks(*["work"] * 6), reports, supervision=supervision, workers=2)
+    bag = tasks(*["work"] * 6, sleep=0.5)  # long enough for a worker to start on the other node too
+    run_ray(Toy(tmp_path), bag, reports, supervision=supervision, workers=2)
     assert len(reports) == 6
     assert [line for line in said if "left out" in line] == [
         line for line in said if "numpy is 1.0 there" in line
