@@ -22,7 +22,9 @@ def test_half_finished_latents_are_not_used_unless_demanded(short_copy: Output, 
     source = DataSource(path=str(short_copy.root))
     data = open_training_data([source], DataConfig(frames=4), 0)
     assert data.precomputed is None
-    assert data.notes == (f"latents are computed while training: 2 of 4 clips of {short_copy.root} have no latents",)
+    assert data.notes == (
+        f"latents are computed while training: 2 of 4 clips of {short_copy.root} have no latents",
+    )
     with pytest.raises(UserError, match=r"2 of 4 clips .* run `precompute`"):
         open_training_data([source], DataConfig(frames=4, precomputed="always"), 0)
     assert open_training_data([source], DataConfig(frames=4, precomputed="never"), 0).notes == ()
