@@ -80,7 +80,7 @@ def moved_root(reference: ReferenceRun, folder: Path) -> list[str]:
         lost.append(f"not one error that names the folder: {done.returncode}, {errors}")
     if published_names(out / "index"):
         lost.append("units were published although their footage was gone")
-    command(*run_words(after, reference.recipe, out), timeout=LIMIT_S)
+    command(*run_words(after, reference.recipe, out, "local", *reference.pictures), timeout=LIMIT_S)
     return lost + reference.differences(out)
 
 
@@ -131,4 +131,4 @@ def hanging_decoder(reference: ReferenceRun, folder: Path) -> list[str]:
 
 
 def _source(reference: ReferenceRun, footage: Path) -> list[object]:
-    return ["--input", footage, "--recipe", reference.recipe]
+    return ["--input", footage, "--recipe", reference.recipe, *reference.pictures]

@@ -95,7 +95,7 @@ def test_a_source_that_was_mended_is_retried_as_a_new_part(tiny_run: ReferenceRu
     heads = [tiny_run.footage / f"head {number}.mp4" for number in (0, 1)]
     shutil.copy(heads[0], folder / "a.mp4")
     (folder / "b.mp4").write_bytes(heads[1].read_bytes()[:700])
-    people.call(*run_words(folder, tiny_run.recipe, out))
+    people.call(*run_words(folder, tiny_run.recipe, out, "local", *tiny_run.pictures))
     assert [row["source"] for row in read_failures(out).to_pylist()] == ["b.mp4"]
     before = published(out)
     shutil.copy(heads[1], folder / "b.mp4")
