@@ -1,4 +1,4 @@
-"""An undisturbed run, and the same run killed, damaged or done twice at once: both must publish the same bytes."""
+"""A reference run, and the same run with kills or several drivers: both must publish the same bytes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ReferenceRun:
 
 @contextmanager
 def running(words: list[object], log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that runs meanwhile; it and its descendants are killed at the end; `log` gets its error messages."""
+    """A running command; it and its descendants are killed at the end. Its error messages go to `log`."""
     with (log or Path(os.devnull)).open("wb") as errors:
         process = subprocess.Popen(
             arguments(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=errors

@@ -1,4 +1,4 @@
-"""What several tests and the benchmarks share: made footage, a tiny data set, the command line in its own process."""
+"""What several tests and the benchmarks share: made footage, a tiny data set, calls of the command line."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def command(
 
 
 def start_python(code: str, *words: object) -> subprocess.Popen[bytes]:
-    """A Python program that runs meanwhile; what it prints is a pipe."""
+    """Start a Python program; its output is a pipe."""
     line = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.Popen(line, env=environment(), stdout=subprocess.PIPE)
 
