@@ -1,6 +1,6 @@
-"""What happens around a run: stages that overlap, footage that moves, nodes with other software, decoders that hang.
+"""Events around a run: overlapping stages, moved footage, nodes with other software, hanging decoders.
 
-Each function returns what was lost, in words; nothing where all is well.
+Each function returns what was lost, in words; an empty list if nothing was.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VideoReader.__init__ = hang
 
 
 def overlapping_stages(reference: ReferenceRun, folder: Path) -> list[str]:
-    """`synthesise` again and again while `curate` is at work, then once more."""
+    """`synthesise` repeatedly while `curate` runs, then once more."""
     out = folder / "out"
     command("plan", *_source(reference, reference.footage), "--output", out)
     line = arguments("curate", out, "--runner", "local")
@@ -67,7 +67,7 @@ def overlapping_stages(reference: ReferenceRun, folder: Path) -> list[str]:
 
 
 def moved_root(reference: ReferenceRun, folder: Path) -> list[str]:
-    """Curate, move the footage, go on: first without saying where it is, then with `--input` and the new folder."""
+    """Curate, move the footage, continue: first without the new folder, then with `--input` and the new folder."""
     before, after, out = folder / "before", folder / "after", folder / "out"
     shutil.copytree(reference.footage, before)
     command("plan", *_source(reference, before), "--output", out)
@@ -80,7 +80,7 @@ def moved_root(reference: ReferenceRun, folder: Path) -> list[str]:
         lost.append(f"not one error that names the folder: {done.returncode}, {errors}")
     if published_names(out / "index"):
         lost.append("units were published although their footage was gone")
-    command(*run_words(after, reference.recipe, out), timeout=LIMIT_S)
+    command(*run_words(after, reference.recipe, out, "local", *reference.pictures), timeout=LIMIT_S)
     return lost + reference.differences(out)
 
 
@@ -131,4 +131,4 @@ def hanging_decoder(reference: ReferenceRun, folder: Path) -> list[str]:
 
 
 def _source(reference: ReferenceRun, footage: Path) -> list[object]:
-    return ["--input", footage, "--recipe", reference.recipe]
+    return ["--input", footage, "--recipe", reference.recipe, *reference.pictures]

@@ -1,4 +1,4 @@
-"""Kill, damage and fill: what a run loses.
+"""What a run loses by kills, damaged media and full disks.
 
     python -m benchmarks.faults [--kills 20] [--actors 3] [--drivers 2] [--around 1] [--media 300] [--seed 0]
         [--output FILE.md]
@@ -28,7 +28,11 @@ from tests.support import TINY_RECIPE, command
 
 
 def fill_disk(reference: ReferenceRun, folder: Path, kilobytes: int) -> tuple[bool, list[str]] | None:
-    """Run on a file system of so many kilobytes, make room, run again: whether it was full; None without root."""
+    """Run on a file system of this size, enlarge it, run again.
+
+    Returns:
+        Whether it was full, and what was lost; None without root.
+    """
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], capture_output=True

@@ -1,6 +1,6 @@
 """How fast training samples come from the shards: from video, with precomputed latents, latents alone.
 
-    python benchmarks/loader.py --output benchmarks/results
+    python -m benchmarks.loader --output benchmarks/results
 
 Writes `loader.md` and `loader.json`. A data set of made portraits is encoded first (about a minute). Shares of CPU time
 are measured beside wall time, since other work on the machine slows the latter but hardly the former.
@@ -144,7 +144,7 @@ def measure(case: str, made: Made, frames: int, driving: str, args: argparse.Nam
 
 
 def measure_bare(made: Made, args: argparse.Namespace, frames: int = 12) -> Result:
-    """Two windows by decord, without reference, mask, warp or batch: the trials' ideal script."""
+    """Two windows by decord, without reference, mask, augmentation or batch: an upper bound."""
     data = Index(made.output.root)
     rng = np.random.default_rng(0)
 
@@ -210,7 +210,7 @@ def peak_mb(pid: int) -> float:
 
 
 class Ready(Dataset[torch.Tensor]):
-    """A finished sample, so that only the way through the process border takes time."""
+    """A finished sample, so that only the transfer between processes takes time."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.sample = torch.zeros(12, 3, SIZE, SIZE, dtype=dtype)
@@ -305,7 +305,7 @@ def pooling_encoders() -> Encoders:
 
 
 def write(results: list[Result], border: dict[str, float], args: argparse.Namespace) -> None:
-    """Table and numbers."""
+    """Write the table and the numbers."""
     load = os.getloadavg()[0]
     lines = [
         "# Loader",

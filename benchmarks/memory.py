@@ -3,7 +3,7 @@
     python -m benchmarks.memory [--seconds 120] [--workers 2] [--clips 6] [--output FILE.md]
 
 The video is a made talking head in 1920x1080, ten seconds repeated. Curation reads all of it; of its clips the longest
-few (`--clips`) are synthesised, since each is held and given back in turn.
+few (`--clips`) are synthesised, since each is released before the next.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Time, memory and FLOP/s of MegActor: forward, backward and whole training steps, with latents precomputed.
 
-    python benchmarks/model.py                         tiny on a CPU, full size on a GPU
-    python benchmarks/model.py --stage joint --compile on --profile
+    python -m benchmarks.model                         tiny on a CPU, full size on a GPU
+    python -m benchmarks.model --stage joint --compile on --profile
 
 Every stage is run with and without compilation and recomputation, as asked. Writes OUT/model.json and OUT/model.md.
 Needs torch, diffusers, transformers, safetensors and numpy.
@@ -15,7 +15,6 @@ import itertools
 import json
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,8 +22,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from trainer.diffusion.draws import draw
 from trainer.diffusion.loss import training_loss
@@ -71,7 +68,7 @@ class Result:
 
 
 def main() -> None:
-    """Measure every variant asked for."""
+    """Measure all variants."""
     on_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

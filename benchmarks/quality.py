@@ -1,6 +1,6 @@
 """Identity, motion, flicker and time of the embedded swap and styles over a folder of real media.
 
-    python benchmarks/quality.py --videos VIDEOS --portraits PORTRAITS --output OUT [--judge MODEL.onnx]
+    python -m benchmarks.quality --videos VIDEOS --portraits PORTRAITS --output OUT [--judge MODEL.onnx]
 
 Writes OUT/quality.csv (one row per clip and donor or style), OUT/quality.md (the table of means), OUT/quality.png
 (the plot) and OUT/sheet.png (source | swapped... per clip). `--judge` is a second identity network that the pipeline
@@ -156,7 +156,7 @@ def _style(frames: np.ndarray, faces: Faces, style: Style, analyser: FaceAnalyse
 
 
 def _kept(frames: np.ndarray, faces: Faces, other: np.ndarray, again: Faces) -> Row:
-    """Motion and flicker, or that the face was lost altogether."""
+    """Motion and flicker, or that no face was found."""
     try:
         return asdict(motion(faces, again)) | {"flicker": flicker(frames, other, faces)}
     except Refusal as refusal:
@@ -171,7 +171,7 @@ def _timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
 
 
 class _Judge:
-    """A second identity network, to check that the first was not merely fooled."""
+    """A second identity network, to check the results of the first."""
 
     def __init__(self, path: Path) -> None:
         options = onnxruntime.SessionOptions()

@@ -1,9 +1,9 @@
-"""Plan, resume scan, dispatch and index queries of a million clips whose work is nothing.
+"""Plan, resume scan, dispatch and index queries of a million clips, with tasks that do nothing.
 
     python -m benchmarks.scale [--clips 1000000] [--units 100000] [--dispatch 4000] [--workers 2]
 
 The set is made up: sources are listed but not read, nine of ten units count as published, and the merged
-index holds made-up rows. The first wave is frozen for real: its clips have embeddings, scores and frame hashes of
+index holds made-up rows. The first wave is really frozen: its clips have embeddings, scores and frame hashes of
 made-up people, so that people are found again, splits decided and donors ranked. Goals: plan < 60 s, resume scan
 < 10 s, freeze < 2 min and < 2 GB, dispatch >= 200 units/s, a query < 1 s.
 """
@@ -57,7 +57,7 @@ QUERIES = (
 
 
 def nothing(task: Task) -> Report:
-    """The worker: as many clips as the task names, made of nothing."""
+    """The worker: reports the clips of the task without any work."""
     return {"clips": len(task.clips)}
 
 
@@ -67,7 +67,7 @@ def make_nothing() -> Worker:
 
 
 class Figures:
-    """Times as they come."""
+    """Measured times."""
 
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}
@@ -159,7 +159,7 @@ def frozen(out: Output, wave: Wave, recipe: Recipe) -> tuple[int, int, int, floa
 
 
 def dispatch(figures: Figures, name: str, run: Callable[[OnReport], None]) -> None:
-    """Units per second between the first and the last report; start-up of the workers is told apart."""
+    """Units per second between the first and the last report, without the start of the workers."""
     times: list[float] = []
     started = time.perf_counter()
     run(lambda task, report: times.append(time.perf_counter()))
@@ -225,7 +225,7 @@ def make_up(out: Output, plan: pa.Table, waves: list[Wave], options: argparse.Na
 
 
 def index_rows(schema: pa.Schema, start: int, count: int) -> pa.Table:
-    """Index rows with numbers that queries can tell apart."""
+    """Index rows with different numbers."""
     rng = np.random.default_rng(start)
     clips = range(start, start + count)
     kept = [column.name for column in INDEX if pa.types.is_float32(column.type)]

@@ -5,7 +5,7 @@
 `pipeline` curates and synthesises a planned output in this process. `chain` then does the same to its clips, donors and
 styles stage by stage: each reads a tar, decodes the streams it works on, does its one operation, encodes those streams
 and its result, and writes everything to a new tar; loading of models is not counted there. Both print JSON: processor
-seconds per operation, of this process and of ffmpeg, so that other do_tasks on the machine does not count.
+seconds per operation, of this process and of ffmpeg, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Chain:
             return {"mask": foreground(streams["video"], self.backends.analyser)}
 
     def augmentation(self, clip: str, stream: str) -> Augmentation:
-        """The one the pipeline drew."""
+        """The augmentation that the pipeline drew."""
         drawn = next(item for item in self.rows[clip]["augmentations"] if item["stream"] == stream)
         return Augmentation(drawn["scale"], drawn["aspect"])
 
@@ -145,7 +145,7 @@ class Chain:
         return [member.donor for member in self.pool.members if member.donor is not None]
 
     def donor(self, clip: str) -> Any:
-        """The one the pipeline chose."""
+        """The donor that the pipeline chose."""
         return next(donor for donor in self.donors if donor.sha256 == self.rows[clip]["donor_sha256"])
 
     def run(

@@ -1,7 +1,7 @@
 """End-to-end training speed from real shards: steps/s, MFU, data wait; no Ray.
 
-    python benchmarks/train.py OUT --stages stage1 stage2 joint --steps 30 --output DIR
-    python benchmarks/train.py OUT --stages tiny-image tiny-video --steps 5 --output DIR     (a CPU)
+    python -m benchmarks.train OUT --stages stage1 stage2 joint --steps 30 --output DIR
+    python -m benchmarks.train OUT --stages tiny-image tiny-video --steps 5 --output DIR     (a CPU)
 
 Each stage is a bundled config, trained for a few steps in a process of its own with checkpoints and validation off. The
 first `--skip` logged steps (compilation, caches) do not count. Latents come from `precompute`, or --precompute here;

@@ -55,7 +55,7 @@ def dataset(output: Output) -> Output:
 
 @pytest.fixture
 def dying_ffmpeg(tmp_path: Path) -> Callable[..., str]:
-    """Makes an ffmpeg that ends as the shell line says in its first `times` calls and does its work afterwards."""
+    """Makes an ffmpeg that only runs a shell line in its first `times` calls, and works normally afterwards."""
 
     def make(ending: str, times: int = 1000) -> str:
         path = tmp_path / "dying ffmpeg"

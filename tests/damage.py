@@ -1,4 +1,4 @@
-"""Damaged media: small real containers, three kinds of damage, and a process that curates them under a time limit."""
+"""Damaged media: small containers, three kinds of damage, and a child process that curates them with a time limit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
         data: the whole file.
         kind: `bit flips` anywhere, 1 to 200 of them; `truncation` to 0..99 %; `header damage`, up to 64 bytes of
             the first or last 2 kB replaced by noise, zeros or 0xff (where containers keep their structure).
-        rng: decides everything else.
+        rng: draws positions and values.
     """
     damaged = np.frombuffer(data, np.uint8).copy()
     if kind == "bit flips":
@@ -65,7 +65,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
 
 
 def damaged_files(sources: list[Path], folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
-    """`count` damaged files and the kind of damage of each, made one by one; the seed of each is in its name."""
+    """Yield `count` damaged files, each with its kind of damage; the seed of each is in its name."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(seed, seed + count):
         rng = np.random.default_rng(number)
@@ -77,7 +77,7 @@ def damaged_files(sources: list[Path], folder: Path, count: int, seed: int) -> I
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: `clips` and `reasons` of failure rows, or `died` (crash or no end) in words."""
+    """Result for one file: number of `clips` and `reasons` of failure rows, or `died`, how its process ended."""
 
     clips: int = 0
     reasons: tuple[str, ...] = ()
@@ -135,7 +135,7 @@ class Curator:
 
 
 def _serve(pipe: Connection) -> None:
-    """Child side: paths in, number of clips and reasons out."""
+    """The child process: receives paths, sends the number of clips and the reasons."""
     import tempfile
 
     import yaml

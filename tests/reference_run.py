@@ -1,7 +1,8 @@
-"""An undisturbed run, and the same run killed, damaged or done twice at once: both must publish the same bytes."""
+"""A reference run, and the same run with kills or several drivers: both must publish the same bytes."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -14,7 +15,16 @@ import psutil
 
 from datagen.inspect.verify import verify
 from datagen.shards import Dataset
-from tests.support import TINY_RECIPE, arguments, command, environment, published, run_words, tiny_set
+from tests.support import (
+    TINY_RECIPE,
+    arguments,
+    command,
+    environment,
+    published,
+    run_words,
+    tiny_pictures,
+    tiny_set,
+)
 
 LIMIT_S = 600.0
 
@@ -26,6 +36,7 @@ class ReferenceRun:
     Attributes:
         footage: folder of the sources, as `tiny_set` makes it.
         recipe: file.
+        pictures: options for donors and styles.
         out: its output, not to be changed.
         printed: what it printed.
         hashes: what it published, as `published` gives it.
@@ -35,6 +46,7 @@ class ReferenceRun:
 
     footage: Path
     recipe: Path
+    pictures: list[object]
     out: Path
     printed: str
     hashes: dict[str, str]
@@ -46,12 +58,12 @@ class ReferenceRun:
         """Make the tiny set and run over it once."""
         footage, recipe = tiny_set(folder / "footage"), folder / "tiny.yaml"
         recipe.write_text(TINY_RECIPE)
-        out = folder / "reference"
+        pictures, out = tiny_pictures(folder), folder / "reference"
         started = time.monotonic()
-        printed = command(*run_words(footage, recipe, out)).stdout
+        printed = command(*run_words(footage, recipe, out, "local", *pictures)).stdout
         seconds = time.monotonic() - started
         clips = sorted(Dataset(out).table["clip_id"].to_pylist())
-        return cls(footage, recipe, out, printed, published(out), clips, seconds)
+        return cls(footage, recipe, pictures, out, printed, published(out), clips, seconds)
 
     def differences(self, out: Path) -> list[str]:
         """How another output differs from this one, in words."""
@@ -67,15 +79,16 @@ class ReferenceRun:
 
     def words(self, out: Path, runner: str = "local", *more: object) -> list[object]:
         """Words of the same run into another folder."""
-        return run_words(self.footage, self.recipe, out, runner, *more)
+        return run_words(self.footage, self.recipe, out, runner, *self.pictures, *more)
 
 
 @contextmanager
-def running(words: list[object]) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that runs meanwhile; it and its descendants are killed at the end."""
-    process = subprocess.Popen(
-        arguments(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def running(words: list[object], log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A running command; it and its descendants are killed at the end. Its error messages go to `log`."""
+    with (log or Path(os.devnull)).open("wb") as errors:
+        process = subprocess.Popen(
+            arguments(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=errors
+        )
     try:
         yield process
     finally:
@@ -123,7 +136,8 @@ def kill_actor(reference: ReferenceRun, out: Path, after_s: float) -> tuple[bool
     Returns:
         Whether an actor was found at work, and the differences from the reference.
     """
-    with running(reference.words(out, "ray", "--workers", 2)) as driver:
+    log = out.with_name(f"{out.name}.log")
+    with running(reference.words(out, "ray", "--workers", 2), log) as driver:
         killed = False
         deadline = time.monotonic() + LIMIT_S
         while driver.poll() is None and time.monotonic() < deadline:
@@ -135,7 +149,8 @@ def kill_actor(reference: ReferenceRun, out: Path, after_s: float) -> tuple[bool
                     busy[0].kill()
                     killed = True
         code = driver.wait(LIMIT_S)
-    return killed, [f"the driver ended with {code}"] * bool(code) + reference.differences(out)
+    ended = [f"the driver ended with {code}: {log.read_text()[-500:]}"] if code else []
+    return killed, ended + reference.differences(out)
 
 
 def run_at_once(reference: ReferenceRun, out: Path, count: int) -> list[str]:

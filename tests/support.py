@@ -1,4 +1,4 @@
-"""What several tests and the benchmarks share: made footage, a tiny data set, the command line in its own process."""
+"""What several tests and the benchmarks share: made footage, a tiny data set, calls of the command line."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from unittest import mock
 
 import cv2
 import numpy as np
+import skimage.data
 
 import cli
 from datagen.bundled.portraits import portraits
@@ -71,7 +72,7 @@ def command(
 
 
 def start_python(code: str, *words: object) -> subprocess.Popen[bytes]:
-    """A Python program that runs meanwhile; what it prints is a pipe."""
+    """Start a Python program; its output is a pipe."""
     line = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.Popen(line, env=environment(), stdout=subprocess.PIPE)
 
@@ -154,6 +155,25 @@ def convert(source: Path, target: Path, *options: str, before: Sequence[str] = (
     files = [*before, "-i", f"file:{source}", *options, f"file:{target}"]
     subprocess.run([bundled_ffmpeg(), "-nostdin", "-v", "error", "-y", *files], check=True)
     return target
+
+
+def tiny_pictures(folder: Path) -> list[object]:
+    """Options for three portraits as donors and two pictures as styles.
+
+    The clips of the tiny recipe are too small to be donors, and the bundled portraits and styles would take every
+    process of a run five seconds to make.
+    """
+    styles, donors = folder / "styles", folder / "donors"
+    for path in (styles, donors):
+        path.mkdir(parents=True, exist_ok=True)
+    for portrait in portraits()[2:5]:
+        cv2.imwrite(str(donors / f"{portrait.name}.png"), portrait.image[..., ::-1])
+    for name, picture in (
+        ("coffee", skimage.data.coffee()),
+        ("retina", skimage.data.retina()[300:900, 300:900]),
+    ):
+        cv2.imwrite(str(styles / f"{name}.png"), picture[::2, ::2, ::-1])
+    return ["--donors", donors, "--styles", styles]
 
 
 def tiny_set(folder: Path) -> Path:

@@ -14,7 +14,7 @@ def test_overrides_reach_nested_keys_and_change_the_hash():
     assert recipe_hash(plain, {"donor a.png": "1"}) != recipe_hash(plain, {})
 
 
-def test_off_needs_no_quotes():
+def test_off_is_read_as_text():
     assert load_recipe(None, ["swap.backend=off"]).swap.backend == "off"
 
 

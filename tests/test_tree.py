@@ -1,4 +1,4 @@
-"""Tests lie where their code lies, so that a reader finds either from the other."""
+"""Tests mirror the source tree."""
 
 from __future__ import annotations
 

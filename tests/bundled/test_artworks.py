@@ -7,7 +7,7 @@ import numpy as np
 from datagen.synthesise.stylise.styles import bundled_styles
 
 
-def test_styles_are_pictures_with_terms() -> None:
+def test_bundled_artworks_are_pictures_with_terms() -> None:
     found = {style.name: style for style in bundled_styles()}
     assert {"strokes", "night", "mosaic", "woodcut", "watercolour", "blocks", "portrait-hopper"} <= set(found)
     for style in found.values():

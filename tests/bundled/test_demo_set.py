@@ -1,4 +1,4 @@
-"""The demonstration's media: written once, the same every time, with their terms."""
+"""Footage of the demonstration: the same bytes every time, with licences."""
 
 from __future__ import annotations
 

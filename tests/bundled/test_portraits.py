@@ -10,7 +10,7 @@ from datagen.donors.donor import check_portrait
 from datagen.faces import FaceAnalyser
 
 
-def test_portraits_are_strangers_with_stated_terms(analyser: FaceAnalyser) -> None:
+def test_bundled_portraits_show_different_people_and_state_their_terms(analyser: FaceAnalyser) -> None:
     people = {portrait.name: portrait for portrait in portraits()}
     known = {name: analyser.embed(portrait.image, portrait.landmarks) for name, portrait in people.items()}
     for name, portrait in people.items():

@@ -1,4 +1,4 @@
-"""Talking heads move as they were asked to, and every run makes the same."""
+"""Talking heads: the measured motion is the motion that was asked for, and every run makes the same frames."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_frames_are_smooth_whole_and_of_the_portraits_size(
     steps = np.abs(np.diff(frames_FHWC.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
     assert steps.max() < 12
     corners = frames_FHWC[:, [0, 0, -1, -1], [0, -1, 0, -1]].astype(int)
-    assert np.abs(corners - corners[0]).max() == 0  # the background stands still
+    assert np.abs(corners - corners[0]).max() == 0  # the background does not move
     original = portraits()[0].image.astype(int)
     assert np.abs(frames_FHWC - original).mean() < 25
 
@@ -59,7 +59,7 @@ def test_the_same_person_stays_the_same_person(
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), frames=st.integers(30, 120), fps=st.sampled_from([12.0, 25.0, 30.0]))
-def test_motion_stays_within_what_the_trick_can_do(seed: int, frames: int, fps: float) -> None:
+def test_made_motion_stays_in_bounds_and_is_repeatable(seed: int, frames: int, fps: float) -> None:
     truth = motion(frames, fps, seed)
     assert len(truth) == frames
     assert np.abs(truth.yaw).max() <= 13 and np.abs(truth.pitch).max() <= 7 and np.abs(truth.roll).max() <= 6

@@ -1,4 +1,4 @@
-"""A name that tries to steer a terminal, and what must not reach one."""
+"""A name that contains terminal control sequences, and the characters that must not reach a terminal."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What every command says and takes."""
+"""Messages and options that all commands share."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from datagen.common.errors import UserError
 from tests.common.hostile import EVIL, UNSAFE
 
 
-def test_messages_and_output_folders_of_any_name(capsys):
+def test_messages_and_output_folders_with_hostile_names(capsys):
     options.say(f"error: {EVIL}")
     options.answer(f"{EVIL}\nnext line")
     said = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Hostile and mistaken YAML: one clear line, at once."""
+"""Hostile and malformed YAML is refused quickly, with one error line."""
 
 import pytest
 
@@ -26,7 +26,7 @@ BRACKETS = "[" * 3000 + "]" * 3000
         ("{a: 1, b", "not plain YAML"),
     ],
 )
-def test_yaml_that_explodes_or_is_none_is_one_line(tmp_path, text, expected):
+def test_hostile_and_malformed_yaml_is_one_error_line(tmp_path, text, expected):
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
@@ -50,7 +50,7 @@ def test_yaml_that_explodes_or_is_none_is_one_line(tmp_path, text, expected):
         "seed=\x1b[2J",
     ],
 )
-def test_assignments_of_any_size_are_one_short_line(assignment):
+def test_assignments_of_any_size_give_one_short_error_line(assignment):
     with pytest.raises(UserError) as caught:
         load_recipe(None, [assignment])
     assert len(str(caught.value)) < 3000
@@ -62,6 +62,6 @@ def test_many_mistakes_are_counted():
         load_recipe(None, [f"curate.key{n}=1" for n in range(20)])
 
 
-def test_what_people_write_is_read():
+def test_common_yaml_is_read():
     assert load_yaml("a: {b: [1, 2.5, null, true, x]}") == {"a": {"b": [1, 2.5, None, True, "x"]}}
     assert load_yaml("") is None

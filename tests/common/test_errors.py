@@ -3,7 +3,7 @@
 from datagen.common.errors import PERMANENT, REASONS
 
 
-def test_permanent_reasons_are_known():
+def test_permanent_reasons_are_failure_reasons():
     assert set(REASONS) > PERMANENT
     assert not PERMANENT & {
         "unreadable",

@@ -1,4 +1,4 @@
-"""The base install: what it can import, and what a command says that needs more."""
+"""The base install: what it can import, and the message of a command that needs an extra."""
 
 from __future__ import annotations
 

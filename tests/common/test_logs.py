@@ -1,4 +1,4 @@
-"""The log is quiet until it is asked for, and then plain or JSON lines."""
+"""The log prints nothing by default, and plain or JSON lines on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datagen.common.logs import LOGGERS
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """Loggers as they were."""
+    """Restore the loggers afterwards."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     yield

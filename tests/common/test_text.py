@@ -1,4 +1,4 @@
-"""Names and other people's words on a terminal: shown, never obeyed."""
+"""Names and texts from outside are printed without control characters."""
 
 import json
 
@@ -10,7 +10,7 @@ from datagen.inspect import terminal as show
 from tests.common.hostile import UNSAFE
 
 
-def test_other_unicode_stays():
+def test_other_unicode_is_kept():
     text = "Zoë 東京 👩‍🔬 مرحبا"
     assert plain(text) == shown(text) == text
     assert show.json_line({"a": text}) == f'{{"a": "{text}"}}'

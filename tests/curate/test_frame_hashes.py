@@ -1,4 +1,4 @@
-"""Hashes tell copies of footage from other footage."""
+"""Frame hashes find copies of footage and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hashes(path: Path) -> np.ndarray:
 
 
 def closest(first: np.ndarray, second: np.ndarray) -> int:
-    """Fewest bits at which the two are taken for the same."""
+    """Smallest number of bits at which the two count as the same footage."""
     return next(bits for bits in range(65) if same_footage(first, second, bits))
 
 
@@ -53,7 +53,7 @@ def test_different_videos_are_not_the_same() -> None:
     assert min(closest(videos[one], videos[other]) for one, other in combinations(names, 2)) >= 16
 
 
-def test_a_flat_frame_has_no_hash_and_brightness_does_not_matter() -> None:
+def test_a_flat_frame_has_no_hash_and_brightness_does_not_change_it() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(10, 14, (90, 120, 3)).astype(np.uint8)
     assert frame_hash(noise) is None
@@ -66,4 +66,4 @@ def test_a_flat_frame_has_no_hash_and_brightness_does_not_matter() -> None:
 def test_frames_nearest_to_each_half_second() -> None:
     assert grid(np.arange(36) / 25).tolist() == [0, 12, 25, 35]
     assert grid(np.array([0.1, 0.1, 0.45, 0.52, 1.3])).tolist() == [0, 3, 4]
-    assert len(grid(np.array([0.0, 0.04, 1e9, 1e9 + 0.04]))) == 2  # a jump of the clock adds none
+    assert len(grid(np.array([0.0, 0.04, 1e9, 1e9 + 0.04]))) == 2  # a jump in the timestamps adds no frame

@@ -1,4 +1,4 @@
-"""What curation writes of one source: true numbers, or a failure row with the number that decided."""
+"""Curation of one source: correct measures, or a failure row with the measure that decided."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support import convert
 Curate = Callable[..., Curated]
 
 
-def test_a_clip_row_has_every_column_and_a_failure_row_too(curate: Curate, plain: Path) -> None:
+def test_clip_rows_and_failure_rows_have_every_column(curate: Curate, plain: Path) -> None:
     (clip,), _ = curate(plain)
     assert set(clip) == {column.name for column in CLIPS}
     assert (clip["source_width"], clip["source_height"], clip["source_fps"]) == (SIDE, SIDE, 25)
@@ -33,7 +33,7 @@ def test_a_clip_row_has_every_column_and_a_failure_row_too(curate: Curate, plain
 def test_luma_is_that_of_the_clip_inside_the_picture(
     curate: Curate, talking: np.ndarray, tmp_path: Path
 ) -> None:
-    """A dark panel to the left, a bright one to the right, light that fades, a crop that leaves the picture."""
+    """A dark panel on the left, a bright one on the right, fading light, and a crop that extends beyond the picture."""
     light = np.linspace(0.5, 1, FRAMES)[:, None, None, None]
     picture = (np.pad(talking, [(0, 0), (0, 0), (20, 40), (0, 0)]) * light).astype(np.uint8)
     picture[:, :, SIDE + 20 :] = 250
@@ -66,7 +66,7 @@ def test_the_best_frame_is_named_and_lies_in_the_clip(
         assert analyser.detect(reader.read([clip["donor_frame"]])[0])
 
 
-def test_two_hashes_a_second_find_a_copy(curate: Curate, plain: Path, tmp_path: Path) -> None:
+def test_two_hashes_per_second_find_a_copy(curate: Curate, plain: Path, tmp_path: Path) -> None:
     (clip,), _ = curate(plain)
     assert len(clip["frame_hashes"]) == 4  # nearest to 0, .5, 1 and 1.5 s
     copy = convert(plain, tmp_path / "copy.mp4", "-vf", "scale=160:160", "-c:v", "libx264", "-crf", "30")
@@ -88,7 +88,7 @@ def test_two_hashes_a_second_find_a_copy(curate: Curate, plain: Path, tmp_path: 
         ("gates.max_yaw=0", "yaw", "yaw_median"),
     ],
 )
-def test_a_number_that_decided_is_in_the_failure_row(
+def test_a_failure_row_holds_the_measured_number_and_its_limit(
     curate: Curate, plain: Path, setting: str, reason: str, measure: str
 ) -> None:
     extra = {"too_small": ["curate.size=512"], "framing": ["curate.crop_scale=4"]}.get(reason, [])
@@ -123,7 +123,7 @@ def test_a_decoder_killed_once_changes_nothing(
     assert curate(path) == undisturbed
 
 
-def test_a_decoder_killed_every_time_is_a_row(
+def test_a_decoder_killed_every_time_gives_a_failure_row(
     curate: Curate,
     plain: Path,
     tmp_path: Path,
@@ -136,7 +136,7 @@ def test_a_decoder_killed_every_time_is_a_row(
     assert not clips and row["reason"] == "out_of_memory" and "SIGKILL" in row["message"]
 
 
-def test_no_clip_goes_across_a_jump_of_the_clock(curate: Curate, plain: Path, tmp_path: Path) -> None:
+def test_no_clip_spans_a_jump_in_the_timestamps(curate: Curate, plain: Path, tmp_path: Path) -> None:
     jump = "setpts=PTS+gte(N\\,14)*95443/TB"
     path = convert(
         plain, tmp_path / "jump.mkv", "-vf", jump, "-fps_mode", "passthrough", "-c:v", "libx264", "-crf", "12"

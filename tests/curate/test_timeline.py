@@ -38,14 +38,14 @@ def test_variable_sources_show_the_nearest_frame_at_every_tick():
     assert chosen.tolist() == [0, 1, 2, 2, 3, 3, 4, 5, 6] or chosen.tolist() == [0, 1, 2, 2, 2, 3, 4, 5, 6]
 
 
-def test_an_asked_rate_is_met():
+def test_a_given_frame_rate_is_used():
     chosen, fps = timeline(info(25), np.arange(100) / 25, settings("fps=12.5"))
     assert fps == 12.5
     assert np.array_equal(chosen, np.arange(0, 100, 2))
 
 
 @pytest.mark.parametrize("assignments", [(), ("fps=12.5",)])
-def test_a_jump_of_the_clock_is_not_filled_with_a_frame(assignments):
+def test_a_jump_in_the_timestamps_is_not_filled_with_copies(assignments):
     times = np.arange(24) / 25 + np.where(np.arange(24) < 12, 0, 95443.0)
     average = info(23 / times[-1], constant=False, frames=24)
     chosen, fps = timeline(average, times, settings(*assignments))

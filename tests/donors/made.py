@@ -1,4 +1,4 @@
-"""A pool of five donors without pixels, and clips that ask it."""
+"""A pool of five donors without pixels, and clips that choose from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose turn it is to lend a face: never to oneself, only within the split of the clip."""
+"""Choice of donors: in turn, never the person of the clip, only from the split of the clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datagen.recipe import Recipe, load_recipe
 from tests.donors.made import YAWS, offered, pool
 
 
-def test_turns_go_round_and_nobody_gets_themselves() -> None:
+def test_donors_take_turns_and_nobody_gets_their_own_face() -> None:
     recipe = Recipe()
     firsts = [offered(pool(), recipe, number=number)[0] for number in range(10)]
     assert sorted(firsts[:5]) == [*YAWS] and firsts[5:] == firsts[:5]
@@ -19,7 +19,7 @@ def test_turns_go_round_and_nobody_gets_themselves() -> None:
         assert sorted(offered(pool(), recipe, **own)) == ["a", "b", "d", "e"]
 
 
-def test_an_empty_place_changes_nobody_elses_turn() -> None:
+def test_a_withdrawn_donor_changes_no_other_choice() -> None:
     whole = pool()
     emptied = tuple(
         Member(None if number == 1 else member.donor, member.split, member.source, None, member.person)
@@ -37,7 +37,7 @@ def test_faces_stay_in_their_split() -> None:
         offered(pool("ttvvt"), Recipe(), split="test")
 
 
-def test_a_clip_whose_identity_is_not_known_gets_a_donor_only_when_told() -> None:
+def test_a_clip_of_unknown_identity_gets_a_donor_only_if_the_recipe_allows() -> None:
     with pytest.raises(Refusal) as caught:
         offered(pool(), Recipe(), embedding=None)
     assert caught.value.reason == "no_donor" and "unknown_identity" in caught.value.hint
@@ -45,7 +45,7 @@ def test_a_clip_whose_identity_is_not_known_gets_a_donor_only_when_told() -> Non
     assert len(offered(pool(), told, embedding=None)) == 5
 
 
-def test_who_looks_alike_is_told_with_the_number() -> None:
+def test_a_donor_too_similar_is_refused_with_the_distance() -> None:
     with pytest.raises(Refusal) as caught:
         offered(pool(), load_recipe(None, ["donors.min_distance=1.9"]))
     assert (caught.value.measure, caught.value.limit) == ("donor_to_source", 1.9)

@@ -1,4 +1,4 @@
-"""A portrait refused for a number carries what was measured, the number and the limit."""
+"""A refusal of a portrait holds the measure, its value and the limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOOD = PortraitMeasures(
         ("lens_darkness", 60.0, 25.0),
     ],
 )  # fmt: skip
-def test_limits_of_portraits(measure: str, value: float, limit: float) -> None:
+def test_a_limit_of_portraits_reports_its_number(measure: str, value: float, limit: float) -> None:
     refuse_unfit(GOOD, DEFAULT_LIMITS)
     with pytest.raises(Refusal) as caught:
         refuse_unfit(replace(GOOD, **{measure: value}), DEFAULT_LIMITS)

@@ -8,7 +8,7 @@ from datagen.driving.augment import Augmentation
 factors = st.floats(0.8, 1.2)
 
 
-def test_identity_returns_the_very_same_arrays():
+def test_the_identity_augmentation_returns_the_same_arrays():
     frames, boxes = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 4), np.float32)
     same_frames, same_boxes = Augmentation().apply(frames, boxes)
     assert same_frames is frames
@@ -25,7 +25,7 @@ def test_boxes_move_with_the_picture(scale, aspect):
 
 
 @given(st.integers(0, 2**31 - 1), st.floats(0, 1))
-def test_drawn_factors_stay_in_bounds_and_take_the_same_numbers(seed, rate):
+def test_drawn_factors_stay_in_bounds_and_use_the_generator_alike(seed, rate):
     used, other = np.random.default_rng(seed), np.random.default_rng(seed)
     drawn = Augmentation.draw(used, rate)
     Augmentation.draw(other, 1 - rate)
@@ -47,13 +47,13 @@ def test_colour_grey_and_float_frames_keep_their_type():
         assert moved.dtype == dtype
 
 
-def test_what_was_outside_is_black():
+def test_pixels_from_outside_are_black():
     moved, _ = Augmentation(0.8, 1.0).apply(np.full((1, 20, 20), 255, np.uint8), np.zeros((1, 4), np.float32))
     assert moved[0, 0].max() == 0
     assert moved[0, 10, 10] == 255
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
-def test_senseless_factors_are_named(bad):
+def test_impossible_factors_are_refused_by_name(bad):
     with pytest.raises(ValueError, match="scale"):
         Augmentation(scale=bad)

@@ -9,7 +9,7 @@ def test_driving_box_is_the_squared_face_box_with_margins():
     assert driving_box(np.array([30, 50, 70, 70]), (200, 200)) == (30, 24, 70, 84)
 
 
-def test_driving_box_stays_in_the_frame():
+def test_the_driving_box_stays_in_the_frame():
     assert driving_box(np.array([-10, -10, 90, 90]), (64, 48)) == (0, 0, 48, 64)
 
 
@@ -17,7 +17,7 @@ def test_grey_has_the_published_weights():
     assert grey(np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)).tolist() == [76, 150, 29]
 
 
-def test_outside_is_black_and_a_lost_frame_entirely():
+def test_the_outside_is_black_and_a_frame_without_face_entirely():
     frames = np.full((2, 60, 60, 3), 200, np.uint8)
     boxes = np.array([[20, 20, 40, 40], [np.nan] * 4], np.float32)
     masked = mask_driving(frames, boxes)

@@ -201,7 +201,7 @@ def _found(text: str, forbidden: set[str]) -> list[str]:
 
 
 def published(root: Path) -> dict[str, bytes]:
-    """Everything that equal plans must give equal bytes of."""
+    """Content of every file that is the same for equal plans."""
     folders = ("shards", "index", "clips", "failures", "plan/waves", "plan/donors")
     return {
         f"{folder}/{path.name}": path.read_bytes()

@@ -75,7 +75,7 @@ class PeopleSet:
         return [self.folder / "people.yaml", "--recipe", self.folder / recipe]
 
     def copy(self, folder: Path) -> PeopleSet:
-        """The same elsewhere, to be changed."""
+        """Copy everything but outputs into another folder."""
         shutil.copytree(self.folder, folder, ignore=lambda *_: ["out"])
         return PeopleSet(folder)
 
@@ -98,7 +98,7 @@ def _run_here(
     on_report: Callable[[Task, Report], None],
     **_: object,
 ) -> None:
-    """In place of the runner with a child process: tasks one after another in this one."""
+    """In place of the local runner: does the tasks in this process, one after another."""
     assert isinstance(factory, WorkerSettings)
     worker = Worker(factory)
     for task in tasks:
@@ -114,7 +114,7 @@ def run_in_this_process(patch: pytest.MonkeyPatch) -> None:
 
 
 def call(*words: object, code: int | None = 0) -> Answer:
-    """Run a command in this process, what makes clips too; its exit code must be `code` unless that is None."""
+    """Run a command in this process, including curation and synthesis; its exit code must be `code`, if given."""
     line = [str(word) for word in words]
     if line[0] in ("run", "curate", "synthesise", "retry") or "--repair" in line:
         line += ["--runner", "local"]
@@ -131,7 +131,7 @@ def bytes_of(out: Path, folders: tuple[str, ...] = INDEX) -> dict[str, bytes]:
 
 
 def curated(finished: Path, out: Path) -> Path:
-    """Copy a finished output as it was when all was curated and nothing frozen."""
+    """Copy a finished output in the state after curation: nothing is frozen or synthesised."""
     for name in (
         "run.json",
         "plan/roots.json",

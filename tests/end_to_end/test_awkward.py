@@ -1,4 +1,4 @@
-"""Footage as it comes: turned, cut, odd, damaged, with hostile names. Decisions are right, none costs another file."""
+"""Unusual footage: rotated, cut, odd sizes, damaged, hostile names. No file affects another one."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_frames_hidden_by_an_edit_list_are_not_in_the_clip(curate, plain, tmp_pa
 
 
 @pytest.mark.parametrize("fps", [8.0, 12.0, 50.0])
-def test_slow_and_fast_rates(curate, written, people, fps):
+def test_slow_and_fast_frame_rates_are_kept_or_halved(curate, written, people, fps):
     clip = only(curate(written(people[0], fps), "curate.max_fps=30"))
     assert clip["fps"] == (25.0 if fps == 50 else fps)
     assert clip["frames"] == (FRAMES // 2 if fps == 50 else FRAMES)
@@ -152,7 +152,7 @@ def test_a_long_shot_becomes_windows_of_bounded_length(curate, written, people):
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-def test_a_few_frames_are_too_short(curate, written, people, frames):
+def test_a_video_of_a_few_frames_is_too_short(curate, written, people, frames):
     clips, failures = curate(written(people[0][:frames]))
     assert not clips
     assert [row["reason"] for row in failures] == ["too_short"]
@@ -207,7 +207,7 @@ def test_a_face_far_away_is_too_small(curate, written, people):
     assert [row["reason"] for row in failures] == ["too_small"]
 
 
-def test_damaged_media_end_as_clips_or_rows(tmp_path):
+def test_damaged_media_give_clips_or_failure_rows(tmp_path):
     sources = containers(tmp_path / "sound", 24)
     seen = set()
     with Curator(limit_s=60) as curate:
@@ -226,7 +226,7 @@ HOSTILE = (
 )  # fmt: skip
 
 
-def test_hostile_names_reach_the_index_and_nothing_else(people, tmp_path):
+def test_hostile_names_reach_the_index_and_run_nothing(people, tmp_path):
     footage, out, plain = tmp_path / "in", tmp_path / "out", tmp_path / "plain.mp4"
     footage.mkdir()
     encode(people[0][:12], 25.0, plain)
@@ -282,7 +282,7 @@ def test_hostile_names_reach_the_index_and_nothing_else(people, tmp_path):
         ("ed05_dance_fullbody_8fps.mp4", [], ["too_small"]),
     ],
 )
-def test_real_clips(analyser, tmp_path, name, clips, reasons):
+def test_real_clips_are_cut_as_expected(analyser, tmp_path, name, clips, reasons):
     row = dict.fromkeys((*CARRIED, "part"), "x")
     row |= {"source": name, "source_key": name, "member": "", "name": "x"}
     row |= {"root": "x", "path": os.fsencode(name)}

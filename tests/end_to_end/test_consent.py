@@ -1,4 +1,4 @@
-"""Whoever withdraws consent is shown by nothing made from then on, and no byte of them is left after a purge."""
+"""People who withdraw consent appear in nothing made afterwards, and a purge removes every byte of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def contents(out) -> Iterator[tuple[str, bytes]]:
-    """Every file under an output, and every value of the tables, which are packed."""
+    """Content of every file under an output, and every value of its tables, which are compressed."""
     for path in out.rglob("*"):
         if path.is_file():
             yield str(path.relative_to(out)), str(path.name).encode() + path.read_bytes()
@@ -40,7 +40,7 @@ def contents(out) -> Iterator[tuple[str, bytes]]:
 
 
 def traces(out, name, pictures=()):
-    """Where an output still names a person, or holds a piece of their pictures."""
+    """Places where an output contains the name of a person or bytes of their pictures."""
     words = [*([name.encode()] if name else []), *pictures]
     return sorted({where for where, data in contents(out) for word in words if word in data})
 
@@ -62,11 +62,11 @@ def pool(out):
 
 
 def wearing(out):
-    """Person -> whose face, and whose looks as a style, they got."""
+    """Person -> their donor and their style."""
     return {row["subject"]: f"{row['donor']} {row['style']}" for row in rows(out)}
 
 
-def test_the_shared_set_has_what_these_tests_need(full_output):
+def test_the_shared_output_has_the_faces_these_tests_need(full_output):
     worn = wearing(full_output)
     assert BERTRAND in worn[CAROLINE] and worn[BERTRAND].startswith("clara")
     assert f"portrait {ADA}" in worn[DOROTHY]
@@ -85,7 +85,7 @@ def test_no_face_crosses_from_one_split_to_another(full_output):
     }  # fmt: skip
 
 
-def test_two_people_go_and_whom_they_lent_their_faces_to_gets_others(full_output, tmp_path):
+def test_withdrawing_two_people_removes_them_and_replaces_their_faces(full_output, tmp_path):
     out = shutil.copytree(full_output, tmp_path / "out")
     seen = {name: pictures_of(out, name) for name in (ADA, BERTRAND)}
     assert all(len(pieces) >= 5 for pieces in seen.values())
@@ -116,7 +116,7 @@ def test_two_people_go_and_whom_they_lent_their_faces_to_gets_others(full_output
     call("verify", out)
 
 
-def test_who_withdraws_before_the_freeze_is_no_donor(full_output, tmp_path):
+def test_people_withdrawn_before_the_freeze_are_no_donors(full_output, tmp_path):
     out = curated(full_output, tmp_path / "out")
     for name in (CAROLINE, BERTRAND):
         call("remove", out, "--subject", name)
@@ -131,7 +131,7 @@ def test_who_withdraws_before_the_freeze_is_no_donor(full_output, tmp_path):
                 assert Dataset(out).read(row, suffix) == whole.read(row["clip_id"], suffix), suffix
 
 
-def test_a_portrait_of_no_clip_can_be_withdrawn(full_output, tmp_path):
+def test_a_bundled_portrait_can_be_withdrawn(full_output, tmp_path):
     out = shutil.copytree(full_output, tmp_path / "out")
     image = next(row["image"] for row in pool(out) if row["name"] == "clara")
     assert traces(out, None, [image[100:160]])
@@ -160,7 +160,7 @@ def test_footage_withdrawn_while_its_unit_is_made_is_not_published(plain_output,
     call("verify", out)
 
 
-def test_what_a_killed_run_left_is_purged_too(plain_output, tmp_path):
+def test_a_purge_removes_what_a_killed_run_left(plain_output, tmp_path):
     out = shutil.copytree(plain_output, tmp_path / "out")
     place, _, start = owner_id().split("~")
     left = out / "tmp" / f"p00004-u00~{place}~1~{start}0~1"  # another process has this number by now

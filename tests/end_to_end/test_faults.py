@@ -59,7 +59,7 @@ def clip_of_a_shared_unit(run: ReferenceRun) -> tuple[str, int, str]:
 
 
 @pytest.mark.parametrize("runner", ["ray", "local"])
-def test_a_clip_that_kills_its_process_costs_only_itself(
+def test_a_clip_that_kills_its_process_fails_alone(
     tiny_run: ReferenceRun, tmp_path: Path, killer: Path, runner: str
 ) -> None:
     """In the run itself: its task is isolated after two losses, and the clips in it are tried one by one."""
@@ -89,13 +89,13 @@ def test_a_clip_that_kills_its_process_costs_only_itself(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_source_that_was_mended_is_retried_as_a_new_part(tiny_run: ReferenceRun, tmp_path: Path) -> None:
+def test_a_repaired_source_is_retried_as_a_new_part(tiny_run: ReferenceRun, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     heads = [tiny_run.footage / f"head {number}.mp4" for number in (0, 1)]
     shutil.copy(heads[0], folder / "a.mp4")
     (folder / "b.mp4").write_bytes(heads[1].read_bytes()[:700])
-    people.call(*run_words(folder, tiny_run.recipe, out))
+    people.call(*run_words(folder, tiny_run.recipe, out, "local", *tiny_run.pictures))
     assert [row["source"] for row in read_failures(out).to_pylist()] == ["b.mp4"]
     before = published(out)
     shutil.copy(heads[1], folder / "b.mp4")

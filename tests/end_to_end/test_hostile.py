@@ -42,7 +42,7 @@ def one_line(done):
 
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("shard", ["../../secret.tar", "/etc/passwd", "..\\secret", None])
-def test_an_index_that_points_outside_opens_nothing(out, shard, merged):
+def test_an_index_that_points_outside_the_data_set_opens_no_file(out, shard, merged):
     (out.parent / "secret.tar").write_text("secret of this machine")
     piece = sorted((out / "index").iterdir())[0]
     listed = pq.read_table(piece).to_pylist()
@@ -75,7 +75,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(("name", "data", "words"), DAMAGE, ids=[f"{d[0]}-{d[2][0]}" for d in DAMAGE])
-def test_a_damaged_file_is_one_line_that_names_it(out, name, data, words):
+def test_a_damaged_file_is_named_in_one_error_line(out, name, data, words):
     call("remove", out, "--subject", NAMES[3])
     (out / name).write_bytes(data)
     if name == "plan/roots.json":
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_one_line_that_names_it(out, name, data, words):
 
 
 @pytest.mark.parametrize("data", [b"[]", b'{"state": "running"}', b"\xff"])
-def test_a_damaged_status_stops_nobody(out, data):
+def test_a_damaged_status_file_stops_no_command(out, data):
     (out / "logs" / "status.json").write_bytes(data)
     assert "is damaged" in call("status", out).stdout
 
@@ -93,7 +93,7 @@ def test_a_damaged_status_stops_nobody(out, data):
 @pytest.mark.parametrize(
     ("key", "value"), [("donors", 3), ("styles", []), ("contents", None), ("recipe_hash", None)]
 )
-def test_a_damaged_record_is_one_line(out, key, value):
+def test_a_damaged_record_is_one_error_line(out, key, value):
     record = json.loads((out / "run.json").read_text())
     if value is None:
         del record[key]
@@ -113,7 +113,7 @@ def test_control_characters_of_names_do_not_reach_the_terminal(out):
     assert "PWNED" in call("failures", out).stdout
 
 
-def test_an_ffmpeg_that_is_none_is_one_line(people_set, tmp_path):
+def test_a_file_that_is_not_ffmpeg_is_one_error_line(people_set, tmp_path):
     words = ["plan", *people_set.words("plain.yaml"), "--output", tmp_path / "out"]
     assert "encode.ffmpeg" in one_line(call(*words, "--set", "encode.ffmpeg=/bin/sh", code=None))
     assert "encode.ffmpeg" in one_line(call(*words, "--set", "encode.ffmpeg=/nowhere", code=None))
@@ -132,7 +132,7 @@ def bomb(side):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
-def test_one_bad_portrait_costs_itself(tmp_path):
+def test_a_bad_portrait_is_refused_alone(tmp_path):
     good = cv2.imencode(".png", portraits()[4].image[:, :, ::-1])[1].tobytes()
     (tmp_path / "a bomb.png").write_bytes(bomb(40_000))
     (tmp_path / "empty.png").write_bytes(b"")
@@ -145,7 +145,7 @@ def test_one_bad_portrait_costs_itself(tmp_path):
     assert all(found.values()) and found["a bomb.png"] == "too_large"
 
 
-def test_an_output_whose_name_is_no_text_is_one_line(people_set, tmp_path):
+def test_an_output_whose_name_is_not_utf8_is_one_error_line(people_set, tmp_path):
     out = os.fsdecode(bytes(tmp_path) + b"/o\xe4")
     done = call("run", *people_set.words("plain.yaml"), "--output", out, code=None)
     assert "is not UTF-8; use another" in one_line(done)

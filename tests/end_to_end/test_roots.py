@@ -41,7 +41,7 @@ def test_files_of_two_inputs_with_equal_names_and_sizes_are_all_made(people_set,
 
 
 @pytest.mark.parametrize("command", ["run", "synthesise"])
-def test_a_data_set_that_moved_is_found_where_it_is_said_to_be(plain_output, people_set, tmp_path, command):
+def test_a_data_set_that_moved_is_found_with_the_root_option(plain_output, people_set, tmp_path, command):
     out, moved = curated(plain_output, tmp_path / "out"), people_set.copy(tmp_path / "moved")
     if command == "run":
         words = [*people_set.words("plain.yaml"), "--output", out, "--root", moved.footage]
@@ -69,7 +69,7 @@ def test_footage_that_is_gone_is_one_error_before_any_work(plain_output, people_
     assert bytes_of(out, ("failures", "index", "clips")) == before
 
 
-def test_an_output_inside_its_footage_is_no_footage(plain_output, people_set, tmp_path):
+def test_an_output_inside_its_footage_is_not_listed(plain_output, people_set, tmp_path):
     around = people_set.copy(tmp_path / "set")
     out = shutil.copytree(plain_output, around.footage / "out")
     before = read_plan(Output(out)).num_rows
@@ -81,7 +81,7 @@ def test_an_output_inside_its_footage_is_no_footage(plain_output, people_set, tm
     assert "passed over 1: output folders of this program" in other.stderr
 
 
-def test_a_source_that_was_exchanged_is_a_failure_not_a_clip(plain_output, people_set, tmp_path):
+def test_a_replaced_source_is_a_failure_and_gives_no_clip(plain_output, people_set, tmp_path):
     out, changed = curated(plain_output, tmp_path / "out"), people_set.copy(tmp_path / "changed")
     shutil.copyfile(changed.video(2), changed.video(0))
     done = call("run", *changed.words("plain.yaml"), "--output", out)
@@ -95,7 +95,7 @@ def test_a_source_that_was_exchanged_is_a_failure_not_a_clip(plain_output, peopl
     assert {row["subject"] for row in rows(out)} == set(NAMES)
 
 
-def test_a_worker_that_stands_elsewhere_finds_a_relative_output(full_output, tmp_path, monkeypatch):
+def test_a_worker_in_another_folder_finds_a_relative_output(full_output, tmp_path, monkeypatch):
     curated(full_output, tmp_path / "out")
     shutil.copy(full_output / "plan/waves/w000.parquet", tmp_path / "out/plan/waves")
     shutil.copytree(full_output / "plan/donors", tmp_path / "out/plan/donors")

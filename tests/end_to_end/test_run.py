@@ -125,9 +125,8 @@ def test_a_killed_driver_resumes_to_the_same_bytes(tiny_run: ReferenceRun, tmp_p
 
 def test_stages_alone_give_the_same_as_run(tiny_run: ReferenceRun, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert (
-        call("plan", "--input", tiny_run.footage, "--recipe", tiny_run.recipe, "--output", out).exit_code == 0
-    )
+    given = ["--recipe", tiny_run.recipe, *tiny_run.pictures]
+    assert call("plan", "--input", tiny_run.footage, *given, "--output", out).exit_code == 0
     command("curate", out, "--runner", "local")
     assert len(list((out / "clips").glob("*.parquet"))) == 4
     command("synthesise", out, "--runner", "local", "--recipe", tiny_run.recipe)

@@ -14,7 +14,7 @@ from tests.reference_run import running
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
-def test_a_part_that_is_curated_late_is_made(plain_output, people_set, tmp_path):
+def test_a_part_that_is_curated_late_is_synthesised(plain_output, people_set, tmp_path):
     out = curated(plain_output, tmp_path / "out")
     (out / "clips" / "p00000.parquet").unlink()
     done = call("synthesise", out, code=1)
@@ -68,7 +68,7 @@ def test_the_same_limits_give_the_same_bytes_whatever_stages_follow(people_set, 
     assert [row["source"] for row in read_failures(one).to_pylist()] == [BROKEN]
 
 
-def test_sources_that_come_later_make_a_wave_of_their_own(plain_output, people_set, tmp_path):
+def test_later_sources_make_a_wave_of_their_own(plain_output, people_set, tmp_path):
     out, more = tmp_path / "out", people_set.copy(tmp_path / "more")
     shutil.copytree(plain_output, out)
     before = bytes_of(out)

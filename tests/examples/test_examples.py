@@ -1,4 +1,4 @@
-"""Every example runs by itself and leaves what it says."""
+"""Every example runs and makes what it promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures and films with known faces."""
+"""Pictures and videos with known faces."""
 
 from __future__ import annotations
 

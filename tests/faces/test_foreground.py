@@ -1,4 +1,4 @@
-"""Foreground masks: steady, clean, and of the person."""
+"""Foreground masks: steady, without specks, and of the person."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from datagen.faces.foreground import foreground
 
 
 class Shaky:
-    """A disc whose probability is noisy and drops out in one frame."""
+    """A segmenter that sees a disc with noisy probability, too low in one frame."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -20,7 +20,7 @@ class Shaky:
         return disc * (0.7 + 0.3 * noise) if self.calls != 4 else disc * 0.4
 
 
-def test_foreground_is_steady_clean_and_looks_once_per_frame():
+def test_foreground_is_steady_and_segments_each_frame_once():
     segmenter = Shaky()
     masks = foreground(np.zeros((9, 64, 64, 3), np.uint8), segmenter)
     assert segmenter.calls == 9

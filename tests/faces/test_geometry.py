@@ -72,7 +72,7 @@ def test_gaze_follows_the_irises(astronaut_landmarks: np.ndarray):
     assert down == pytest.approx([0, 0.1], abs=0.02)
 
 
-def test_boxes(astronaut_landmarks: np.ndarray):
+def test_face_boxes_and_squares(astronaut_landmarks: np.ndarray):
     _, y0, _, y1 = geometry.face_box(astronaut_landmarks)
     flat = astronaut_landmarks[:, :2]
     assert y1 == flat[topology.CHIN, 1]
@@ -81,7 +81,7 @@ def test_boxes(astronaut_landmarks: np.ndarray):
     assert squared.tolist() == [[0, -3, 10, 7], [-1, 2, 7, 10]]
 
 
-def test_functions_take_whole_clips(astronaut_landmarks: np.ndarray):
+def test_measures_work_on_whole_clips(astronaut_landmarks: np.ndarray):
     clip = np.stack([astronaut_landmarks, astronaut_landmarks + 5, np.full_like(astronaut_landmarks, np.nan)])
     for measure in (geometry.pose, geometry.face_box, geometry.mouth_opening, geometry.eye_opening):
         values = measure(clip)

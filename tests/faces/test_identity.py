@@ -1,4 +1,4 @@
-"""Where the identity network comes from."""
+"""Missing packages of the identity network."""
 
 from __future__ import annotations
 

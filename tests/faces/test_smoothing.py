@@ -23,7 +23,7 @@ def test_a_track_without_any_frame_is_an_error():
         fill_gaps(np.full((3, 4), np.nan))
 
 
-def test_jitter_goes_and_motion_stays():
+def test_jitter_is_removed_and_motion_kept():
     rng = np.random.default_rng(0)
     face = rng.uniform(0, 200, (40, 3)).astype(np.float32)
     still = np.repeat(face[None], 30, axis=0)
@@ -49,6 +49,6 @@ def test_smoothing_does_not_delay_and_keeps_gaps():
     assert np.array_equal(smooth(wave, 0), wave)
 
 
-def test_smoothing_removes_trembling():
+def test_smoothing_removes_noise():
     noise = np.random.default_rng(0).normal(size=(200, 10, 3))
     assert smooth(noise, 1.0).std() < 0.6 * noise.std()

@@ -41,7 +41,7 @@ def test_triangles_and_rings_run_clockwise_on_the_screen(astronaut_landmarks: np
         return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
     areas = np.array([area(triangle) for triangle in topology.TRIANGLES])
-    assert (areas > 0).mean() > 0.95  # some at the nostrils and the outline fold over even here
+    assert (areas > 0).mean() > 0.95  # a few at the nostrils and the outline are folded even here
     assert areas.sum() == pytest.approx(
         area(topology.FACE_OVAL)
         - sum(map(area, (topology.RIGHT_EYE, topology.LEFT_EYE, topology.INNER_LIPS))),

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def header_of_png(width, height):
-    """A PNG that claims a size; nothing of its pixels is there."""
+    """A PNG with a header of this size and no pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""Portraits and styles that are too large, damaged or oddly named cost themselves."""
+"""Pictures that are too large, damaged or have unusual names are refused one by one."""
 
 import os
 
@@ -34,12 +34,12 @@ def test_all_kinds_are_read(kind):
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", encoded(".png")[:60], b"\x89PNG\r\n\x1a\n" + bytes(50)])
-def test_what_is_no_picture_is_refused(data):
+def test_files_that_are_not_pictures_are_refused(data):
     with pytest.raises(Refusal, match="not a picture"):
         decode_image(data)
 
 
-def test_files_that_cannot_be_read_cost_themselves(tmp_path, monkeypatch):
+def test_files_that_cannot_be_read_fail_alone(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(encoded(".png"))
     (tmp_path / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "._a.png").write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""A sound data set of one clip."""
+"""An undamaged data set of one clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sound clip with real streams."""
+"""One undamaged clip with real streams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frames_of(kind: str, frames: int = FRAMES) -> np.ndarray:
 
 
 def make_clip(folder: Path, **changes: Any) -> dict[str, bytes]:
-    """Members of a sound clip; `changes` replace streams by (frames, kind) or face arrays."""
+    """Members of an undamaged clip; `changes` replace streams by (frames, kind) or face arrays."""
     streams = {
         "video": (frames_of("colour"), "colour"),
         "swapped": (frames_of("colour"), "colour"),

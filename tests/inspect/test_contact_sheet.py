@@ -12,7 +12,7 @@ from datagen.output.paths import Output
 from datagen.shards import Dataset
 
 
-def test_a_sheet_shows_what_is_there_and_says_what_is_not(sound: Output, tmp_path: Path) -> None:
+def test_the_same_clips_give_the_same_sheet(sound: Output, tmp_path: Path) -> None:
     data = Dataset(sound.root)
     save_sheet(data, data.table["clip_id"].to_pylist(), tmp_path / "deep" / "sheet.png")
     first = (tmp_path / "deep" / "sheet.png").read_bytes()

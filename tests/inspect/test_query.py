@@ -1,4 +1,4 @@
-"""Questions to a data set."""
+"""Queries over a data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datagen.output.paths import Output
 from datagen.shards import Dataset
 
 
-def test_inspection_answers_in_plain_values(dataset: Output) -> None:
+def test_answers_are_plain_json_values(dataset: Output) -> None:
     data = Dataset(dataset.root)
     found = summary(data)
     assert json.loads(json.dumps(found)) == found

@@ -1,4 +1,4 @@
-"""Rows and failures as tables and JSON: no name steers the terminal."""
+"""Rows and failures as tables and JSON, without control characters."""
 
 import json
 
@@ -14,14 +14,14 @@ ROW = {
 
 
 @pytest.mark.parametrize("render", [show.as_json, show.json_line, show.details, show.summary])
-def test_nothing_of_a_row_steers_the_terminal(render):
+def test_no_value_of_a_row_controls_the_terminal(render):
     text = render(ROW)
     assert not UNSAFE.search(text)
     text.encode()
 
 
 @pytest.mark.parametrize("render", [show.table, show.failures])
-def test_nothing_of_rows_in_tables_steers_the_terminal(render):
+def test_no_value_in_a_table_controls_the_terminal(render):
     text = render([ROW])
     assert not UNSAFE.search(text)
     assert "\\x1b]0;PWNED\\x07" in text

@@ -1,4 +1,4 @@
-"""Whatever is cut, flipped, missing or added: `verify` finds it."""
+"""`verify` finds truncated, changed, missing and added data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shard_of(output: Output) -> Path:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_sound_set_has_no_faults(sound: Output, deep: bool) -> None:
+def test_an_undamaged_set_has_no_faults(sound: Output, deep: bool) -> None:
     found = verify(sound.root, deep=deep)
     assert (found.faults, found.notes, found.units, found.clips) == ([], [], 1, 1)
 
@@ -95,7 +95,7 @@ def test_rows_and_members_must_agree_both_ways(copy: Output) -> None:
         assert part in text, text
 
 
-def test_a_clip_twice_or_in_a_foreign_unit(copy: Output) -> None:
+def test_a_clip_listed_twice_or_in_a_wrong_unit_is_a_fault(copy: Output) -> None:
     shutil.copy(copy.index / "p00000-u00.parquet", copy.index / "p00000-u01.parquet")
     text = "\n".join(verify(copy.root).faults)
     assert (
@@ -120,7 +120,7 @@ def test_a_clip_twice_or_in_a_foreign_unit(copy: Output) -> None:
         ),
     ],
 )
-def test_content_faults(
+def test_faults_of_content_are_found(
     output: Output, changes: dict[str, Any], row: dict[str, Any], deep: bool, fault: str
 ) -> None:
     publish_clip(output, make_clip(output.tmp, **changes), **row)
@@ -129,7 +129,7 @@ def test_content_faults(
         assert not verify(output.root).faults
 
 
-def test_a_clip_that_was_lost_silently(copy: Output) -> None:
+def test_a_lost_clip_is_a_fault(copy: Output) -> None:
     clip_id = Dataset(copy.root).row(0)["clip_id"]
     rows = [{"clip_id": clip, "unit": "p00000-u00", "source": "a.mp4"} for clip in (clip_id, "zlost")]
     table = pa.Table.from_pylist(rows, schema=schema_of(WAVE))
@@ -139,7 +139,7 @@ def test_a_clip_that_was_lost_silently(copy: Output) -> None:
     assert found.damaged_units == {"p00000-u00"}
 
 
-def test_a_source_that_was_lost_silently(copy: Output) -> None:
+def test_a_lost_source_is_a_fault(copy: Output) -> None:
     rows = [{"part": "p00000", "source": name} for name in ("a.mp4", "lost.mp4")]
     write_table(
         pa.Table.from_pylist(rows, schema=schema_of(PLAN)), copy.plan / "sources-00000.parquet", copy.tmp
@@ -151,6 +151,6 @@ def test_a_source_that_was_lost_silently(copy: Output) -> None:
     assert found.damaged_pieces == {"p00000"}
 
 
-def test_nothing_to_verify_is_said(tmp_path: Path) -> None:
+def test_an_empty_folder_has_nothing_to_verify(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to verify"):
         verify(tmp_path)

@@ -1,4 +1,4 @@
-"""`verify --repair` makes what was lost or damaged again, in its place and with the same bytes."""
+"""`verify --repair` replaces lost and damaged files by new ones with the same bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def in_column(path, name):
     return (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size - 2
 
 
-def test_everything_that_can_be_lost_comes_back_as_it_was(out, plain_output):
+def test_everything_lost_is_made_again_with_the_same_bytes(out, plain_output):
     shards = sorted((out / "shards").iterdir())
     shards[0].unlink()
     flip(shards[1], shards[1].stat().st_size // 2)
@@ -55,7 +55,7 @@ def test_everything_that_can_be_lost_comes_back_as_it_was(out, plain_output):
     assert not list((out / "tmp").iterdir())
 
 
-def test_what_cannot_be_made_again_stays_and_is_named(out, people_set, tmp_path):
+def test_a_unit_that_cannot_be_repaired_stays_and_is_named(out, people_set, tmp_path):
     lent = people_set.copy(tmp_path / "elsewhere")
     lent.video(2).write_bytes(lent.video(3).read_bytes())
     call("synthesise", out, "--root", f"people={lent.footage}")
@@ -69,7 +69,7 @@ def test_what_cannot_be_made_again_stays_and_is_named(out, people_set, tmp_path)
 
 
 def test_one_flipped_bit_in_a_table_is_an_error_everywhere(out):
-    """Without page checksums it would only be another number."""
+    """Without page checksums it would be read as another number."""
     piece = sorted(path for path in (out / "clips").iterdir() if pq.read_metadata(path).num_rows)[0]
     flip(piece, in_column(piece, "start_s"))
     for read in (
@@ -97,7 +97,7 @@ def test_a_damaged_merged_index_is_found_and_replaced(out):
     assert len(Dataset(out)) == 4
 
 
-def test_a_purge_does_not_hide_damage_and_repair_mends_it(out):
+def test_a_purge_does_not_hide_damage_and_repair_fixes_it(out):
     row = next(row for row in rows(out) if row["subject"] == NAMES[3])
     shard = out / "shards" / row["shard"]
     whole = shard.read_bytes()

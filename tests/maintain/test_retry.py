@@ -1,4 +1,4 @@
-"""What failed says by which number, is tried again once and only if that can help, and decides the exit code."""
+"""Failures: the measured number, retries of what another try can change, and the exit code."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def out(plain_output, tmp_path):
 
 @pytest.fixture
 def mended(out, people_set, tmp_path):
-    """Footage of the output, elsewhere, in which the broken file is whole."""
+    """A copy of the footage in which the broken file is replaced by a good one."""
     found = people_set.copy(tmp_path / "mended")
     shutil.copy(found.video(1), found.footage / BROKEN)
     call("curate", out, "--root", found.footage)
     return found
 
 
-def test_a_gate_gives_its_number_and_no_retry_is_offered(people_set, tmp_path):
+def test_a_gate_records_its_number_and_is_not_retried(people_set, tmp_path):
     few = people_set.copy(tmp_path / "few")
     for name in NAMES[1:]:
         shutil.rmtree(few.footage / name)
@@ -57,9 +57,9 @@ def test_the_exit_code_follows_the_share_of_failed_sources(out, people_set, shar
     assert ("1 of 5 sources failed" in done.stdout) == bool(code)
 
 
-def test_a_retry_that_was_killed_or_said_twice_makes_a_clip_once(out, mended):
+def test_a_retry_that_was_killed_or_repeated_makes_a_clip_once(out, mended):
     before = bytes_of(out)
-    first = plan_retry(Output(out), [])  # and killed before it did anything
+    first = plan_retry(Output(out), [])  # as if killed right after this
     assert plan_retry(Output(out), []) == first
     call("retry", out)
     assert len(rows(out)) == 5 == len({row["clip_id"] for row in rows(out)})
@@ -74,7 +74,7 @@ def test_a_retry_gives_the_same_bytes_whenever_it_is_stopped(out, mended, tmp_pa
     other = shutil.copytree(out, tmp_path / "other")
     call("retry", out)
     plan_retry(Output(other), [])
-    call("curate", other)  # and stopped; any command goes on
+    call("curate", other)  # as if stopped here; any command continues
     call("run", *mended.words("plain.yaml"), "--output", other)
     assert bytes_of(out) == bytes_of(other)
     assert set(Dataset(out).table["source"].to_pylist()) > {BROKEN}

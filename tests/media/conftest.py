@@ -1,4 +1,4 @@
-"""Awkward videos, made once per run with the bundled ffmpeg; frame k shows its number in eight black or white tiles."""
+"""Unusual videos, made once with the bundled ffmpeg; frame k shows its number in eight black or white tiles."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ALPHA = "format=rgba,colorchannelmixer=aa=0.5"
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory, raw: list[str]) -> Callable[[str], Path]:
-    """Makes an awkward video by name, once."""
+    """Makes an unusual video by name, once."""
     folder = tmp_path_factory.mktemp("videos")
     plain = folder / "plain.mp4"
     ffmpeg(*raw, *H264, "-bf", "2", str(plain))

@@ -1,4 +1,4 @@
-"""Frames by number: the right ones, upright, at the right times, from either backend, whatever the file."""
+"""Both backends read the right frames, upright and with the right timestamps, from every kind of file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_frame_is_the_right_one_in_both_backends(video: Video, name: str) 
     assert np.abs(frames.astype(int) - others).mean() < 1.0
 
 
-def test_decord_is_the_one_that_reads_common_files(video: Video) -> None:
+def test_common_files_are_read_by_decord(video: Video) -> None:
     for name in ("plain.mp4", "hevc.mp4", "alpha.webm", "mpeg4.avi", "variable.mp4", "rot90.mp4"):
         with VideoReader(video(name)) as reader:
             reader.read([0, len(reader) - 1])
@@ -85,7 +85,7 @@ def test_variable_rate_keeps_each_frames_own_time(video: Video) -> None:
 @given(
     indices=st.lists(st.integers(0, FRAMES - 1), max_size=12), backend=st.sampled_from(["decord", "ffmpeg"])
 )
-def test_any_order_and_repeats(video: Video, indices: list[int], backend: str) -> None:
+def test_frames_are_read_in_any_order_and_repeatedly(video: Video, indices: list[int], backend: str) -> None:
     with VideoReader(video("plain.mp4"), backend=backend) as reader:
         frames = reader.read(indices)
         assert [number_of(frame) for frame in frames] == indices
@@ -96,7 +96,7 @@ def test_any_order_and_repeats(video: Video, indices: list[int], backend: str) -
 
 
 @pytest.mark.parametrize("bound", [backends.DECODE_AHEAD_BYTES, 0])
-def test_batches(video: Video, monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
+def test_batches_have_the_asked_frames(video: Video, monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
     monkeypatch.setattr(backends, "DECODE_AHEAD_BYTES", bound)
     with VideoReader(video("plain.mp4")) as reader:
         seen = [
@@ -121,7 +121,7 @@ def test_ffmpeg_seeks_far_ahead_and_goes_back(video: Video, monkeypatch: pytest.
             assert [number_of(reader.read([index])[0]) for index in order] == order, name
 
 
-def test_cut_short_gives_the_frames_that_are_whole(video: Video, tmp_path: Path) -> None:
+def test_a_truncated_file_gives_its_complete_frames(video: Video, tmp_path: Path) -> None:
     early_index = tmp_path / "index_first.mp4"
     ffmpeg("-i", str(video("plain.mp4")), "-c", "copy", "-movflags", "faststart", str(early_index))
     data = early_index.read_bytes()
@@ -134,7 +134,7 @@ def test_cut_short_gives_the_frames_that_are_whole(video: Video, tmp_path: Path)
     assert numbers == [round(time * FPS) for time in reader.times_F]
 
 
-def test_bytes_in_the_middle_lost(video: Video, tmp_path: Path) -> None:
+def test_lost_bytes_in_the_middle_keep_the_number_of_frames(video: Video, tmp_path: Path) -> None:
     data = bytearray(video("hevc.mp4").read_bytes())
     middle = data.find(b"mdat") + 4 + (len(data) - data.find(b"mdat")) // 2
     data[middle : middle + 400] = bytes(400)
@@ -158,7 +158,7 @@ def test_bytes_in_the_middle_lost(video: Video, tmp_path: Path) -> None:
     flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 7)), min_size=1, max_size=30),
     keep=st.one_of(st.just(1.0), st.floats(0.01, 1)),
 )
-def test_damage_gives_frames_or_a_refusal(
+def test_damaged_files_give_frames_or_a_refusal(
     video: Video, tmp_path: Path, name: str, flips: list[tuple[float, int]], keep: float
 ) -> None:
     data = bytearray(video(name).read_bytes())
@@ -190,7 +190,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_is_only_a_name(
+def test_unusual_file_names_are_not_interpreted(
     video: Video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -210,7 +210,7 @@ def test_a_name_that_is_not_utf8(video: Video, tmp_path: Path) -> None:
         VideoReader(os.fsdecode(name))
 
 
-def test_the_wheels_ffmpeg_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ffmpeg_of_the_wheel_is_used_in_any_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
     monkeypatch.setenv("PATH", "")
     bundled_ffmpeg.cache_clear()
@@ -228,7 +228,7 @@ def test_no_process_and_no_pipe_is_left(video: Video) -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_decode_bytes(tmp_path: Path) -> None:
+def test_decode_bytes_reads_chosen_frames_and_refuses_damage(tmp_path: Path) -> None:
     encode((numbered(number) for number in range(FRAMES)), FPS, tmp_path / "x.mp4")
     data = (tmp_path / "x.mp4").read_bytes()
     assert [number_of(frame) for frame in decode_bytes(data, [30, 2, 2, 17])] == [30, 2, 2, 17]

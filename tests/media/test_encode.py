@@ -1,4 +1,4 @@
-"""What `encode` stores: exact rates, faithful colours, lossless masks, the same bytes every time."""
+"""`encode`: exact frame rates, faithful colours, lossless masks, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_impossible_rates(fps: float, tmp_path: Path) -> None:
         encode([numbered(0)], fps, tmp_path / "x.mp4")
 
 
-def test_colours_come_back(tmp_path: Path) -> None:
+def test_colours_round_trip(tmp_path: Path) -> None:
     photo = skimage.data.astronaut()
     decoded = decode_bytes(stored([photo] * 3, tmp_path / "x.mp4")).astype(int)
     difference = decoded - photo
@@ -64,7 +64,7 @@ def test_colours_come_back(tmp_path: Path) -> None:
         assert (codec.colorspace, codec.color_primaries, codec.color_trc, codec.color_range) == (1, 1, 1, 1)
 
 
-def test_grey_is_grey(tmp_path: Path) -> None:
+def test_grey_streams_have_equal_channels(tmp_path: Path) -> None:
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8), (64, 256))
     decoded = decode_bytes(stored([ramp] * 4, tmp_path / "x.mp4", kind="grey"))
     assert (decoded == decoded[..., :1]).all()
@@ -96,7 +96,7 @@ def test_groups_of_pictures_are_fixed_and_the_index_is_first(tmp_path: Path) -> 
     assert keys == [0, 12, 24, 36, 48]
 
 
-def test_comment_and_nothing_else(tmp_path: Path) -> None:
+def test_a_video_has_the_comment_and_no_other_metadata(tmp_path: Path) -> None:
     comment = 'synthetic: donor="A=B"; style\nünïcode'
     stored([numbered(0)], tmp_path / "x.mp4", comment=comment)
     with av.open(str(tmp_path / "x.mp4")) as container:
@@ -105,7 +105,9 @@ def test_comment_and_nothing_else(tmp_path: Path) -> None:
     assert set(metadata) <= {"major_brand", "minor_version", "compatible_brands"}
 
 
-def test_same_bytes_again_and_on_a_lesser_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bytes_are_encoded_again_and_on_an_older_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photo = skimage.data.astronaut()[::2, ::2]
     frames = [np.roll(photo, 3 * number, axis=1) for number in range(14)]
     first = stored(frames, tmp_path / "a.mp4")
@@ -171,7 +173,7 @@ def test_ffmpeg_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert started[0].returncode == -signal.SIGKILL
 
 
-def test_a_full_disk_is_told_from_a_failing_ffmpeg() -> None:
+def test_a_full_disk_is_not_reported_as_a_failing_ffmpeg() -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         encode([numbered(0)] * 5, 25, "/dev/full")
     assert caught.value.errno == errno.ENOSPC
@@ -189,7 +191,7 @@ def test_a_failing_source_of_frames_ends_ffmpeg(tmp_path: Path, monkeypatch: pyt
     assert started[0].returncode is not None
 
 
-def test_streams_without_holding_the_frames(tmp_path: Path) -> None:
+def test_encoding_streams_an_iterator(tmp_path: Path) -> None:
     alive: list[int] = []
 
     def frames() -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""An ffmpeg that dies is not the end of a stream, and one that is none is told by name."""
+"""An ffmpeg that is killed is not taken for the end of a stream; a file that is not ffmpeg is an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.media.conftest import FRAMES, HEIGHT, WIDTH, number_of, numbered
 Video = Callable[[str], Path]
 Dying = Callable[..., str]
 
-PARTS = {  # what is delivered before the end: whole lines of the list of frames and half a line, some frames
+PARTS = {  # output before the end: some lines of the list of frames and half a line; some frames; nothing
     "listing": "FFMPEG | head -n 5; printf '12 1/'",
     "frames": f"FFMPEG | head -c {5 * WIDTH * HEIGHT * 3 + 99}",
     "nothing": "",
@@ -50,7 +50,7 @@ def test_killed_while_it_decodes(video: Video, dying_ffmpeg: Dying, part: str, e
             reader.read(range(FRAMES))
 
 
-def test_a_decoder_that_gives_up_on_the_way_is_no_end_either(video: Video, dying_ffmpeg: Dying) -> None:
+def test_a_decoder_that_stops_early_is_not_the_end_of_the_stream(video: Video, dying_ffmpeg: Dying) -> None:
     with pytest.raises(Refusal, match="gave up after") as caught:
         VideoReader(video("edit_list.mp4"), ffmpeg=dying_ffmpeg(f"{PARTS['listing']}; exit 251"))
     assert caught.value.reason == "damaged"
@@ -79,7 +79,7 @@ def test_a_killed_error_travels_between_processes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["shell", "text", "folder", "missing", "silent"])
-def test_an_ffmpeg_that_is_none_is_named(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_ffmpeg_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     path = {"shell": Path("/bin/sh"), "folder": tmp_path}.get(kind, tmp_path / "ffmpeg")
     if kind in ("text", "silent"):
         path.write_text("#!/bin/true\n" if kind == "silent" else "not a program\n")
@@ -89,6 +89,6 @@ def test_an_ffmpeg_that_is_none_is_named(tmp_path: Path, kind: str) -> None:
     assert os.fspath(path) in str(caught.value) and caught.value.code == 2
 
 
-def test_an_ffmpeg_that_is_gone_ends_the_run(video: Video, tmp_path: Path) -> None:
+def test_a_missing_ffmpeg_ends_the_run(video: Video, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be started"):
         VideoReader(video("edit_list.mp4"), ffmpeg=str(tmp_path / "ffmpeg"))

@@ -1,4 +1,4 @@
-"""What `probe` says of good, odd and hopeless files."""
+"""`probe` on normal, unusual and unreadable files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_size_is_the_displayed_one(video: Video, name: str, size: tuple[int, int
     assert ((info.width, info.height), info.rotation) == (size, rotation)
 
 
-def test_rates_and_sound(video: Video) -> None:
+def test_frame_rates_and_sound_are_reported(video: Video) -> None:
     assert not probe(video("variable.mp4")).constant_rate
     assert probe(video("eight_fps.mp4")).fps == 8
     assert probe(video("sound.mp4")).has_audio
@@ -72,7 +72,7 @@ def hopeless(folder: Path, video: Video) -> dict[str, tuple[Path, str]]:
     return found
 
 
-def test_hopeless_files_are_refused_in_the_same_words_anywhere(
+def test_unreadable_files_are_refused_with_the_same_message_in_any_folder(
     tmp_path_factory: pytest.TempPathFactory, video: Video
 ) -> None:
     def refusals(folder: Path) -> dict[str, tuple[str, str, str]]:
@@ -93,7 +93,7 @@ def test_hopeless_files_are_refused_in_the_same_words_anywhere(
     frames=st.integers(2, 400),
     origin=st.floats(0, 1e5),
 )
-def test_a_millisecond_clock_does_not_blur_the_rate(fps: float, frames: int, origin: float) -> None:
+def test_timestamps_in_milliseconds_keep_the_frame_rate(fps: float, frames: int, origin: float) -> None:
     times_F = origin + np.round(np.arange(frames) / fps, 3)
     average, duration_s, constant = describe(times_F, fps)
     assert constant
@@ -105,7 +105,7 @@ def test_a_millisecond_clock_does_not_blur_the_rate(fps: float, frames: int, ori
     ("ending", "codec"),
     [("mxf", "mpeg2video"), ("vob", "mpeg2video"), ("m2v", "mpeg2video"), ("rm", "rv10"), ("dv", "dvvideo")],
 )
-def test_videos_of_other_kinds_are_listed_and_read(tmp_path: Path, ending: str, codec: str) -> None:
+def test_rare_video_formats_are_listed_and_read(tmp_path: Path, ending: str, codec: str) -> None:
     made = tmp_path / f"a.{ending}"
     source = ffmpeg.input("testsrc=s=720x576:r=25:d=0.4", f="lavfi")
     run = argv(source.output(str(made), vcodec=codec, pix_fmt="yuv420p"))

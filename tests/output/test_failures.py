@@ -1,4 +1,4 @@
-"""Failure rows: which of several tries count."""
+"""Failure rows: which rows count after several tries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def listed(output):
     return {(row["clip_id"], row["reason"]) for row in read_failures(output.root).to_pylist()}
 
 
-def test_a_try_that_ended_otherwise_loses_no_row(output):
+def test_a_second_try_with_another_result_keeps_all_rows(output):
     publish_failures(output, "p00000-u00", [lost("one")])
     publish_failures(output, "p00000-u00", [lost("one")])
     assert files_of(output, "p00000-u00") == ["p00000-u00"]
@@ -36,11 +36,11 @@ def test_a_try_that_ended_otherwise_loses_no_row(output):
     assert listed(output) == {("one", "changed"), ("two", "damaged")}
 
 
-def test_a_clip_that_came_out_after_all_is_no_failure(output):
+def test_a_clip_that_succeeded_later_is_no_failure(output):
     made = "clip0000-0a1b2c3d-t0-f0"
     publish_failures(
         output, "p00000-u00", [lost(made)]
-    )  # then the driver was killed, and the source was mended
+    )  # then the driver was killed, and the source was repaired
     write_unit(output, "p00000-u00", clips=1, failures=1)
     assert listed(output) == {("lost0", "no_face")}
     assert not [line for line in verify(output.root).faults if "failures" in line]

@@ -1,4 +1,4 @@
-"""Names and ids: safe for any source."""
+"""Names and ids are safe for any source."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, whoever dies, fills the disk or does the same at once."""
+"""A file is published completely or not at all, despite kills, full disks and competing processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_first_to_publish_wins(output: Output) -> None:
     assert not list(output.tmp.iterdir())
 
 
-def test_without_hard_links_a_rename_does(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_without_hard_links_uses_a_rename(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "not supported")
 
@@ -48,7 +48,7 @@ def test_a_full_disk_publishes_nothing_and_says_where(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_table_on_a_full_disk_is_an_error_of_the_user(output: Output) -> None:
+def test_a_table_on_a_full_disk_is_a_user_error(output: Output) -> None:
     with pytest.raises(UserError, match="is full"), scratch(output.tmp, "table") as path:
         path.symlink_to("/dev/full")
         save_table(pa.table({"a": list(range(100_000))}), path)
@@ -65,6 +65,6 @@ def test_table_bytes_depend_on_rows_alone(output: Output) -> None:
     assert read_tables(output.failures, ["reason"]).column_names == ["reason"]
 
 
-def test_a_file_that_vanished_is_no_silent_success(output: Output) -> None:
+def test_publishing_a_missing_file_is_an_error(output: Output) -> None:
     with pytest.raises(FileNotFoundError):
         publish(output.tmp / "nothing", output.index / "a")

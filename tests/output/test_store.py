@@ -1,4 +1,4 @@
-"""Local folders and object stores, read alike."""
+"""Local folders and object stores are read in the same way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_object_stores_are_read_like_folders(dataset: Output) -> None:
     memory.rm("/sets", recursive=True)
 
 
-def test_a_store_that_fails_once_is_asked_again(dataset: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_read_from_a_store_is_retried(dataset: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(dataset.root), "/flaky", recursive=True)
     data = Dataset("memory://flaky")
@@ -41,7 +41,7 @@ def test_a_store_that_fails_once_is_asked_again(dataset: Output, monkeypatch: py
         data.read(data.row(0), "video.mp4")
 
 
-def test_a_column_name_that_is_no_text_is_one_clear_line(dataset):
+def test_a_column_name_that_is_not_text_is_one_error_line(dataset):
     path = dataset.index / "p00000-u00.parquet"
     path.write_bytes(path.read_bytes().replace(b"clip_id", b"cl\x92p_id"))
     with pytest.raises(UserError, match="cannot be read"):

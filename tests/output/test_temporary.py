@@ -1,4 +1,4 @@
-"""Owners of temporary files: another container on the same host is not this one."""
+"""Temporary files: those of living processes stay, also of other containers on the same host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ sys.stdin.read()
 def test_the_same_process_number_in_another_container_is_another_owner(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of a process that is not here, in a namespace whose numbers mean nothing here."""
+    """The file belongs to a process of another PID namespace, whose process numbers have no meaning here."""
     monkeypatch.setattr(owner, "_place", lambda: "a5a5a5a5a5a5")
     theirs = temporary(output.tmp, "theirs")
     theirs.write_text("at work")
@@ -67,7 +67,7 @@ def test_files_of_a_living_process_in_another_pid_namespace_stay(output: Output)
         process.communicate("")
 
 
-def test_a_pulse_keeps_own_files_young(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_keeps_own_files_young(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, theirs = temporary(output.tmp, "mine"), output.tmp / "theirs~elsewhere~1~1~0"
     mine.mkdir()
     theirs.touch()
@@ -87,7 +87,7 @@ def test_a_pulse_keeps_own_files_young(output: Output, monkeypatch: pytest.Monke
     assert mine.stat().st_mtime < old + 1, "not at every beat"
 
 
-def test_only_temporary_files_of_the_dead_are_cleared(output: Output) -> None:
+def test_only_temporary_files_of_dead_processes_are_removed(output: Output) -> None:
     mine = temporary(output.tmp, "mine")
     mine.write_text("at work")
     code = (

@@ -1,4 +1,4 @@
-"""The Python door: the same data set as by the command line, typed results, progress by callback."""
+"""The Python interface: the same data set as by the command line, typed results, progress by callback."""
 
 from __future__ import annotations
 

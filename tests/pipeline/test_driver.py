@@ -1,4 +1,4 @@
-"""What `status` says of a driver, and when watching it ends."""
+"""What `status` reports of a driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datagen.pipeline.progress import RunProgress
 from datagen.runners import Task, WorkerStatus
 
 
-def test_a_living_driver_with_a_silent_worker(output: Output) -> None:
+def test_status_names_a_silent_worker(output: Output) -> None:
     with RunProgress(output, "curate", 3, unit="part") as progress:
         progress(Task("curate", "p00000"), {"frames": 1})
         progress.waiting([WorkerStatus("worker 2 on node far", "p00001", 400.0, 90.0)])
@@ -29,7 +29,7 @@ def test_a_living_driver_with_a_silent_worker(output: Output) -> None:
     assert driver_ended(output)
 
 
-def test_a_driver_elsewhere_is_dead_when_it_renews_nothing(output: Output) -> None:
+def test_a_driver_on_another_machine_counts_as_dead_without_updates(output: Output) -> None:
     with RunProgress(output, "curate", 3) as progress:
         progress._owner = "elsewhere~1~1"
         progress._save("running")

@@ -1,4 +1,4 @@
-"""What is still to do: a clip is made by the last unit that was asked for it."""
+"""Pending tasks: a clip is made by the last unit that asks for it."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def listed(out: Output) -> dict[str, list[str]]:
     return {task.name: [row["clip_id"] for row in task.clips] for task in tasks}
 
 
-def test_a_lost_unit_does_not_bring_back_what_a_retry_makes(out):
+def test_a_lost_unit_does_not_repeat_the_clips_of_a_retry(out):
     assert listed(out) == {"p00000-u00": ["c"], "p00000-u00-r1": ["a"], "p00000-u00-r2": ["b"]}
     write_table(schema_of(INDEX).empty_table(), out.index / "p00000-u00-r2.parquet", out.tmp)
     assert listed(out) == {"p00000-u00": ["c"], "p00000-u00-r1": ["a"]}
 
 
-def test_a_retry_that_a_purge_emptied_is_passed_over(out):
+def test_a_retry_emptied_by_a_purge_is_skipped(out):
     (out.retries / "r00002.json").write_text('{"number": 2, "parts": {}, "units": {"p00000-u00": []}}')
     assert listed(out) == {"p00000-u00": ["c"], "p00000-u00-r1": ["a", "b"]}
     assert read_retries(out)[1].units == {}

@@ -1,4 +1,4 @@
-"""How far a run is, written for others to read."""
+"""The progress of a run and its status file."""
 
 from __future__ import annotations
 

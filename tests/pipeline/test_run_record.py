@@ -1,4 +1,4 @@
-"""The record of a run: what may change when it is continued, and what every node must have."""
+"""The run record: what may change when a run is continued, and what every node must have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When watching a driver ends, and what is said then."""
+"""When watching a driver ends, and the message then."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ with RunProgress(out, "synthesise", 3):
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks without waiting, and no plan to describe."""
+    """Watches without waiting, and describes no plan."""
     monkeypatch.setattr(status, "WATCH_S", 0.0)
     monkeypatch.setattr(status, "describe", lambda output: "\n".join(driver_lines(output)))
 
 
-def test_no_driver_yet(output: Output, quick: None) -> None:
+def test_watching_ends_without_a_driver(output: Output, quick: None) -> None:
     assert driver_lines(output) == [] and driver_ended(output)
     status.watch_status(output, lambda text: None)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_a_driver_that_stopped(output: Output, quick: None, error: type[BaseException]) -> None:
+def test_watching_ends_with_a_stopped_driver(output: Output, quick: None, error: type[BaseException]) -> None:
     with pytest.raises(error), RunProgress(output, "curate", 3):
         raise error
     status.watch_status(output, lambda text: None)
 
 
-def test_a_killed_driver(output: Output, quick: None) -> None:
+def test_watching_ends_with_a_killed_driver(output: Output, quick: None) -> None:
     subprocess.run([sys.executable, "-c", KILLED, output.root], env=environment(), check=False)
     said: list[str] = []
     status.watch_status(output, said.append)

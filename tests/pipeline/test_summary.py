@@ -1,4 +1,4 @@
-"""The exit code tells a script how a run ended."""
+"""Exit codes of a run."""
 
 from __future__ import annotations
 

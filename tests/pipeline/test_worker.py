@@ -1,4 +1,4 @@
-"""Items of a task that kill the process of a worker."""
+"""Finding the items of a task that kill the worker's process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datagen.recipe import load_recipe
 from datagen.runners.isolate import Crashed, TimedOut
 
 
-def test_halving_finds_what_kills_and_what_stalls() -> None:
+def test_halving_finds_items_that_crash_and_that_hang() -> None:
     culprits = {"b": ("crashed", "killed by SIGKILL"), "e": ("timeout", "took longer than 9 s")}
     tried: list[list[str]] = []
 

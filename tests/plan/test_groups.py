@@ -1,4 +1,4 @@
-"""What belongs together is never divided."""
+"""Clips that belong together get one split."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def splits(clips, earlier=()):
     return [group.split for group in group_clips(clips, list(earlier), SHARES, 7)]
 
 
-def test_every_split_occurs_among_many_strangers():
+def test_every_split_occurs_among_many_people():
     found = splits([clip(number) for number in range(60)])
     assert set(found) == {"train", "val", "test"}
     assert found == splits([clip(number) for number in range(60)])
@@ -43,7 +43,7 @@ def test_every_split_occurs_among_many_strangers():
         {"frame_hashes": np.array([2**60 + 7, 2**50 + 3, 2**40 + 1, 2**30 + 9], np.uint64)},
     ],
 )
-def test_what_is_shared_joins(shared):
+def test_clips_that_share_something_are_joined(shared):
     clips = [clip(number, **shared) for number in range(8)] + [clip(number) for number in range(8, 40)]
     groups = group_clips(clips, [], SHARES, 7)
     assert len({group.component for group in groups[:8]}) == 1
@@ -51,7 +51,7 @@ def test_what_is_shared_joins(shared):
     assert len({group.component for group in groups}) == 33
 
 
-def test_chains_join_too_and_a_person_has_one_name():
+def test_chains_of_links_join_and_a_person_has_one_name():
     clips = [
         clip(0, person="a"),
         clip(1, source="x.mp4", person="a"),
@@ -74,7 +74,7 @@ def test_copies_name_the_first_source():
     assert [group.duplicate_of for group in groups] == [None, None, key_hash("1.mp4")]
 
 
-def test_equal_files_are_copies_however_short():
+def test_equal_files_are_copies_of_any_length():
     first = [clip(0, source_sha256="a"), clip(1, source_sha256="b"), clip(2, source_sha256="a")]
     groups = group_clips(first, [], SHARES, 0)
     assert [group.duplicate_of for group in groups] == [None, None, key_hash("0.mp4")]
@@ -104,7 +104,7 @@ def test_a_clip_that_touches_two_splits_is_a_conflict():
     assert splits(later, earlier)[2] != CONFLICT
 
 
-def test_portraits_go_where_clips_are_and_training_keeps_one():
+def test_portraits_are_divided_like_the_clips_and_training_keeps_one():
     many = [f"{number:064x}" for number in range(40)]
     found = divide_portraits(many, {"train": 100}, Split(val=0.1, test=0.1), 3)
     assert sorted(found.values()).count("val") == sorted(found.values()).count("test") == 4
@@ -113,7 +113,7 @@ def test_portraits_go_where_clips_are_and_training_keeps_one():
     assert divide_portraits(many[:1], {"train": 10, "val": 1}, Split(), 3) == {many[0]: "train"}
 
 
-def test_a_conflict_does_not_hide_the_split_of_what_it_joins():
+def test_a_conflict_does_not_hide_the_splits_of_earlier_clips():
     first, second = {"component": "a", "split": "train"}, {"component": "b", "split": "test"}
     earlier = [
         clip(0, person="a") | first | {"person": "pa"},
@@ -127,7 +127,7 @@ def test_a_conflict_does_not_hide_the_split_of_what_it_joins():
     assert splits([clip(5, person="a")], earlier) == ["train"]
 
 
-def test_a_clip_that_shows_two_earlier_people_to_be_one_belongs_with_both():
+def test_a_clip_that_joins_two_earlier_people_belongs_with_both():
     for seed in range(20):
         first = [clip(0, person="a"), clip(1, subject="id7")]
         groups = group_clips(first, [], SHARES, seed)

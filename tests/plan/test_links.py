@@ -1,4 +1,4 @@
-"""Pairs and chains of what is alike, in blocks."""
+"""Pairs and chains of similar embeddings and frame hashes."""
 
 from __future__ import annotations
 

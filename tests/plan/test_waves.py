@@ -39,7 +39,7 @@ def test_a_limit_cuts_a_small_wave_and_the_rest_follows(output):
     assert cuts(output) == [(0, 1), (2, 4)]
 
 
-def test_a_wave_that_another_driver_cut_stands(output, monkeypatch):
+def test_a_wave_cut_by_another_driver_is_kept(output, monkeypatch):
     from datagen.plan import waves
 
     written = waves.write_bytes
@@ -54,7 +54,7 @@ def test_a_wave_that_another_driver_cut_stands(output, monkeypatch):
     assert cuts(output) == [(0, 0), (1, 2)]
 
 
-def test_a_damaged_wave_is_one_clear_line(output):
+def test_a_damaged_wave_is_one_error_line(output):
     cut_waves(output, plan(1), most=100)
     (output.waves / "w000.json").write_text("{")
     with pytest.raises(UserError, match=r"w000\.json is missing or damaged"):

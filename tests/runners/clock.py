@@ -1,4 +1,4 @@
-"""A clock that a test moves on by itself."""
+"""A clock that the test moves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Clock:
         monkeypatch.setattr("time.monotonic", lambda: self.now)
 
     def run(self, watch: Watch, seconds: float, answers: bool = True) -> list[str]:
-        """Look every second, as the runners do; how the worker was lost, if it was."""
+        """Check the worker every second, as the runners do; returns how it was lost, if it was."""
         lost = []
         for _ in range(int(seconds)):
             self.now += 1

@@ -1,4 +1,4 @@
-"""Joining a cluster: what is not there, or does not let us in, is one line within seconds."""
+"""Joining a cluster: a missing one, or one that refuses this process, is one error line within seconds."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def join(address: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_nobody_listens(listener: socket.socket, scheme: str) -> None:
+def test_an_address_without_a_listener_is_one_error(listener: socket.socket, scheme: str) -> None:
     port = listener.getsockname()[1]
     listener.close()
     with pytest.raises(UserError, match=f"no Ray cluster answers at {scheme}127.0.0.1:{port} .*refused"):
         join(f"{scheme}127.0.0.1:{port}")
 
 
-def test_a_host_that_drops_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_drops_packets_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def silence(place: tuple[str, int], seconds: float) -> socket.socket:
         raise TimeoutError
 
@@ -67,20 +67,22 @@ def test_a_host_that_drops_packets(monkeypatch: pytest.MonkeyPatch) -> None:
         join("192.0.2.7:6379")
 
 
-def test_something_listens_that_is_no_ray(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_of_another_service_is_one_error(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster, "ANSWER_S", 4.0)
     with pytest.raises(UserError, match="does not answer within 4 s"):
         join(f"127.0.0.1:{listener.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("address", ["nonsense", "head:port", "head", "[::1", "ray://"])
-def test_addresses_that_are_none(address: str) -> None:
+def test_malformed_addresses_are_refused(address: str) -> None:
     with pytest.raises(UserError, match="must be `auto`, `HOST:PORT`") as caught:
         join(address)
     assert caught.value.code == 2
 
 
-def test_a_cluster_with_a_token_lets_in_who_has_it() -> None:
+def test_a_cluster_with_a_token_accepts_only_that_token() -> None:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}
     base = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
     base |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}

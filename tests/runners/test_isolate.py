@@ -1,4 +1,4 @@
-"""One call in a process of its own."""
+"""Calls in processes of their own."""
 
 from __future__ import annotations
 

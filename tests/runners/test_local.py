@@ -1,4 +1,4 @@
-"""The local runner: a child that may crash, hang or fall silent costs its task only."""
+"""The local runner: a child that crashes, hangs or does not answer fails only its task."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ run_local(Toy(pathlib.Path(sys.argv[1])), tasks("work", "spawn"), Reports())
 
 
 def quick(folder: Path, said: list[str] | None = None) -> Supervision:
-    """Looks after workers every tenth of a second, and gives up a silent one after a second."""
+    """Checks workers every tenth of a second and gives up a silent one after a second."""
     say = print if said is None else said.append
     return Supervision(say=say, logs=folder / "logs", ping_s=0.1, silent_s=0.5, lost_s=1.0)
 
 
-def test_every_task_ends_in_a_report_of_one_child(tmp_path: Path) -> None:
+def test_every_task_is_reported_by_one_child(tmp_path: Path) -> None:
     reports, toy = Reports(), Toy(tmp_path)
     run_local(toy, iter(tasks("work", "raise", "raise once", "refuse")), reports)
     assert reports["u0"]["clips"] == 1
@@ -44,7 +44,7 @@ def test_every_task_ends_in_a_report_of_one_child(tmp_path: Path) -> None:
     assert int(child) != os.getpid() and not psutil.pid_exists(int(child))
 
 
-def test_what_the_user_must_mend_ends_the_run(tmp_path: Path) -> None:
+def test_a_user_error_ends_the_run(tmp_path: Path) -> None:
     reports = Reports()
     with pytest.raises(UserError, match="disk is full"):
         run_local(Toy(tmp_path), tasks("work", "stop", "work"), reports)
@@ -98,7 +98,7 @@ def test_a_task_over_its_limit_also_when_isolated_is_given_up(
     assert reports["u1"]["clips"] == 1
 
 
-def test_a_stopped_child_is_told_of_and_replaced(tmp_path: Path) -> None:
+def test_a_stopped_child_is_reported_and_replaced(tmp_path: Path) -> None:
     said: list[str] = []
     reports, toy = Reports(), Toy(tmp_path)
     run_local(toy, tasks("freeze once", "work"), reports, supervision=quick(tmp_path, said))
@@ -137,7 +137,7 @@ def test_the_child_ends_with_a_killed_driver(tmp_path: Path) -> None:
     assert all(gone(pid) for pid in (child, grandchild))
 
 
-def test_in_a_thread_of_its_own(tmp_path: Path) -> None:
+def test_a_local_run_works_in_a_thread(tmp_path: Path) -> None:
     reports = Reports()
     thread = threading.Thread(target=run_local, args=(Toy(tmp_path), tasks("work"), reports))
     thread.start()
@@ -146,7 +146,7 @@ def test_in_a_thread_of_its_own(tmp_path: Path) -> None:
 
 
 def started(folder: Path) -> tuple[subprocess.Popen[bytes], int, int]:
-    """A driver whose child is at a task and has started a program."""
+    """A driver whose child works on a task and has started a program."""
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, folder], env=environment(), cwd=ROOT)
     pids = folder / "pids"
     while not pids.exists() or len(pids.read_text().split()) < 2:
@@ -160,7 +160,7 @@ def gone(pid: int) -> bool:
     """Whether a process ends within a few seconds."""
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:  # nobody reaps orphans in some containers
+        if process.status() == psutil.STATUS_ZOMBIE:  # in some containers nothing reaps orphans
             return True
         process.wait(10)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""The Ray runner on a two-node cluster of this machine: what dies costs only time."""
+"""The Ray runner on a two-node cluster of this machine: killed workers and nodes lose no task."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
-def test_an_error_instead_of_waiting_for_ever(cluster: Any, tmp_path: Path) -> None:
+def test_a_cluster_without_room_for_a_worker_is_an_error(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no worker could be placed for 1 s.*0 CPUs"):
         run_ray(Toy(tmp_path), tasks("work"), Reports(), patience_s=1)
 
 
-def test_a_mixed_bag_on_one_node(cluster: Any, tmp_path: Path) -> None:
+def test_tasks_of_every_outcome_on_one_node(cluster: Any, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=2)
     reports, toy = Reports(), Toy(tmp_path)
     bag = tasks("work", "kill", "raise", "raise once", "refuse", "work", "work")
@@ -109,7 +109,7 @@ def test_nodes_with_other_software_are_left_out(cluster: Any, tmp_path: Path) ->
     cluster.remove_node(bad)
 
 
-def test_nodes_die_and_come_late(cluster: Any, tmp_path: Path) -> None:
+def test_nodes_may_die_and_join_during_a_run(cluster: Any, tmp_path: Path) -> None:
     first = cluster.add_node(num_cpus=2)
     reports, toy = Reports(), Toy(tmp_path)
 
@@ -124,7 +124,7 @@ def test_nodes_die_and_come_late(cluster: Any, tmp_path: Path) -> None:
     assert not any(report["isolated"] for report in reports.values()), "a lost node is not the task's fault"
 
 
-def test_a_local_ray_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_ray_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reports, toy = Reports(), Toy(tmp_path)
     ray.shutdown()
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

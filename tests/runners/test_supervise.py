@@ -1,4 +1,4 @@
-"""Clocks of workers: limits, silence, and drivers that were stopped themselves."""
+"""Time limits of workers: tasks, missing heartbeats, and drivers that were stopped themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datagen.runners.tasks import ISOLATED_LIMITS
 from tests.runners.clock import Clock
 
 
-def test_a_task_may_take_its_limit_and_more_when_isolated(clock: Clock) -> None:
+def test_a_task_has_its_time_limit_and_more_when_isolated(clock: Clock) -> None:
     watch = Watch("worker 1", Task("curate", "p00000", limit_s=100), Supervision())
     assert clock.run(watch, 100) == [] and clock.run(watch, 1) == ["timeout: took longer than 100 s"]
     watch = Watch("worker 1", Task("curate", "p00000", limit_s=100, isolate=True), Supervision())
@@ -19,7 +19,7 @@ def test_a_task_may_take_its_limit_and_more_when_isolated(clock: Clock) -> None:
     assert clock.run(watch, 100_000) == []
 
 
-def test_silence_is_told_once_and_ends_the_worker(clock: Clock) -> None:
+def test_silence_is_reported_once_and_ends_the_worker(clock: Clock) -> None:
     said: list[str] = []
     watch = Watch("worker 3 on node far", Task("curate", "p00007"), Supervision(say=said.append))
     assert clock.run(watch, 60, answers=False) == [] and not said and not watch.status().silent_s
@@ -34,7 +34,7 @@ def test_silence_is_told_once_and_ends_the_worker(clock: Clock) -> None:
     assert clock.run(watch, 301, answers=False) == ["timeout: did not answer for 300 s"]
 
 
-def test_a_stopped_driver_does_not_blame_its_workers(clock: Clock) -> None:
+def test_time_in_which_the_driver_was_stopped_does_not_count_against_workers(clock: Clock) -> None:
     watch = Watch("worker 1", Task("curate", "p00000", limit_s=1000), Supervision())
     clock.run(watch, 50)
     clock.now += 5000
@@ -42,7 +42,7 @@ def test_a_stopped_driver_does_not_blame_its_workers(clock: Clock) -> None:
     assert watch.status().busy_s == 949
 
 
-def test_last_words_are_kept_where_there_is_a_place(tmp_path: Path) -> None:
+def test_last_output_of_a_worker_is_written_to_its_log(tmp_path: Path) -> None:
     task = Task("curate", "p00000")
     append_task_log(None, task, "killed by SIGKILL", "last words")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Workers without any media: they write one small file per task, so that exactly-once can be seen."""
+"""Workers without media: they write one small file per task, so that tests can count attempts."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_duckdb_and_pyarrow_read_the_index(dataset: Output) -> None:
     assert pq.read_table(dataset.index).num_rows == 5
 
 
-def test_one_file_costs_one_range_read(dataset: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_file_takes_one_range_read(dataset: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Dataset(dataset.root)
     reads = []
     read = type(data.store).read
@@ -82,7 +82,7 @@ def test_messages_for_what_is_not_there(dataset: Output, tmp_path: Path) -> None
         data.read(data.row(0), "video.mp4")
 
 
-def test_face_arrays_come_back(output: Output, tmp_path: Path) -> None:
+def test_face_arrays_round_trip(output: Output, tmp_path: Path) -> None:
     shard = ShardWriter(output.tmp / "a.tar")
     row = clip_row("p00000-u00", 0)
     arrays = {"pose": np.arange(6, dtype=np.float16).reshape(2, 3)}

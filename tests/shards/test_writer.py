@@ -1,4 +1,4 @@
-"""Shards: what goes in comes out, by any reader, and the bytes depend on the content alone."""
+"""Shards: contents round-trip, and the bytes depend on the content alone."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ print(sum(write_unit(output, f"p00000-u{number:02d}", failures=1) for number in 
 """
 
 
-def test_two_drivers_at_once_publish_each_unit_once(output: Output, tmp_path: Path) -> None:
+def test_two_drivers_publish_each_unit_once(output: Output, tmp_path: Path) -> None:
     drivers = [start_python(BOTH, output.root) for _ in range(2)]
     first = [int(driver.communicate()[0]) for driver in drivers]
     assert sum(first) == 30 and [driver.returncode for driver in drivers] == [0, 0]

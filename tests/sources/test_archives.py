@@ -1,4 +1,4 @@
-"""Members of archives: read one by one, refused where they escape, lie or do not fit on the disk."""
+"""Members of archives: unsafe names, wrong sizes and members larger than the disk are refused."""
 
 import io
 import os
@@ -47,7 +47,7 @@ def test_members_that_escape_are_refused_and_nothing_is_written(tmp_path):
     assert not any((tmp_path / "scratch").iterdir())
 
 
-def test_an_archive_as_root_and_text_for_names_in_it_that_are_none(tmp_path):
+def test_an_archive_as_root_with_a_member_name_that_is_not_utf8(tmp_path):
     archive = tmp_path / "set.tar"
     with tarfile.open(archive, "w", errors="surrogateescape") as tar:
         info = tarfile.TarInfo("b\udce4d.mp4")
@@ -71,7 +71,7 @@ def test_members_of_packed_tars_are_read_and_damage_costs_a_refusal(tmp_path, ki
     with local_file(absolute(tmp_path, item), item.member, tmp_path / "scratch") as path:
         assert path.read_bytes() == content
     archive.write_bytes(archive.read_bytes()[:20_000])
-    assert listed(tmp_path).sources  # the archive itself at least
+    assert listed(tmp_path).sources  # at least the archive itself
     refused = pytest.raises(Refusal)
     with refused as caught, local_file(absolute(tmp_path, item), item.member, tmp_path / "scratch"):
         pass
@@ -85,7 +85,7 @@ def test_the_first_of_two_members_of_one_name_is_the_one_that_is_read(tmp_path):
         assert (item.size, path.read_bytes()) == (3, b"one")
 
 
-def test_a_member_larger_than_the_disk_costs_itself(tmp_path, monkeypatch):
+def test_a_member_larger_than_the_disk_fails_alone(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("big.mp4", bytes(2_000_000))
         pack.writestr("small.mp4", b"x")
@@ -103,7 +103,7 @@ def test_a_member_larger_than_the_disk_costs_itself(tmp_path, monkeypatch):
         assert path.read_bytes() == b"x"
 
 
-def test_a_member_that_lies_about_its_size_is_damaged(tmp_path):
+def test_a_member_with_a_wrong_size_is_damaged(tmp_path):
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("a.mp4", bytes(100_000))

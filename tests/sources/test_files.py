@@ -1,4 +1,4 @@
-"""Sources opened as planned: the same file, whole, from a root that is there."""
+"""Opening sources: the file must be unchanged and its root present."""
 
 import os
 import zipfile
@@ -40,7 +40,7 @@ def test_names_that_are_not_text_are_kept_openable(tmp_path):
         assert path.read_bytes() == b"x"
 
 
-def test_a_root_that_is_not_there_is_one_error(tmp_path):
+def test_a_missing_root_is_one_error(tmp_path):
     (tmp_path / "mount").mkdir()
     for root in (tmp_path / "mount", tmp_path / "nowhere"):
         with pytest.raises(UserError, match="mount it and run the same command again"):
@@ -57,7 +57,7 @@ def test_a_root_that_is_not_there_is_one_error(tmp_path):
         pass
 
 
-def test_a_source_that_is_not_the_curated_one_is_refused(tmp_path):
+def test_a_source_that_changed_since_curation_is_refused(tmp_path):
     root = tmp_path / "in"
     root.mkdir()
     (root / "a.mp4").write_bytes(b"one")
@@ -96,7 +96,7 @@ def test_a_plain_source_is_hashed_once(tmp_path, monkeypatch):
     assert len(calls) == 1
 
 
-def test_what_happens_to_a_source_while_it_is_read_is_not_blamed_on_its_content(tmp_path):
+def test_a_source_that_changes_while_it_is_read_is_reported_as_changed(tmp_path):
     root = tmp_path / "in"
     root.mkdir()
     (root / "a.mp4").write_bytes(b"one")

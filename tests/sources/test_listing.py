@@ -1,4 +1,4 @@
-"""What is footage in a folder, and what is passed over and why."""
+"""Listing of sources in a folder, and the files that are skipped with their reasons."""
 
 import os
 import tarfile
@@ -12,7 +12,7 @@ from datagen.sources.source import describe_passed_over
 from tests.sources.made import listed, tar_with
 
 
-def test_a_damaged_archive_is_itself_a_source(tmp_path):
+def test_a_damaged_archive_is_listed_as_a_source(tmp_path):
     whole = tmp_path / "set.tar"
     tar_with(whole, [("a.mp4", b"a" * 4000, tarfile.REGTYPE), ("b.mp4", b"b" * 4000, tarfile.REGTYPE)])
     whole.write_bytes(whole.read_bytes()[:6000])
@@ -45,7 +45,7 @@ def test_a_missing_folder_is_named(tmp_path):
         listed(tmp_path / "nowhere")
 
 
-def test_what_is_passed_over_is_counted_with_the_reason(tmp_path):
+def test_skipped_files_are_counted_with_the_reason(tmp_path):
     root = tmp_path / "in"
     for name in (
         "real/a.mp4", "d.vob", "e.m2v", "f.mxf", "g.y4m", "h.7z", "vox_partaa", "notes.txt", "more.txt", "plain",
@@ -94,7 +94,7 @@ def test_what_is_passed_over_is_counted_with_the_reason(tmp_path):
     assert lines[-1] == "passed over 5 other files: 2 .txt, 1 without ending, 1 .json, 1 .me"
 
 
-def test_folders_that_may_not_be_read_are_said(tmp_path, monkeypatch):
+def test_folders_without_read_permission_are_reported(tmp_path, monkeypatch):
     (tmp_path / "closed").mkdir()
     (tmp_path / "a.mp4").write_bytes(b"x")
     scandir = os.scandir
@@ -104,7 +104,7 @@ def test_folders_that_may_not_be_read_are_said(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refusing)  # the tests may run as root, whom nothing is closed to
+    monkeypatch.setattr(os, "scandir", refusing)  # the tests may run as root, who may read everything
     found = listed(tmp_path)
     assert [item.source for item in found.sources] == ["a.mp4"]
     assert describe_passed_over(found) == [
@@ -131,7 +131,7 @@ def test_the_output_inside_the_footage_is_left_out_from_the_beginning(tmp_path):
         listed(out)
 
 
-def test_names_of_what_is_passed_over_cannot_steer_a_terminal(tmp_path):
+def test_names_of_skipped_files_do_not_control_the_terminal(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
     (tmp_path / "x\x1b[2J.rar").write_bytes(b"x")
     (tmp_path / "x.\x1b[2J").write_bytes(b"x")

@@ -47,7 +47,7 @@ STATED = {"licence": "research", "consent": "given"}
         ({"derivatives": "allowed", "consent": " "}, "states no consent", "unstated"),
     ],
 )
-def test_terms_decide_whether_a_run_begins_and_what_rows_say(terms, problem, sharing):
+def test_terms_decide_whether_a_run_begins_and_what_its_rows_state(terms, problem, sharing):
     manifest = Manifest(name="x", root=".", terms={**STATED, **terms})
     if problem is None:
         manifest.check_terms([])
@@ -61,7 +61,7 @@ def test_terms_decide_whether_a_run_begins_and_what_rows_say(terms, problem, sha
 
 
 @pytest.mark.parametrize("face_swap", ["allowed", "forbidden", "unstated", None])
-def test_the_short_keys_say_the_same(face_swap):
+def test_short_keys_of_a_manifest_mean_the_same(face_swap):
     manifest = Manifest(name="x", root=".", face_swap=face_swap, **STATED)
     assert manifest.rights()[:2] == ("research", "given")
     if face_swap == "allowed":
@@ -71,7 +71,7 @@ def test_the_short_keys_say_the_same(face_swap):
             manifest.check_terms([])
 
 
-def test_footage_without_a_manifest_states_nothing():
+def test_footage_without_a_manifest_has_unstated_terms():
     assert input_manifest().rights() == ("unstated", "unstated", "unstated")
     assert input_manifest().credit_of("a.mp4") is None
 

@@ -1,4 +1,4 @@
-"""A killed ffmpeg costs a try, then its clip; a full disk stops the run."""
+"""A killed ffmpeg is tried again, then its clip fails; a full disk stops the run. Choice of a donor by pose."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_encoder_killed_every_time_costs_the_clip(tmp_path: Path, dying_ffmpe
     assert caught.value.reason == "out_of_memory"
 
 
-def test_a_full_disk_and_an_ffmpeg_that_cannot_stop_the_run(tmp_path: Path, dying_ffmpeg: Dying) -> None:
+def test_a_full_disk_and_a_broken_ffmpeg_stop_the_run(tmp_path: Path, dying_ffmpeg: Dying) -> None:
     with pytest.raises(UserError, match="is full"), refuse_unexpected():
         encode_stream(FRAMES, ROW, load_recipe(None, []), Path("/dev/full"))
     with pytest.raises(UserError, match=r"encode\.ffmpeg"), refuse_unexpected():
@@ -70,7 +70,7 @@ def test_a_crop_is_read_again_where_the_decoder_is_killed(
 
 
 class Picky:
-    """A swap that takes only some donors."""
+    """A swapper that accepts only some donors."""
 
     name, models = "picky", ()
 
@@ -87,7 +87,7 @@ class Picky:
 
 @pytest.fixture
 def poses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The yaw of a portrait stands in its first landmark."""
+    """Reads the yaw of a portrait from its first landmark."""
     monkeypatch.setattr(swapped, "pose", lambda landmarks: (landmarks[0, 0], 0, 0))
 
 
@@ -108,7 +108,7 @@ def swap(swapper: Picky, tries: int) -> str:
     return donor.name
 
 
-def test_where_the_pose_does_not_fit_the_nearest_in_pose_are_tried(poses: None) -> None:
+def test_when_the_pose_does_not_fit_donors_of_similar_pose_are_tried(poses: None) -> None:
     first = offered(pool(), Recipe())[0]
     by_pose = [name for name in ("c", "e", "d", "a", "b") if name != first]
     last = Picky(by_pose[2])
@@ -116,7 +116,7 @@ def test_where_the_pose_does_not_fit_the_nearest_in_pose_are_tried(poses: None) 
     assert last.asked == [first, *by_pose[:3]]
 
 
-def test_the_first_refusal_is_told_when_all_tries_fail(poses: None) -> None:
+def test_the_first_refusal_is_reported_when_all_tries_fail(poses: None) -> None:
     first = offered(pool(), Recipe())[0]
     none = Picky("")
     with pytest.raises(Refusal, match=f"turned away from {first}"):

@@ -1,4 +1,4 @@
-"""A refusal that a number decided carries what was measured, the number and the limit."""
+"""A refusal by a gate holds the measure, its value and the limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GATES = {
 
 
 @pytest.mark.parametrize("measure", FINE)
-def test_gates_of_streams(measure: str) -> None:
+def test_a_gate_of_a_stream_reports_its_number_and_limit(measure: str) -> None:
     gates, value = Gates(), 0.01 if measure == "identity_to_source" else 99.0
     columns: dict[str, float | None] = {**FINE, measure: value}
     with pytest.raises(Refusal) as caught:

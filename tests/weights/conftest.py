@@ -1,4 +1,4 @@
-"""A loopback server that behaves like a hub, or like a bad one."""
+"""A local server that behaves like a hub, with faults on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datagen.weights.registry import Weight
 
 @dataclass
 class Hub:
-    """Files by URL path, faults to play, and what was asked."""
+    """Files by URL path, faults, and the requests."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -26,17 +26,17 @@ class Hub:
     stall: dict[str, int] = field(default_factory=dict)  # a GET goes silent after so many body bytes
     ranges_known: bool = True  # else Range headers are ignored, as plain servers do
     broken: set[str] = field(default_factory=set)  # paths whose GETs answer 503
-    stated: dict[str, int] = field(default_factory=dict)  # size that HEAD states, where it lies
+    stated: dict[str, int] = field(default_factory=dict)  # wrong sizes that HEAD states
     etags: dict[str, str] = field(default_factory=dict)  # instead of the true sha256
     sent: dict[str, dict[str, str | None]] = field(
         default_factory=dict
     )  # headers of GETs, None to leave one out
-    endless: set[str] = field(default_factory=set)  # GETs that never end, chunked
-    over: threading.Event = field(default_factory=threading.Event)  # ends what stalls
+    endless: set[str] = field(default_factory=set)  # paths whose GETs never end (chunked)
+    over: threading.Event = field(default_factory=threading.Event)  # ends stalled answers
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range header
 
     def add(self, repo: str, path: str, content: bytes, revision: str = "main") -> str:
-        """Put a file where a hub would serve it; returns its URL path."""
+        """Add a file of a repository; returns its URL path."""
         where = f"/{repo}/resolve/{revision}/{path}"
         self.files[where] = content
         return where
@@ -115,7 +115,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """Clients hang up in the middle; that is what is tested."""
+            """Clients close connections early in these tests."""
 
     server = Server(("127.0.0.1", 0), Handler)
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"

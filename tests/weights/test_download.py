@@ -18,7 +18,7 @@ from datagen.weights.registry import WeightFile
 from tests.weights.made import BODY, entry
 
 
-def test_a_dropped_line_is_tried_again_within_one_call(hub: Any, register: Any, tmp_path: Path) -> None:
+def test_a_dropped_connection_is_retried_within_one_call(hub: Any, register: Any, tmp_path: Path) -> None:
     register(entry())
     where = hub.add("org/thing", "sub/model.bin", BODY)
     hub.cut[where] = 7
@@ -35,7 +35,7 @@ def test_a_server_without_ranges_starts_over(hub: Any, register: Any, tmp_path: 
 
 
 def test_killed_download_resumes(hub: Any, register: Any, tmp_path: Path) -> None:
-    """A process killed in the middle of a file leaves its bytes for the next one."""
+    """A process killed in the middle of a file leaves its bytes for the next try."""
     register(entry())
     where = hub.add("org/thing", "sub/model.bin", BODY)
     hub.stall[where] = 200_000
@@ -90,7 +90,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_mirror_never_fills_the_disk(
     fault: str, size: int | None, hub: Any, register: Any, tmp_path: Path
 ) -> None:
-    """Whether the registry or only the server says how large the file is."""
+    """Whether the size is known from the registry or only from the server."""
     register(entry(files=(WeightFile("sub/model.bin", size),)))
     where = hub.add("org/thing", "sub/model.bin", BODY)
     hub.sent[where], message = FAULTS[fault]
@@ -113,14 +113,14 @@ def test_a_file_of_no_known_size_takes_that_of_the_answer(hub: Any, register: An
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-def test_an_empty_file_is_one_line(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
+def test_an_empty_file_is_one_error_line(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
     register(entry(files=(WeightFile("sub/model.bin", len(BODY) if pinned else None),)))
     hub.add("org/thing", "sub/model.bin", b"")
     with pytest.raises(UserError, match="has 0 bytes, expected" if pinned else "said to have 0 bytes"):
         fetch("thing", cache=tmp_path, endpoint=hub.url)
 
 
-def test_another_range_than_asked_for_is_not_spliced(hub: Any, register: Any, tmp_path: Path) -> None:
+def test_a_wrong_byte_range_is_not_appended(hub: Any, register: Any, tmp_path: Path) -> None:
     register(entry())
     where = hub.add("org/thing", "sub/model.bin", BODY)
     hub.cut[where] = 1000
@@ -129,10 +129,10 @@ def test_another_range_than_asked_for_is_not_spliced(hub: Any, register: Any, tm
         fetch("thing", cache=tmp_path, endpoint=hub.url)
 
 
-def test_full_disk_is_one_line_and_resumes(
+def test_a_full_disk_is_one_error_line_and_the_download_resumes(
     hub: Any, register: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RLIMIT_FSIZE makes the kernel refuse to write on, as a full disk does."""
+    """RLIMIT_FSIZE makes writes fail as on a full disk."""
     register(entry())
     where = hub.add("org/thing", "sub/model.bin", BODY)
     script = (

@@ -1,4 +1,4 @@
-"""Fetching against a loopback hub: good days, bad networks, full disks, terms."""
+"""Fetching from a local hub: bad networks, full disks, licence terms."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_interrupted_download_resumes_where_it_stopped(hub: Any, register: Any, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             download.time, "sleep", lambda _: hub.broken.add(where)
-        )  # the line drops, the server goes down
+        )  # the connection drops, then the server goes down
         with pytest.raises(UserError, match=r"503; 100000 bytes are kept, the same command resumes"):
             fetch("thing", cache=tmp_path, endpoint=hub.url)
     assert not (tmp_path / "thing").exists()
@@ -47,7 +47,7 @@ def test_interrupted_download_resumes_where_it_stopped(hub: Any, register: Any, 
     assert hub.ranges(where)[-1] == "bytes=100000-"
 
 
-def test_several_who_want_the_same_download_it_once(hub: Any, register: Any, tmp_path: Path) -> None:
+def test_parallel_fetches_download_a_file_once(hub: Any, register: Any, tmp_path: Path) -> None:
     register(entry())
     where = hub.add("org/thing", "sub/model.bin", BODY)
     with ThreadPoolExecutor(4) as pool:
@@ -56,8 +56,8 @@ def test_several_who_want_the_same_download_it_once(hub: Any, register: Any, tmp
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-def test_wrong_hash_is_dropped(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
-    """Against the registry's sha256 or, without one, against what the hub states."""
+def test_a_file_with_a_wrong_hash_is_dropped(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
+    """Compared with the sha256 of the registry or, without one, of the hub."""
     register(entry(files=(WeightFile("sub/model.bin", sha256=DIGEST if pinned else None),)))
     where = hub.add("org/thing", "sub/model.bin", b"x" + BODY[1:])
     hub.etags[where] = DIGEST
@@ -78,7 +78,7 @@ def test_small_files_are_checked_by_their_git_hash(hub: Any, register: Any, tmp_
     fetch("thing", cache=tmp_path, endpoint=hub.url)
 
 
-def test_hash_of_the_first_fetch_is_trusted_ever_after(hub: Any, register: Any, tmp_path: Path) -> None:
+def test_the_hash_of_the_first_fetch_is_kept(hub: Any, register: Any, tmp_path: Path) -> None:
     register(entry(files=(WeightFile("model.bin"),)))
     where = hub.add("org/thing", "model.bin", b"first")
     path = fetch("thing", cache=tmp_path, endpoint=hub.url)
@@ -93,7 +93,7 @@ def test_hash_of_the_first_fetch_is_trusted_ever_after(hub: Any, register: Any, 
     assert fetch("thing", cache=tmp_path, endpoint=hub.url, force=True).read_bytes() == b"second"
 
 
-def test_absent_file_and_dead_server_are_one_line(hub: Any, register: Any, tmp_path: Path) -> None:
+def test_a_missing_file_and_a_dead_server_are_one_error_line(hub: Any, register: Any, tmp_path: Path) -> None:
     register(entry())
     with pytest.raises(UserError, match=r"model.bin was not found \(404\)"):
         fetch("thing", cache=tmp_path, endpoint=hub.url)
@@ -117,7 +117,7 @@ def test_noncommercial_is_refused_unless_allowed(hub: Any, register: Any, tmp_pa
 @pytest.mark.parametrize(
     "layout", ["thing/sub", "org/thing/sub", "sub", "models--org--thing/snapshots/abc/sub", "."]
 )
-def test_from_a_folder_of_any_usual_layout(layout: str, register: Any, tmp_path: Path) -> None:
+def test_fetching_from_a_folder_of_any_usual_layout(layout: str, register: Any, tmp_path: Path) -> None:
     register(entry())
     source = tmp_path / "usb"
     (source / layout).mkdir(parents=True)
@@ -125,7 +125,7 @@ def test_from_a_folder_of_any_usual_layout(layout: str, register: Any, tmp_path:
     assert fetch("thing", cache=tmp_path / "cache", source=str(source)).read_bytes() == BODY
 
 
-def test_from_a_folder_checks_too(register: Any, tmp_path: Path) -> None:
+def test_files_from_a_folder_are_checked(register: Any, tmp_path: Path) -> None:
     register(entry())
     with pytest.raises(UserError, match="no such folder"):
         fetch("thing", cache=tmp_path, source=str(tmp_path / "absent"))
@@ -139,7 +139,7 @@ def test_from_a_folder_checks_too(register: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "thing").exists()
 
 
-def test_from_a_mirror_address(hub: Any, register: Any, tmp_path: Path) -> None:
+def test_fetching_from_a_mirror(hub: Any, register: Any, tmp_path: Path) -> None:
     register(entry())
     hub.files["/weights/thing/sub/model.bin"] = BODY
     assert fetch("thing", cache=tmp_path, source=f"{hub.url}/weights/").read_bytes() == BODY

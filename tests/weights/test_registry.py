@@ -1,4 +1,4 @@
-"""The registry is sound and its documentation is that of the code."""
+"""The registry of weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datagen.common.errors import UserError
 from datagen.weights.registry import WEIGHTS, weight
 
 
-def test_entries_are_whole() -> None:
+def test_entries_are_complete() -> None:
     assert len({entry.name for entry in WEIGHTS}) == len(WEIGHTS)
     for entry in WEIGHTS:
         assert entry.licence and entry.used_by and entry.bytes > 0

@@ -1,4 +1,4 @@
-"""The reference page says what the schema says."""
+"""The page on the format agrees with the schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded backend on real pictures and films."""
+"""The embedded backend on real pictures and videos."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_irises_lie_in_the_eyes(
 
 
 @pytest.mark.parametrize("degrees", [-40, 25])
-def test_a_tilted_head_is_measured_like_an_upright_one(
+def test_a_tilted_head_has_the_landmarks_of_an_upright_one(
     analyser: FaceAnalyser, astronaut: np.ndarray, astronaut_landmarks: np.ndarray, degrees: float
 ):
     matrix = cv2.getRotationMatrix2D((225, 130), -degrees, 1.0)
@@ -151,7 +151,7 @@ def test_a_fast_face_is_not_lost(analyser: FaceAnalyser, astronaut: np.ndarray):
     assert np.ptp(moved) < 4
 
 
-def test_a_film_without_faces_gives_absence(analyser: FaceAnalyser):
+def test_a_video_without_faces_has_no_landmarks(analyser: FaceAnalyser):
     faces = analyser.track(np.zeros((3, 64, 80, 3), np.uint8))
     assert faces.presence.tolist() == [0, 0, 0]
     assert faces.landmarks.shape == (3, 468, 3)
@@ -213,7 +213,7 @@ def test_a_distant_face_is_measured_well_at_first_sight(analyser: FaceAnalyser, 
     assert max(np.linalg.norm(embeddings[0] - other) for other in embeddings[1:]) < SAME_PERSON
 
 
-def test_naming_the_models_loads_none(monkeypatch: pytest.MonkeyPatch):
+def test_listing_the_models_loads_no_network(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object) -> None:
         raise AssertionError("a network was opened")
 

@@ -1,4 +1,4 @@
-"""Shipped networks: intact, named, loaded only when used, the same numbers everywhere."""
+"""Shipped networks: hashes, names, and errors when one is damaged or missing."""
 
 from __future__ import annotations
 

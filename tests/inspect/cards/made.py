@@ -25,7 +25,7 @@ NESTED = {
 
 
 def write_clips(output: Output, unit: str, clips: list[dict[str, Any]]) -> None:
-    """A unit whose clips have what a clip has; `swapped=False` leaves a clip without that stream."""
+    """Publish a unit of clips with the usual members; `swapped=False` leaves that stream out."""
     shard = ShardWriter(temporary(output.tmp, f"{unit}.tar"))
     rows = []
     for number, values in enumerate(clips):
@@ -58,7 +58,7 @@ def records(output: Output) -> list[dict[str, Any]]:
 
 
 def described(output: Output) -> Any:
-    """The output as mlcroissant sees it; it finds nothing wrong."""
+    """The output as mlcroissant reads it, without errors or warnings."""
     mlcroissant = pytest.importorskip("mlcroissant", reason="needs the dev extra's `mlcroissant`")
     found = mlcroissant.Dataset(output.root / "croissant.json")
     assert not found.metadata.ctx.issues.errors and not found.metadata.ctx.issues.warnings
@@ -66,7 +66,7 @@ def described(output: Output) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A record of mlcroissant as the index has it: it names fields `clips/...` and gives text as bytes."""
+    """A record of mlcroissant as in the index: mlcroissant names fields `clips/...` and gives text as bytes."""
     if isinstance(value, dict):
         return {key.rpartition("/")[2]: plain(item) for key, item in value.items()}
     if isinstance(value, list):

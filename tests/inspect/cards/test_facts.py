@@ -1,4 +1,4 @@
-"""What the cards count: nothing of withdrawn people."""
+"""Numbers in the cards, which leave withdrawn people out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_tombstone_without_clips_leaves_no_file_out(filled: Output) -> None:
     assert header(filled)["configs"][0]["data_files"] == "shards/*.tar" and len(records(filled)) == 5
 
 
-def test_an_output_of_which_nothing_is_left_has_cards_too(filled: Output) -> None:
+def test_an_output_without_remaining_clips_has_cards(filled: Output) -> None:
     for unit in ("p00000-u00", "p00000-u01"):
         withdraw(filled, sources=[f"{unit}.mp4"])
     write_cards(filled, Dataset(filled.root))

@@ -74,7 +74,7 @@ def test_credits_are_given(output: Output) -> None:
         ([None], {"license": "other", "license_name": "unstated"}),
     ],
 )
-def test_licences_are_given_as_the_hub_knows_them(
+def test_licences_use_the_identifiers_of_the_hub(
     output: Output, licences: list[str | None], stated: dict[str, Any]
 ) -> None:
     write_clips(output, "p00000-u00", [{"licence": text} for text in licences])
@@ -82,7 +82,7 @@ def test_licences_are_given_as_the_hub_knows_them(
     assert {key: value for key, value in header(output).items() if key.startswith("license")} == stated
 
 
-def test_words_from_outside_stay_words(output: Output) -> None:
+def test_text_from_manifests_is_escaped(output: Output) -> None:
     nasty = "a | b\n---\n# <img src=x onerror=1>\x1b[31m [x](javascript:1)"
     write_clips(
         output, "p00000-u00", [{"licence": nasty, "consent": nasty, "credit": nasty, "dataset": nasty}]
@@ -96,7 +96,7 @@ def test_words_from_outside_stay_words(output: Output) -> None:
     assert len(records(output)) == 1
 
 
-def test_old_cards_go_and_other_peoples_stay(filled: Output) -> None:
+def test_old_cards_are_removed_and_files_of_the_user_stay(filled: Output) -> None:
     old = filled.root / "DATASET.md"
     old.write_text(
         "# out\n\nTalking-head clips with synthetic counterparts, made by megactor-datagen 0.1.0.\n"

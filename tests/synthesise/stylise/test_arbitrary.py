@@ -22,7 +22,7 @@ def test_arbitrary_style_keeps_the_expression_and_the_bytes(clip, picture, analy
     assert np.array_equal(styled, ArbitraryStyle()(clip.frames, clip.faces, picture))
 
 
-def test_a_portrait_lends_its_skin_and_its_surroundings(clip, analyser):
+def test_a_portrait_style_transfers_skin_and_background(clip, analyser):
     portrait = np.full((200, 200, 3), (30, 120, 40), np.uint8)  # green around, a dark red face in the middle
     rows, columns = np.indices((200, 200))
     portrait[np.hypot(rows - 100, columns - 100) < 60] = (110, 50, 40)
@@ -34,7 +34,7 @@ def test_a_portrait_lends_its_skin_and_its_surroundings(clip, analyser):
     assert motion(clip.faces, analyser.track(styled)).landmark_error < 0.05
 
 
-def test_memory_calms_the_strokes(clip, picture):
+def test_memory_reduces_flicker_of_the_strokes(clip, picture):
     shaky, calm = (ArbitraryStyle(memory=memory)(clip.frames, clip.faces, picture) for memory in (0.0, 0.6))
     assert flicker(clip.frames, calm, clip.faces) < 0.8 * flicker(clip.frames, shaky, clip.faces)
 

@@ -1,4 +1,4 @@
-"""Where styles come from, and which are left out."""
+"""Styles from folders, and those that are left out."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from datagen.synthesise.stylise.styles import load_styles
 from tests.imaging.pictures import encoded, header_of_png
 
 
-def test_a_bad_style_is_left_out_with_one_line(tmp_path):
+def test_a_bad_style_is_skipped_with_one_warning(tmp_path):
     recipe = load_recipe(None, ["stylise.backends=[arbitrary]"])
     (tmp_path / "huge.png").write_bytes(header_of_png(20_000, 20_000))
     (tmp_path / "torn.png").write_bytes(b"x")

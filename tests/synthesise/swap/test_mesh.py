@@ -36,7 +36,7 @@ def test_motion_stays_and_nothing_flickers(clip, swapped, analyser):
     assert flicker(clip.frames, swapped, clip.faces) < 1.3
 
 
-def test_what_is_far_from_the_face_is_untouched(clip, swapped):
+def test_pixels_far_from_the_face_do_not_change(clip, swapped):
     changed = (clip.frames != swapped).any(axis=(0, 3))
     rows, columns = np.nonzero(changed)
     low = clip.faces.landmarks[..., :2].min(axis=(0, 1))
@@ -51,7 +51,7 @@ def test_same_input_same_bytes(clip, donor, swapped):
     assert np.array_equal(MeshSwap()(clip.frames, clip.faces, donor), swapped)
 
 
-def test_input_is_not_changed(clip, donor):
+def test_the_input_is_not_modified(clip, donor):
     before = clip.frames.copy()
     MeshSwap()(clip.frames, clip.faces, donor)
     assert np.array_equal(before, clip.frames)
@@ -65,7 +65,7 @@ def test_a_frame_without_a_face_stays_as_it_is(clip, donor):
     assert not np.array_equal(result[2], clip.frames[2])
 
 
-def test_a_face_at_the_border_is_no_trouble(clip, donor):
+def test_a_face_at_the_border_is_swapped(clip, donor):
     frames = clip.frames[:, :, 110:]
     faces = replace(clip.faces, landmarks=clip.faces.landmarks - np.array([110, 0, 0], np.float32))
     assert MeshSwap()(frames, faces, donor).shape == frames.shape
@@ -80,7 +80,7 @@ def test_heads_turned_too_far_are_refused(clip, donor):
 
 
 @pytest.mark.skipif(not MEDIA.exists(), reason="shared media is not there")
-def test_real_footage_takes_on_a_real_donor(analyser):
+def test_real_footage_takes_the_identity_of_a_real_donor(analyser):
     decord = pytest.importorskip("decord")
     reader = decord.VideoReader(str(MEDIA / "videos/sh01_man_green_25fps_noaudio.mp4"))
     frames = reader.get_batch(range(0, 12)).asnumpy()

@@ -77,7 +77,9 @@ def test_a_video_without_a_face_is_refused(preset: str) -> None:
         ([-10, -10, 300, 90], (0, 0, 200, 200)),
     ],
 )
-def test_published_box(box: list[float], visible: tuple[int, int, int, int]) -> None:
+def test_the_published_box_is_enlarged_as_stated(
+    box: list[float], visible: tuple[int, int, int, int]
+) -> None:
     assert published_box(np.array(box, np.float32), (200, 200)) == visible
 
 

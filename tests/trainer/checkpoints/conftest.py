@@ -1,4 +1,4 @@
-"""Files of others, small ones of the same layouts."""
+"""Small weight files in the layouts of other projects."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sd15(tmp_path_factory: pytest.TempPathFactory, layout: dict[str, tuple[int, 
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory, layout: dict[str, tuple[int, ...]]) -> Path:
-    """A file like the published one: fp16, prefixed, frozen parts within."""
+    """A file like the published one: fp16, prefixed names, with frozen parts."""
     path = tmp_path_factory.mktemp("published") / "checkpoint-steps9000.ckpt"
     state = {f"module.{name}": tensor for name, tensor in filled(layout, torch.float16).items()}
     state |= {"module.vae.encoder.conv_in.weight": torch.ones(3), "module.text_encoder.weight": torch.ones(3)}

@@ -13,7 +13,7 @@ CONFIG = MegActorConfig(SIZES, VAE, ImageEncoderConfig(64, 128, 3, 4, projection
 
 
 def filled(shapes: dict[str, tuple[int, ...]], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Random tensors, other ones for every name."""
+    """Random tensors, different for every name."""
     generator = torch.Generator().manual_seed(1)
     return {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
 

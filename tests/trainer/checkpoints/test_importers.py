@@ -1,4 +1,4 @@
-"""Others' files become checkpoints and go back, on tiny files of the same layouts."""
+"""Import and export of weights of other projects, with tiny files of the same layouts."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_sd15_gives_spatial_unet_and_reference_net(sd15: Path, tmp_path: Path) -
     assert len(vae.state_dict()) == len(former)
 
 
-def test_composition_keeps_what_the_base_has(
+def test_importing_motion_modules_keeps_the_other_weights(
     sd15: Path, layout: dict[str, tuple[int, ...]], tmp_path: Path
 ) -> None:
     motion = {n: s for n, s in strip_prefix(layout, "unet.").items() if is_motion(n)}
@@ -84,7 +84,7 @@ def test_composition_keeps_what_the_base_has(
     assert (tmp_path / "both" / "vae" / "config.json").is_file()
 
 
-def test_parts_alone_are_recognised(layout: dict[str, tuple[int, ...]], tmp_path: Path) -> None:
+def test_single_components_are_recognised(layout: dict[str, tuple[int, ...]], tmp_path: Path) -> None:
     reference = filled(strip_prefix(layout, "appearance_encoder."))
     (tmp_path / "appearance_encoder").mkdir()
     save_file(reference, tmp_path / "appearance_encoder" / "diffusion_pytorch_model.safetensors")
@@ -139,10 +139,10 @@ def test_names_and_shapes_that_differ_are_listed(
         ("animatediff-v3", "down_blocks.0.motion_modules.0.temporal_transformer.norm.weight", (10**6 + 1,)),
     ],
 )
-def test_a_tensor_of_another_rank_or_size_is_one_line(
+def test_a_tensor_of_another_rank_or_size_is_one_error_line(
     kind: Any, name: str, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    """Alone in a file, so that nothing but the file's own shapes says what the model is."""
+    """It is the only tensor of the file, so that the sizes of the model come from its shape."""
     save_file({name: torch.zeros(shape)}, tmp_path / "flat.safetensors")
     for given in (kind, None):
         with pytest.raises(UserError, match=r"flat\.safetensors"):
@@ -160,7 +160,7 @@ def test_a_tensor_of_another_rank_or_size_is_one_line(
         ("norm_num_groups", None),
     ],
 )
-def test_sizes_that_no_model_has_are_one_line(key: str, value: Any, sd15: Path, tmp_path: Path) -> None:
+def test_impossible_sizes_are_one_error_line(key: str, value: Any, sd15: Path, tmp_path: Path) -> None:
     shutil.copytree(sd15, tmp_path / "sd")
     file = tmp_path / "sd" / "unet" / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
@@ -168,7 +168,7 @@ def test_sizes_that_no_model_has_are_one_line(key: str, value: Any, sd15: Path, 
         import_weights(tmp_path / "sd", tmp_path / "ours")
 
 
-def test_weights_that_share_memory_are_written_apart(
+def test_weights_that_share_memory_are_written_separately(
     layout: dict[str, tuple[int, ...]], tmp_path: Path
 ) -> None:
     state = filled({n: s for n, s in strip_prefix(layout, "unet.").items() if is_motion(n)})
@@ -183,7 +183,7 @@ def test_weights_that_share_memory_are_written_apart(
 
 
 def test_published_tiny_layout_of_the_spec(tmp_path: Path) -> None:
-    """The names and shapes the original's own code makes at its tiny size."""
+    """Names and shapes that the original code makes at its tiny size."""
     path = SHARED / "spec" / "parity" / "tiny_layout.json"
     if not path.is_file():
         pytest.skip("the parity data of the specification are not there")

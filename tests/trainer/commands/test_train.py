@@ -1,4 +1,4 @@
-"""`precompute` and `train` as they are called: from the command line, on a finished data set."""
+"""`precompute` and `train` from the command line, on a finished data set."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_training_from_precomputed_latents_is_training_from_pixels(
 
     demanded = "data.precomputed=always"
     assert command(*train, tmp_path / "checked", *settings(*both, demanded)) == 0
-    alone = settings("codec=vae", "image_encoder=null", demanded)  # neither network is needed any more
+    alone = settings("codec=vae", "image_encoder=null", demanded)  # neither network is needed now
     assert command(*train, tmp_path / "alone", *alone) == 0
     pixels = losses(tmp_path / "pixels")
     assert list(pixels) == [1, 2]
@@ -78,7 +78,7 @@ def test_training_from_precomputed_latents_is_training_from_pixels(
     assert losses(tmp_path / "alone") == (pytest.approx(pixels, rel=error) if error else pixels)
 
 
-def test_what_cannot_be_trained_is_one_line(
+def test_mistakes_in_training_commands_are_one_error_line(
     command: Command,
     footage: Path,
     networks: dict[str, Path],

@@ -19,7 +19,9 @@ from trainer.commands.weights import app
 from trainer.model.state_dict import strip_prefix
 
 
-def test_command_line(hub: Any, register: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_verify_and_list(
+    hub: Any, register: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register(entry())
     where = hub.add("org/thing", "sub/model.bin", BODY)
     monkeypatch.setenv("MEGACTOR_DATAGEN_CACHE", str(tmp_path))
@@ -42,7 +44,7 @@ def test_the_list_has_shipped_networks_too(tmp_path: Path) -> None:
     assert states == {"no", "shipped"}
 
 
-def test_command_line_round_trip(published: Path, tmp_path: Path) -> None:
+def test_import_and_export_round_trip(published: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     first, second = str(tmp_path / "a"), str(tmp_path / "b")
     assert (

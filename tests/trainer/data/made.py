@@ -1,4 +1,4 @@
-"""Small data sets whose every frame says which clip, which frame and which stream it is."""
+"""Small data sets in which every frame encodes its clip, its frame number and its stream."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def picture(clip: int, frame: int, stream: str = "video") -> np.ndarray:
 
 
 def read_code(image: np.ndarray, warp: Augmentation | None = None) -> tuple[int, int]:
-    """Clip and frame number of a picture: (H, W), (H, W, 3) or (3, H, W); `warp` is undone."""
+    """Clip and frame number of a picture (H, W), (H, W, 3) or (3, H, W), which `warp` was applied to."""
     image = np.asarray(image)
     if image.ndim == 3:
         image = image.mean(axis=0 if image.shape[0] == 3 else 2)
@@ -119,7 +119,7 @@ def damage(output: Output, clip_id: str, suffix: str) -> None:
 
 
 def portrait(kind: str, number: int) -> str:
-    """The sha256 that stands in a row for a clip's `donor` or `style`."""
+    """The sha256 of a clip's `donor` or `style` in its row."""
     return hashlib.sha256(f"{kind} of {number}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A folder served the way S3 serves a bucket, as far as readers need: list, head, and get by range."""
+"""An HTTP server that serves a folder as an S3 bucket: list, head, and get by range."""
 
 from __future__ import annotations
 

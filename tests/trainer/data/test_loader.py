@@ -51,7 +51,7 @@ def test_worker_processes_change_nothing(shared_dataset: Output) -> None:
 
 
 def take_and_wait(root: Path, told: Connection) -> None:
-    """A process that trains: takes a batch, tells its loader's processes, and waits."""
+    """A training process: takes a batch, sends the process numbers of its loader, and waits."""
     loader = Loader(open_training_data([DataSource(path=str(root))], DataConfig(frames=2), 0), 1, workers=2)
     take(loader, 1)
     told.send([child.pid for child in psutil.Process().children(recursive=True)])
@@ -112,7 +112,7 @@ def test_resume_refuses_other_data(shared_dataset: Output) -> None:
             Loader(other, 2).restore(state)
 
 
-def test_going_on_after_a_pause_loses_nothing(shared_dataset: Output) -> None:
+def test_iterating_again_continues_without_a_gap(shared_dataset: Output) -> None:
     loader = Loader(opened(shared_dataset), 2)
     assert slots(take(loader, 2) + take(loader, 2)) == list(range(8))
 
@@ -127,7 +127,7 @@ def test_validation_is_the_same_slots_every_time(shared_dataset: Output) -> None
     assert sorted(slots(ranks[0]) + slots(ranks[1])) == list(range(5))
 
 
-def test_a_bad_clip_costs_only_itself(dataset: Output) -> None:
+def test_a_bad_clip_is_replaced_and_affects_no_other(dataset: Output) -> None:
     before = [clip for batch in take(Loader(opened(dataset), 2), 14) for clip in batch.clip_ids]
     damage(dataset, "clip01", "video.mp4")
     damage(dataset, "clip04", "face.safetensors")
@@ -157,7 +157,7 @@ def test_a_missing_shard_costs_its_clips(dataset: Output) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_when_everything_is_bad_the_run_ends_with_one_line(dataset: Output, workers: int) -> None:
+def test_the_run_ends_with_one_error_line_when_every_clip_is_bad(dataset: Output, workers: int) -> None:
     shutil.rmtree(dataset.shards)
     with pytest.raises(UserError) as caught:
         take(Loader(opened(dataset), 2, workers=workers), 1)
@@ -173,14 +173,14 @@ def test_s3_gives_each_sample_by_one_range_read(shared_dataset: Output) -> None:
         )
         here = take(Loader(data, 2), 4)
         reads = [(key, size) for method, key, size in requests if method == "GET" and "/shards/" in key]
-        there = take(Loader(data, 2, workers=2), 4)  # the file system goes to other processes
+        there = take(Loader(data, 2, workers=2), 4)  # the file system is sent to other processes
     expected = take(Loader(local, 2), 4)
     assert all(same(a, b) and same(a, c) for a, b, c in zip(expected, here, there, strict=True))
     assert len(reads) == 8
     assert all(size < (shared_dataset.root.parent / key).stat().st_size for key, size in reads)
 
 
-def test_stores_of_fsspec_are_read(shared_dataset: Output) -> None:
+def test_fsspec_stores_are_read(shared_dataset: Output) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(shared_dataset.root), "/bucket/set", recursive=True)
     data = open_training_data([DataSource(path="memory://bucket/set")], DataConfig(frames=2), 0)

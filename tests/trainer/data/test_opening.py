@@ -46,7 +46,7 @@ def test_where_and_split_choose_clips(tmp_path: Path) -> None:
         ids("train", "nonsense > 3")
 
 
-def test_what_the_index_shows_to_be_useless_is_left_out_and_said(tmp_path: Path) -> None:
+def test_clips_that_cannot_be_used_are_left_out_and_reported(tmp_path: Path) -> None:
     output = make_dataset(tmp_path / "out", 3, frames=[40, 10, 40])
     data = opened(output, frames=12)
     assert data.left_out == {"clip01": "the clip has 10 frames, a sample needs 12"}

@@ -34,7 +34,7 @@ def test_weights_fix_the_shares_and_no_clip_comes_twice_in_a_pass() -> None:
         assert sorted(small[start : start + 10]) == list(range(10))
 
 
-def test_a_tiny_weight_still_comes_up() -> None:
+def test_a_data_set_of_tiny_weight_is_still_sampled() -> None:
     order = Order([1000, 2], [1000, 1e-6], seed=0)
     assert any(source == 1 for source, _ in clips_of(order, range(order.epoch_slots)))
 
@@ -51,7 +51,7 @@ def test_seeds_differ() -> None:
     assert clips_of(Order([50], seed=0), range(50)) != clips_of(Order([50], seed=1), range(50))
 
 
-def test_stand_ins_are_the_following_clips_each_once() -> None:
+def test_replacements_are_the_following_clips_each_once() -> None:
     order = Order([6], seed=0)
     place = order.place(4)
     in_order = [clip for _, clip in clips_of(order, range(6))]

@@ -58,7 +58,7 @@ def test_online_driver_is_the_pipelines_augmentation_and_mask(shared_dataset: Ou
         assert 0 < warped < 6
 
 
-def test_baked_driver_states_how_it_was_warped(shared_dataset: Output) -> None:
+def test_a_baked_driver_reports_its_augmentation(shared_dataset: Output) -> None:
     data = Dataset(shared_dataset.root)
     for sample in samples(shared_dataset, 4, driving="baked"):
         frames = data.frames(sample.clip_id, f"driving_{STREAM_OF[KINDS[sample.kind]]}", sample.indices)
@@ -66,7 +66,7 @@ def test_baked_driver_states_how_it_was_warped(shared_dataset: Output) -> None:
         assert (sample.scale, sample.aspect) == (pytest.approx(0.9), 1.0)
 
 
-def test_background_and_the_image_clip_sees(shared_dataset: Output) -> None:
+def test_background_mask_and_clip_image_match_the_model_code(shared_dataset: Output) -> None:
     transformers = pytest.importorskip("transformers")
     clip = transformers.CLIPImageProcessorPil(do_normalize=False)
     data = Dataset(shared_dataset.root)
@@ -88,7 +88,7 @@ def test_images_are_clips_of_one_frame(shared_dataset: Output) -> None:
         assert sample.reference_index != sample.indices[0]
 
 
-def test_driver_rates(shared_dataset: Output) -> None:
+def test_driver_kinds_follow_their_rates(shared_dataset: Output) -> None:
     kinds = [
         s.kind
         for s in samples(shared_dataset, 60, frames=1, drivers=Drivers(original=0, swapped=1, styled=3))
@@ -97,7 +97,7 @@ def test_driver_rates(shared_dataset: Output) -> None:
     assert kinds.count(2) > kinds.count(1) > 0
 
 
-def test_missing_kinds_give_their_share_away(tmp_path: Path) -> None:
+def test_missing_driver_kinds_are_replaced_by_the_others(tmp_path: Path) -> None:
     output = make_dataset(tmp_path / "out", 2, streams=("video", "styled"))
     assert {
         s.kind for s in samples(output, 12, frames=1, drivers=Drivers(original=0, swapped=1, styled=1))

@@ -16,7 +16,7 @@ from trainer.latents.encoders import Encoders
 from trainer.latents.precompute import precompute
 
 
-def test_half_finished_latents_are_not_used_unless_demanded(short_copy: Output, encoders: Encoders) -> None:
+def test_incomplete_latents_are_not_used_unless_demanded(short_copy: Output, encoders: Encoders) -> None:
     precompute(short_copy.root, encoders, clip_size=SIDE)
     (short_copy.precomputed / "index" / "p00000-u00.parquet").unlink()
     source = DataSource(path=str(short_copy.root))
@@ -38,7 +38,7 @@ def test_latents_of_another_vae_are_not_used(short_copy: Output, encoders: Encod
     assert data.precomputed is None and "another VAE or CLIP" in data.notes[0]
 
 
-def test_damaged_latents_cost_only_their_clip(short_copy: Output, encoders: Encoders) -> None:
+def test_damaged_latents_affect_only_their_clip(short_copy: Output, encoders: Encoders) -> None:
     precompute(short_copy.root, encoders, clip_size=SIDE)
     row = pq.read_table(short_copy.precomputed / "index" / "p00000-u00.parquet").to_pylist()[1]
     with (short_copy.precomputed / row["shard"]).open("r+b") as file:
@@ -51,7 +51,7 @@ def test_damaged_latents_cost_only_their_clip(short_copy: Output, encoders: Enco
     assert loader.bad == {"clip01": "precomputed latents are not finite"}
 
 
-def test_withdrawn_footage_is_gone_here_too(short_copy: Output, encoders: Encoders) -> None:
+def test_withdrawn_footage_has_no_latents(short_copy: Output, encoders: Encoders) -> None:
     precompute(short_copy.root, encoders, clip_size=SIDE)
     withdraw_from(short_copy, source="clip03.mp4")
     data = open_training_data([DataSource(path=str(short_copy.root))], DataConfig(frames=4), 0)

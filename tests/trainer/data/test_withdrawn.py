@@ -1,4 +1,4 @@
-"""Consent revoked while a run goes on: from then on nothing of the person is read, encoded or trained on."""
+"""Consent withdrawn during a run: from then on nothing of the person is read, encoded or trained on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dataset(short_clips: Output, tmp_path: Path) -> Output:
 
 @pytest.fixture(scope="module")
 def encoders() -> Encoders:
-    """Means of patches in the networks' place: what is encoded does not matter here."""
+    """Means of patches in place of the networks; the values do not matter here."""
     return Encoders(
         moments=lambda images: avg_pool2d(images, 8).repeat(1, 2, 1, 1),
         tokens=lambda images: avg_pool2d(images, SIDE // 2).flatten(1)[:, None],
@@ -69,7 +69,7 @@ WITHDRAWALS = {
 
 
 @pytest.mark.parametrize("kind", WITHDRAWALS)
-def test_a_clip_withdrawn_while_training_is_left_out_like_a_damaged_one(kind: str, dataset: Output) -> None:
+def test_a_clip_withdrawn_during_training_is_replaced_like_a_damaged_one(kind: str, dataset: Output) -> None:
     before = clips_of(list(islice(Loader(opened(dataset.root), 2), 10)))
     loader = Loader(opened(dataset.root), 2)
     batches = iter(loader)
@@ -84,7 +84,7 @@ def test_a_clip_withdrawn_while_training_is_left_out_like_a_damaged_one(kind: st
     assert loader.bad == {"clip01": "consent was withdrawn"} and loader.replaced == 2
 
 
-def test_processes_and_batches_that_wait_ready_see_it_too(dataset: Output) -> None:
+def test_worker_processes_and_waiting_batches_notice_a_withdrawal(dataset: Output) -> None:
     loader = Loader(opened(dataset.root), 5, workers=1, prefetch=3)
     batches = iter(loader)
     first = next(batches)
@@ -103,7 +103,7 @@ def test_processes_and_batches_that_wait_ready_see_it_too(dataset: Output) -> No
 def test_nothing_is_read_of_a_withdrawn_clip(
     dataset: Output, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither its streams nor its latents."""
+    """Neither streams nor latents."""
     precompute(dataset.root, encoders, clip_size=SIDE)
     data = opened(dataset.root, precomputed="always")
     assert data.precomputed is not None
@@ -121,7 +121,7 @@ def test_nothing_is_read_of_a_withdrawn_clip(
     assert set(read) == {0, 1, 2, 4}
 
 
-def test_when_all_is_withdrawn_the_run_ends_with_one_line(dataset: Output) -> None:
+def test_the_run_ends_with_one_error_line_when_every_clip_is_withdrawn(dataset: Output) -> None:
     loader = Loader(opened(dataset.root), 2)
     batch = next(iter(loader))
     for number in range(5):
@@ -132,7 +132,7 @@ def test_when_all_is_withdrawn_the_run_ends_with_one_line(dataset: Output) -> No
         list(islice(loader, 4))
 
 
-def test_an_object_store_is_asked_now_and_then(
+def test_an_object_store_is_checked_for_tombstones_every_half_minute(
     short_clips: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     now = [0.0]
@@ -158,13 +158,13 @@ def test_an_object_store_is_asked_now_and_then(
 
     monkeypatch.setattr(Store, "names", gone)
     now[0] = 62.0
-    assert data.withdrawn() == {"clip02"}  # for a while the last answer holds
+    assert data.withdrawn() == {"clip02"}  # the last answer counts for a while
     now[0] = 400.0
     with pytest.raises(UserError, match="cannot be known which footage was withdrawn: cannot list"):
         data.withdrawn()
 
 
-def test_a_resume_after_a_withdrawal_goes_on_and_says_so(dataset: Output) -> None:
+def test_a_resume_after_a_withdrawal_continues_and_reports_it(dataset: Output) -> None:
     loader = Loader(opened(dataset.root), 2)
     list(islice(loader, 3))
     state = loader.state()
@@ -188,10 +188,10 @@ def test_a_resume_after_a_withdrawal_goes_on_and_says_so(dataset: Output) -> Non
         Loader(fewer, 2).restore(settled)
 
 
-def test_latents_are_not_made_of_who_is_withdrawn_meanwhile(
+def test_latents_of_clips_withdrawn_meanwhile_are_not_published(
     dataset: Output, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before its unit, while its unit is encoded, and in the moment the unit is published."""
+    """Withdrawn before its unit is encoded, meanwhile, and while the unit is published."""
     from trainer.latents import precompute as making
 
     def before_second_unit(done: Done, left: int) -> None:

@@ -9,7 +9,7 @@ from trainer.diffusion.draws import draw
 from trainer.model.config import DEFAULT
 
 
-def test_draws_belong_to_slots_not_to_workers() -> None:
+def test_draws_depend_on_slots_not_on_workers() -> None:
     config = replace(DEFAULT.diffusion, noise_offset=0.1)
     together = draw(config, (2, 4, 3, 3), seed=7, step=5, slots=[0, 1, 2])
     apart = draw(config, (2, 4, 3, 3), seed=7, step=5, slots=[2])

@@ -1,4 +1,4 @@
-"""Latents are those of the model."""
+"""Encoding gives the latents of the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.model.config import TINY
 from trainer.model.vae import build_vae
 
 
-def test_latents_are_the_models(short_copy: Output, encoders: Encoders) -> None:
+def test_latents_equal_those_of_the_model(short_copy: Output, encoders: Encoders) -> None:
     torch.manual_seed(0)
     vae = build_vae(TINY.vae).eval()
     (batch,) = batches(short_copy, 1)

@@ -66,7 +66,7 @@ def test_rerun_resumes_and_gives_the_same_bytes(short_copy: Output, encoders: En
     assert list(short_copy.tmp.iterdir()) == []
 
 
-def test_format(short_copy: Output, encoders: Encoders) -> None:
+def test_tars_index_and_settings_have_the_stated_format(short_copy: Output, encoders: Encoders) -> None:
     precompute(short_copy.root, encoders, clip_size=SIDE)
     tars = sorted(short_copy.precomputed.glob("*.tar"))
     assert [tar.name[:10] for tar in tars] == ["p00000-u00", "p00000-u01"]
@@ -94,7 +94,7 @@ def test_other_settings_on_the_same_output_are_refused(short_copy: Output, encod
         precompute(short_copy.root, replace(encoders, vae="other"), clip_size=SIDE)
 
 
-def test_a_bad_clip_has_a_row_with_the_reason(short_copy: Output, encoders: Encoders) -> None:
+def test_a_bad_clip_gets_a_row_with_the_reason(short_copy: Output, encoders: Encoders) -> None:
     damage(short_copy, "clip01", "video.mp4")
     done = precompute(short_copy.root, encoders, clip_size=SIDE)
     reason = "the bytes of video.mp4 differ from the index's sha256"

@@ -11,7 +11,7 @@ SMALL = ModelConfig(block_out_channels=(32, 64), cross_attention_dim=16, referen
 
 
 def build(config: ModelConfig = SMALL) -> MegActor:
-    """A small model whose zero-initialised layers are filled too, so that every part has an effect."""
+    """A small model with random values in its zero-initialised layers too, so that every part has an effect."""
     torch.manual_seed(0)
     model = MegActor(config)
     for parameter in model.parameters():

@@ -90,7 +90,7 @@ def test_channels_last_and_bfloat16_compute_the_same() -> None:
 
 
 @torch.no_grad()
-def test_odd_sizes_pass() -> None:
+def test_odd_sizes_work() -> None:
     noisy, timesteps, conditions = make_inputs(1, frames=2, size=7)
     assert build()(noisy, timesteps, conditions).shape == noisy.shape
 
@@ -117,7 +117,7 @@ def test_regions_compile_to_whole_graphs_with_the_same_result() -> None:
     noisy, timesteps, conditions = make_inputs(1)
     dropped = torch.tensor([True])
     plain = model(noisy, timesteps, conditions, dropped)
-    # Graph capture is what the model must allow for; code generation would only cost the test minutes.
+    # The test is about graph capture; code generation would only take minutes.
     model.compile_regions(backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         compiled = model(noisy, timesteps, conditions, dropped)

@@ -44,7 +44,7 @@ def test_names_go_to_the_published_file_and_back() -> None:
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
 
 
-def test_a_state_that_does_not_fit_is_refused_with_its_names() -> None:
+def test_a_state_that_does_not_fit_is_refused_with_the_tensor_names() -> None:
     expected = layout.model_layout(SMALL)
     state = {name: torch.empty(shape, device="meta") for name, shape in expected.items()}
     layout.check_layout(state, expected, "x.safetensors")

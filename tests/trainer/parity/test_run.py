@@ -13,7 +13,7 @@ from trainer.parity.run import run_folder
 
 @pytest.fixture
 def folder(parity_folder: Path, tmp_path: Path) -> Path:
-    """An empty parity folder with the sizes."""
+    """A parity folder with the sizes and no cases."""
     (tmp_path / "golden").mkdir()
     shutil.copy(parity_folder / "tiny_layout.json", tmp_path)
     return tmp_path

@@ -82,5 +82,5 @@ def losses(run: Path) -> dict[int, float]:
 
 
 def owner_of(gone: int) -> str:
-    """What `owner_id` said in a process of this machine that is gone."""
+    """`owner_id` of an ended process of this machine."""
     return owner_id().replace(f"~{os.getpid()}~", f"~{gone}~")

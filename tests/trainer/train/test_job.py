@@ -1,4 +1,4 @@
-"""Bundled configs, and what a user changes in them."""
+"""Bundled configs and their changes by a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ray starts the same loop."""
+"""Training under Ray equals training in one process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from trainer.train.loop import train
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # the workers' working directory is another
-        patch.setenv("RAY_worker_niceness", "0")  # tests must not starve beside other work
+        patch.setenv("RAY_worker_niceness", "0")  # full priority for the workers
         ray.init(num_cpus=3, include_dashboard=False)
         yield
         ray.shutdown()
@@ -37,7 +37,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shared(cluster: None, footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Twelve steps on two workers that nothing disturbed."""
+    """A finished run of twelve steps on two workers."""
     config = load_config("tiny-image", [*SMALL, "steps=12"])
     made = Job(config, (DataSource(path=str(footage)),), tmp_path_factory.mktemp("shared") / "run")
     train_on_ray(made, 2, None)
@@ -60,7 +60,7 @@ def test_training_in_this_process_imports_no_ray() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
-def test_killed_and_stopped_workers_cost_only_the_steps_since_the_checkpoint(
+def test_killed_and_stopped_workers_lose_only_the_steps_since_the_checkpoint(
     job: MakeJob, shared: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
     struck = job("tiny-image", "steps=12", "watching.silent_s=4", run="struck")
@@ -80,7 +80,7 @@ def test_killed_and_stopped_workers_cost_only_the_steps_since_the_checkpoint(
 
 
 def strike_workers(run: Path, strikes: Sequence[tuple[int, signal.Signals]]) -> None:
-    """Send signals to one of the processes that train, each once they have done a step."""
+    """Send signals to one of the training processes, each after a given step."""
     for step, blow in strikes:
         while not (run / "log.jsonl").exists() or step not in losses(run):
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a stage trains, what it leaves alone, and what is said of it."""
+"""What each stage trains and leaves unchanged; options of the loop."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_recomputing_bf16_and_compiling_train_too(job: MakeJob, monkeypatch: pyt
         train(made, CPU, silent)
     assert losses(recomputed.output) == pytest.approx(losses(plain.output), rel=1e-5)
     assert losses(rough.output) == pytest.approx(losses(plain.output), rel=0.1)
-    # Graphs and gradients as in any compiled run; only the last step, making C++ of them, would take minutes.
+    # Graphs and gradients are those of a compiled run; only generating C++ code, which takes minutes, is left out.
     regions = partialmethod(MegActor.compile_regions, backend="aot_eager")
     monkeypatch.setattr(MegActor, "compile_regions", regions)
     compiled = job("tiny-joint", "steps=2", "compile=true", run="compiled")

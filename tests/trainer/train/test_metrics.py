@@ -1,4 +1,4 @@
-"""What a run writes down while it trains."""
+"""Metrics that a run writes while it trains."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_resumed_run_has_every_step_once(job: MakeJob) -> None:
     train(made, CPU, silent)
     (made.output / "log.jsonl").open("a").write(
         '{"step": 3, "loss": 99.0}\n{"step": 4, "lo'
-    )  # as a kill leaves it
+    )  # as after a kill
     longer = made.config.model_copy(update={"steps": 4})
     train(replace(made, config=longer, resume=True), CPU, silent)
     lines = [json.loads(line) for line in (made.output / "log.jsonl").read_text().splitlines()]

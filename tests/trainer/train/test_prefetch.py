@@ -8,7 +8,7 @@ from datagen.common.errors import UserError
 from trainer.train.prefetch import Prefetcher
 
 
-def test_items_come_in_order_and_errors_come_through() -> None:
+def test_items_keep_their_order_and_errors_are_raised() -> None:
     def items():
         yield from range(5)
         raise UserError("broken")

@@ -1,4 +1,4 @@
-"""Workers share a batch and change nothing else."""
+"""Training on several ranks equals training on one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_two_workers_train_as_one_does(job: MakeJob, tmp_path: Path) -> None:
     grown = replace(grown, config=grown.config.model_copy(update={"steps": 4}), resume=True)
     on_two_ranks(tmp_path, job("tiny-joint", "batch=2", run="two"), grown)
 
-    # The gradient of two workers with one sample each is that of one worker with both.
+    # The gradient of two ranks with one sample each is that of one rank with both.
     shared = load_file(tmp_path / "gradients.safetensors")
     together = gradients(job("tiny-joint", "batch=2", "micro_batch=2", run="together"))
     accumulated = gradients(job("tiny-joint", "batch=2", "micro_batch=1", run="accumulated"))
@@ -43,7 +43,7 @@ def test_two_workers_train_as_one_does(job: MakeJob, tmp_path: Path) -> None:
         error = torch.stack([(other[name] - together[name]).norm() for name in together]).norm()
         assert error / torch.stack([g.norm() for g in together.values()]).norm() < 1e-6
 
-    # Resumed on two workers, a run of one goes on with the order of samples, and says so.
+    # Resumed on two ranks, a run of one rank keeps the order of samples, and reports it.
     assert "the checkpoint was made on 1 ranks, this run has 2" in (tmp_path / "said.txt").read_text()
     state = json.loads((checkpoints(grown.output)[-1] / "state.json").read_text())
     assert state["data"]["position"] == 8 and state["ranks"] == 2

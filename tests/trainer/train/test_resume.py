@@ -1,4 +1,4 @@
-"""A run that stopped and went on is the run that never stopped."""
+"""A resumed run equals one that never stopped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.fixture
 def whole(job: MakeJob) -> Path:
-    """A joint run of four steps that nothing disturbed."""
+    """An uninterrupted joint run of four steps."""
     made = job("tiny-joint", run="whole")
     train(made, CPU, silent)
     return made.output
@@ -58,7 +58,7 @@ def test_sigterm_ends_with_a_checkpoint_and_resume_is_bit_identical(job: MakeJob
     outcome = train(made, CPU, stop_after(1))
     assert not outcome.finished and outcome.steps in (1, 2)
     assert outcome.checkpoint == checkpoints(made.output)[-1]
-    torch.rand(3)  # whatever happens in between
+    torch.rand(3)  # other use of the generators in between
     resumed = train(replace(made, resume=True), CPU, silent)
     assert resumed.finished
     assert_same_run(whole, made.output)
@@ -75,7 +75,7 @@ def test_sigkill_and_resume_is_bit_identical(job: MakeJob, whole: Path) -> None:
     process.kill()
     process.join()
     left = made.output / "checkpoints" / f".step-00000009~{owner_of(process.pid)}.tmp"
-    left.mkdir()  # as a kill while saving leaves it
+    left.mkdir()  # as after a kill during saving
     train(replace(made, resume=True), CPU, silent)
     assert_same_run(whole, made.output)
     assert not left.exists()

@@ -1,4 +1,4 @@
-"""Validation looks on; the training goes on as if nobody had looked."""
+"""Validation does not change the training."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def test_losses_are_the_same_with_and_without_validation(job: MakeJob) -> None:
     assert losses(blind.output) == losses(seeing.output)
 
 
-def test_weights_mode_and_generators_are_as_before(job: MakeJob) -> None:
+def test_validation_restores_weights_mode_and_generators(job: MakeJob) -> None:
     parts = build(job("tiny-joint", *SEE), CPU, silent)
     train_state = parts.train_state
-    train_state.model.unet.mid_block.eval()  # a mode that validation must not forget
+    train_state.model.unet.mid_block.eval()  # validation must restore this mode
     state = {name: tensor.clone() for name, tensor in train_state.model.state_dict().items()}
     modes = [module.training for module in train_state.model.modules()]
     train_state.ema.averages = {name: 1.01 * average for name, average in train_state.ema.averages.items()}

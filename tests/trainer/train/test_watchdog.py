@@ -1,4 +1,4 @@
-"""When workers count as stopped or hung, on a clock of the test's own."""
+"""When workers count as stopped or hung, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from trainer.train import watchdog
 from trainer.train.config import Watching
-from trainer.train.launch import _reason
 from trainer.train.watchdog import Activity, ActivityRecorder, Heartbeat, Received, Verdict, Watchdog
 
 LIMITS = Watching(silent_s=20, still_s=300)
@@ -51,7 +50,7 @@ def test_a_worker_without_heartbeat_is_named_and_all_are_killed() -> None:
     assert end.line.endswith("all workers are killed")
 
 
-def test_a_standstill_names_the_worker_that_is_behind() -> None:
+def test_a_stalled_run_names_the_worker_that_is_behind() -> None:
     (first, warning), (last, end) = checks(Watchdog(LIMITS), range(301))
     assert (first, last, warning.end, end.end) == (60, 300, False, True)
     assert warning.line is not None
@@ -73,8 +72,8 @@ def test_progress_after_a_warning_is_reported_once() -> None:
     assert seen.check(received(11, 11), 101.0) == Verdict()
 
 
-def test_a_watchdog_that_was_stopped_itself_ends_nobody() -> None:
-    """As with Ctrl-Z, which stops the command and what it started alike."""
+def test_a_watchdog_that_was_stopped_itself_kills_no_worker() -> None:
+    """As with Ctrl-Z, which stops the command and its children together."""
     seen = Watchdog(LIMITS)
     assert checks(seen, range(5)) == []
     assert checks(seen, range(1000, 1009), ages=(999.0, 999.0)) == []
@@ -118,12 +117,3 @@ def test_the_recorder_measures_steps_but_not_long_activities(monkeypatch: pytest
         ("waiting for data", 3),
     ]
     assert recorder.heartbeat.changes == len(work)
-
-
-def test_a_failure_is_one_line_of_the_first_worker() -> None:
-    class FailedError(Exception):
-        def __init__(self) -> None:
-            self.worker_failures = {1: ValueError("later"), 0: RuntimeError("out of memory\nTraceback ...")}
-
-    assert _reason(FailedError()) == "worker 0: RuntimeError: out of memory"
-    assert _reason(Exception("no room")) == "no room"

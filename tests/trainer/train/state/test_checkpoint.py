@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and when it counts as written."""
+"""Content of checkpoints, and when they count as written."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_resume_removes_what_killed_saves_left_and_nothing_else(tmp_path: Path) 
     assert sorted(path.name for path in folder.iterdir()) == sorted(kept)
 
 
-def test_a_checkpoint_is_on_the_disk_before_an_old_one_goes(
+def test_a_checkpoint_is_synced_before_an_old_one_is_removed(
     job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every file and folder of it is synced, then it is renamed, then the folder that holds it is synced."""
+    """Its files and folders are synced, then it is renamed, then the folder above is synced."""
     events: list[tuple[str, str]] = []
     fsync, replace_, rmtree = os.fsync, os.replace, shutil.rmtree
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_is_on_the_disk_before_an_old_one_goes(
     made = job("tiny-image", "steps=2", "checkpoints.every=1", "checkpoints.keep=1")
     train(made, CPU, silent)
     folder = made.output / "checkpoints"
-    assert ("sync", str(made.output)) in events  # which holds the name of `checkpoints`
+    assert ("sync", str(made.output)) in events  # the folder above `checkpoints`
     end = events.index(("rename", str(folder / "step-00000002")))
     assert events[end + 1 :] == [("sync", str(folder)), ("remove", str(folder / ".step-00000001.old"))]
     assert ("remove", str(folder / ".step-00000001.old")) not in events[:end]

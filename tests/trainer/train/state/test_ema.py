@@ -8,7 +8,7 @@ from torch import nn
 from trainer.train.state.ema import Ema
 
 
-def test_averages_follow_the_weights_and_are_applied_without_copies() -> None:
+def test_averages_follow_the_weights_and_are_swapped_in_place() -> None:
     parameter = nn.Parameter(torch.zeros(2))
     ema = Ema(0.5, {"p": parameter})
     parameter.data += 10

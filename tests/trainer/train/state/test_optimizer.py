@@ -19,7 +19,7 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate(constant, 0, 10) == learning_rate(constant, 10, 10) == 1
 
 
-def test_an_optimiser_comes_back_and_refuses_others_state() -> None:
+def test_an_optimiser_is_restored_and_refuses_the_state_of_other_parameters() -> None:
     def stepped() -> tuple[dict[str, nn.Parameter], torch.optim.AdamW]:
         torch.manual_seed(0)
         parameters = {"a": nn.Parameter(torch.randn(3, 2)), "b": nn.Parameter(torch.randn(3))}
