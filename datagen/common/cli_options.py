@@ -72,22 +72,28 @@ WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes; default: all CPUs.")
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Curate about this many more sources now, in whole parts.")
+    int | None,
+    typer.Option("--limit", min=1, help="Curate about this many more sources now, in whole parts."),
 ]
 RootOption = Annotated[
-    Path | None, typer.Option("--root", help="Folder of the manifest's footage, if it is not where the manifest says.")
+    Path | None,
+    typer.Option("--root", help="Folder of the manifest's footage, if it is not where the manifest says."),
 ]
 TermsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--accept-terms", metavar="NAME", help="Use this data set although its terms are missing or forbid the use."
+        "--accept-terms",
+        metavar="NAME",
+        help="Use this data set although its terms are missing or forbid the use.",
     ),
 ]
 
 
 RootsOption = Annotated[
     list[str] | None,
-    typer.Option("--root", metavar="[NAME=]FOLDER", help="Folder where the footage lies now, if it has moved."),
+    typer.Option(
+        "--root", metavar="[NAME=]FOLDER", help="Folder where the footage lies now, if it has moved."
+    ),
 ]
 MaxFailedOption = Annotated[
     float,

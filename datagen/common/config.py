@@ -60,7 +60,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", code=2) from error
     if len(data) > MAX_BYTES:
-        raise UserError(f"{path} is larger than {MAX_BYTES} bytes, too large for a recipe or manifest", code=2)
+        raise UserError(
+            f"{path} is larger than {MAX_BYTES} bytes, too large for a recipe or manifest", code=2
+        )
     try:
         found = load_yaml(data.decode("utf-8"))
     except (UnicodeDecodeError, ValueError) as error:
