@@ -47,7 +47,7 @@ class Manifest(FrozenConfig):
     )
     group: str | None = Field(
         None,
-        description="regular expression with a group `group`, searched in the path; clips with the same value share a split",
+        description="regular expression with a group `group`, searched in the path; equal values share a split",
     )
     terms: Terms | None = Field(None, description="what the footage may be used for")
     licence: str | None = Field(None, description="short for terms.licence")

@@ -1,4 +1,4 @@
-"""Pairs and chains of what is alike, in blocks."""
+"""Pairs and chains of close rows, in blocks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from datagen.plan.links import alike, near, same_footage
+from datagen.plan.links import close_pairs, cluster_labels, same_footage
 
 
-def test_near_finds_all_pairs_in_blocks(monkeypatch):
+def test_close_pairs_finds_all_pairs_in_blocks(monkeypatch):
     monkeypatch.setattr("datagen.plan.links._BLOCK", 3)
     rng = np.random.default_rng(0)
     rows, others = rng.normal(size=(10, 128)).astype(np.float32), rng.normal(size=(7, 128)).astype(np.float32)
     others[4] = rows[8] + 0.01
-    assert [pairs.tolist() for pairs in near(rows, others, 0.45)] == [[[8, 4]]]
+    assert [pairs.tolist() for pairs in close_pairs(rows, others, 0.45)] == [[[8, 4]]]
 
 
-def test_alike_connects_chains_across_blocks(monkeypatch):
+def test_cluster_labels_connect_chains_across_blocks(monkeypatch):
     monkeypatch.setattr("datagen.plan.links._BLOCK", 3)
     line = np.zeros((9, 128), np.float32)
     line[:, 0] = [
@@ -31,8 +31,8 @@ def test_alike_connects_chains_across_blocks(monkeypatch):
         0.9,
         30,
         1.2,
-    ]  # five points in a chain, two near each other, two alone
-    labels = alike(line, 0.45)
+    ]  # five points in a chain, two close to each other, two alone
+    labels = cluster_labels(line, 0.45)
     assert len(set(labels[[0, 2, 4, 6, 8]])) == 1 and labels[1] == labels[5]
     assert len(set(labels)) == 4
 

@@ -86,7 +86,7 @@ def test_what_is_skipped_is_counted_with_the_reason(tmp_path):
         "archives of a kind that is not read": {"h.7z"},
         "pieces of a split archive": {"vox_partaa"},
         "archives inside an archive": {"twice.zip::inner.tar"},
-        "second files of one name, such as in an archive that holds a name twice": {"twice.zip::x.mp4"},
+        "second files with the same name, such as in an archive that holds a name twice": {"twice.zip::x.mp4"},
     }
     assert found.others == {".txt": 2, "": 1, ".json": 1, ".me": 1}
     lines = describe_skipped(found)
@@ -120,7 +120,7 @@ def test_the_output_inside_the_footage_is_left_out_from_the_beginning(tmp_path):
     assert [item.source for item in found.sources] == ["a.mp4"]
     assert [item.path for item in found.skipped] == ["out/"]
     assert [item.source for item in listed(out / "media", skip=out).sources] == ["made.mp4"]
-    with pytest.raises(UserError, match="folder of its own"):
+    with pytest.raises(UserError, match="both the footage and the output"):
         listed(out, skip=out)
     for folder in ("shards", "index"):
         (out / folder).mkdir()
