@@ -1,0 +1,1 @@
+"""The subcommands of `megactor-datagen` that make, inspect and maintain data sets."""

@@ -1,0 +1,1 @@
+"""Basics that every other folder uses: errors, configuration, hashes, seeds, text, logs."""

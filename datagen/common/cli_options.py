@@ -14,7 +14,9 @@ from datagen.common.text import plain
 
 
 def folder(path: Path) -> Path:
-    """A place that is written to: a folder, no address of an object store, which as a path would mean a new folder.
+    """Check that a path names a local folder that can be written to.
+
+    The address of an object store is refused: taken as a path it would name a new folder.
 
     Raises:
         UserError: an address is given, or a name that is not UTF-8.
@@ -32,7 +34,7 @@ def folder(path: Path) -> Path:
 
 
 class Runner(StrEnum):
-    """Who does the work."""
+    """What runs the tasks."""
 
     local = "local"
     ray = "ray"
@@ -51,7 +53,7 @@ OutputOption = Annotated[
     Path,
     typer.Option("--output", help="Folder to write to; the same command resumes there.", callback=folder),
 ]
-RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="YAML file with what to do.")]
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="YAML file with recipe values.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one recipe value; repeatable."),
@@ -62,7 +64,7 @@ DonorsOption = Annotated[
 StylesOption = Annotated[
     Path | None, typer.Option("--styles", help="Folder of pictures to take styles from.")
 ]
-RunnerOption = Annotated[Runner, typer.Option("--runner", help="This process, or Ray actors.")]
+RunnerOption = Annotated[Runner, typer.Option("--runner", help="One process on this machine, or Ray actors.")]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Ray cluster to join; default: a local Ray.")
 ]
@@ -70,36 +72,42 @@ WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes; default: all CPUs.")
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Curate about this many more sources now (whole parts).")
+    int | None,
+    typer.Option("--limit", min=1, help="Curate about this many more sources now, in whole parts."),
 ]
 RootOption = Annotated[
-    Path | None, typer.Option("--root", help="Where the manifest's footage lies, if elsewhere.")
+    Path | None,
+    typer.Option("--root", help="Folder of the manifest's footage, if it is not where the manifest says."),
 ]
 TermsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--accept-terms", metavar="NAME", help="Use a data set whose terms are missing or forbid it."
+        "--accept-terms",
+        metavar="NAME",
+        help="Use this data set although its terms are missing or forbid the use.",
     ),
 ]
 
 
 RootsOption = Annotated[
     list[str] | None,
-    typer.Option("--root", metavar="[NAME=]FOLDER", help="Where the footage lies now, if it has moved."),
+    typer.Option(
+        "--root", metavar="[NAME=]FOLDER", help="Folder where the footage lies now, if it has moved."
+    ),
 ]
 MaxFailedOption = Annotated[
     float,
     typer.Option(
-        "--max-failed", min=0, max=1, help="Share of failed sources beyond which the exit code is 3."
+        "--max-failed", min=0, max=1, help="Exit with code 3 if a larger share of the sources failed."
     ),
 ]
 
 
 def answer(text: str) -> None:
-    """A command's own output; control characters of names in it are escaped."""
+    """Print the result of a command to stdout; control characters in it are escaped."""
     typer.echo(plain(text))
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, beside a command's own output."""
+    """Print a message for the user to stderr; control characters in it are escaped."""
     typer.echo(plain(text), err=True)

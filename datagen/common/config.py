@@ -1,4 +1,4 @@
-"""YAML in, validated frozen models out, with messages that name the field, the value and what to do."""
+"""Read YAML into validated, frozen models. Error messages name the field, the value and what to do."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from datagen.common.text import plain, shortened
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
-"""Largest YAML file and deepest nesting that are read; what people write is far below."""
+"""Largest YAML file and deepest nesting that are read; normal files are far below both."""
 MAX_PROBLEMS = 8
-"""Mistakes named in one message."""
+"""Most mistakes that one message lists."""
 
 
 class FrozenConfig(BaseModel):
@@ -29,7 +29,7 @@ Model = TypeVar("Model", bound=FrozenConfig)
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain types only, no aliases (they can stand for endless or gigantic values), nesting up to `MAX_DEPTH`."""
+    """Reads plain types only and nesting up to `MAX_DEPTH`. No aliases: they can describe endless or huge values."""
 
     depth = 0
 
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
         mark = self.peek_event().start_mark
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(
-                None, None, "aliases (*name) are not read; write the value out", mark
+                None, None, "aliases (*name) are not allowed; write the value itself", mark
             )
         if self.depth >= MAX_DEPTH:
             raise yaml.composer.ComposerError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
@@ -60,7 +60,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", code=2) from error
     if len(data) > MAX_BYTES:
-        raise UserError(f"{path} is larger than {MAX_BYTES} bytes: that is no recipe or manifest", code=2)
+        raise UserError(
+            f"{path} is larger than {MAX_BYTES} bytes, too large for a recipe or manifest", code=2
+        )
     try:
         found = load_yaml(data.decode("utf-8"))
     except (UnicodeDecodeError, ValueError) as error:
@@ -73,10 +75,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load_yaml(text: str) -> Any:
-    """Value of a YAML text, only plain types.
+    """Value of a YAML text; plain types only.
 
     Raises:
-        ValueError: it is no YAML, or it has aliases or too many levels; one line says where.
+        ValueError: it is not YAML, has aliases or has too many levels; the message is one line and says where.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that reads less
@@ -89,7 +91,7 @@ def load_yaml(text: str) -> Any:
 
 
 def parse(model: type[Model], data: dict[str, Any], where: str) -> Model:
-    """Validate `data`; every problem becomes part of one readable line.
+    """Validate `data`; all problems are reported in one line.
 
     Raises:
         UserError: unknown keys (with the nearest known one) or values out of range.
@@ -103,7 +105,7 @@ def parse(model: type[Model], data: dict[str, Any], where: str) -> Model:
 
 
 def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `top` in place of its own, key by key at every depth."""
+    """Deep merge: `base` with the values of `top` on top, key by key at every level."""
     merged = dict(base)
     for key, value in top.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
@@ -129,7 +131,7 @@ def override(data: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
         for depth, name in enumerate(names[:-1]):
             node = node.setdefault(name, {})
             if not isinstance(node, dict):
-                raise UserError(f"--set {key}: {'.'.join(names[: depth + 1])} has no keys of its own", code=2)
+                raise UserError(f"--set {key}: {'.'.join(names[: depth + 1])} is not a group of keys", code=2)
         node[names[-1]] = value
     return result
 

@@ -1,4 +1,4 @@
-"""The errors of the project: one for the user, one for a single source or clip, one for work to be done again."""
+"""The errors of the project: one for the user, one for a single source or clip, one for work that is repeated."""
 
 from __future__ import annotations
 
@@ -50,11 +50,14 @@ PERMANENT: frozenset[str] = frozenset(
         *("no_style", "same_person", "withdrawn", "split_conflict"),
     )
 )
-"""Reasons that the same footage and recipe give again: `retry` leaves them out unless they are named."""
+"""Reasons that depend only on footage and recipe, so another try gives the same result.
+
+`retry` leaves them out unless they are named.
+"""
 
 
 class UserError(Exception):
-    """A mistake or a state the user can mend: shown as one line, never as a traceback.
+    """A problem that the user can fix; shown as one line, never as a traceback.
 
     Attributes:
         code: exit status of the command, 2 for bad usage, 1 for everything else.
@@ -67,13 +70,13 @@ class UserError(Exception):
 
 @dataclass
 class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that becomes a failure row
-    """One source or clip cannot be used: recorded as a failure row, the run goes on.
+    """One source or clip cannot be used. It becomes a failure row and the run goes on.
 
     Attributes:
         reason: a key of `REASONS`.
         message: one line with the numbers; the same on every machine (no paths, times or addresses).
         hint: what the user can do, or empty.
-        measure, value, limit: what was measured, the number and what it had to reach, where a number decided.
+        measure, value, limit: name of the measure, its value and the limit, if a number decided.
     """
 
     reason: str
@@ -98,13 +101,11 @@ class Refusal(Exception):  # noqa: N818 - a refusal is a normal outcome that bec
 
 
 class KilledError(RuntimeError):
-    """ffmpeg was killed or got no memory, which may have nothing to do with its input.
-
-    `datagen.media.again_if_killed` does the work again.
+    """ffmpeg was killed or got no memory. The input may be fine, so `datagen.media.again_if_killed` repeats the work.
 
     Attributes:
         how: what happened, in words.
-        reason: the failure reason if another try does not help: `out_of_memory` or `crashed`.
+        reason: the failure reason if the repetition fails too: `out_of_memory` or `crashed`.
     """
 
     def __init__(self, how: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Packages beyond the base install: a missing one is told as the extra that brings it."""
+"""Packages beyond the base install: if one is missing, the error names the extra that installs it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datagen.common.errors import UserError
 
 @contextmanager
 def needs_extra(extra: str, purpose: str) -> Iterator[None]:
-    """Around imports that work only with an extra of this package installed.
+    """Wrap imports of packages that only an extra of this package installs.
 
     Args:
         extra: its name in pyproject.toml, such as `train`.
-        purpose: what needs it, as the first word of the message: `training`.
+        purpose: what needs it; the first words of the message, such as `training`.
 
     Raises:
         UserError: one of the imported packages is not installed.

@@ -1,4 +1,4 @@
-"""What a developer wants to know of a run: standard `logging` under `datagen` and `trainer`, quiet by default."""
+"""Logs for developers: standard `logging` under `datagen` and `trainer`, quiet by default."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PlainLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: `time`, `level`, `logger`, `message`, and `error` where there is a traceback."""
+    """One JSON object a line: `time`, `level`, `logger`, `message`, and `error` if there is a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one record."""
@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
 def show_logs(*, as_json: bool) -> None:
     """Print the log of both packages to stderr.
 
-    A program that uses the packages as libraries sets up `logging` itself and does not call this.
+    Programs that use the packages as libraries set up `logging` themselves and do not call this.
     """
     handler = logging.StreamHandler(sys.stderr)
     lines = PlainLines("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")

@@ -9,19 +9,21 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-# Another host or container cannot be asked whether a process lives: its temporary files count as dead when idle this
-# long. Workers touch theirs (see `datagen.output.temporary.Heartbeat`); whatever else writes temporary files (one file,
-# then published) is done in minutes.
 FOREIGN_AGE_S = 6 * 3600.0
+"""Temporary files of another host or container are stale after this time without a change.
+
+This host cannot check whether a process elsewhere still runs. Workers touch their files regularly (see
+`datagen.output.temporary.Heartbeat`); all other writers finish and publish their file within minutes.
+"""
 
 
 def owner_id() -> str:
-    """This process as `place~pid~start`; `start` tells it from a later process with the same number."""
+    """Id of this process, `place~pid~start`; `start` distinguishes it from a later process with the same pid."""
     return f"{_place()}~{os.getpid()}~{_start_of(os.getpid())}"
 
 
 def is_alive(owner: str, path: Path, foreign_age_s: float = FOREIGN_AGE_S) -> bool:
-    """Whether the process named by `owner_id` that wrote `path` may still be at work."""
+    """Whether the process that wrote `path` may still run; `owner` is its `owner_id`."""
     parts = owner.split("~")
     if len(parts) != 3 or not parts[1].isdigit():
         return False
@@ -35,7 +37,7 @@ def is_alive(owner: str, path: Path, foreign_age_s: float = FOREIGN_AGE_S) -> bo
 
 
 def _place() -> str:
-    """Where process numbers mean the same: a boot of a host, and a PID namespace there, hashed."""
+    """Hash of host, boot and PID namespace: process numbers are comparable only within one of them."""
     boot = namespace = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
@@ -46,7 +48,7 @@ def _place() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """Start of a process in ticks since boot, `?` where the system does not tell, empty if it is gone."""
+    """Start of a process in ticks since boot; `?` if the system does not say, empty if the process is gone."""
     if _proc_is_ours():
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -64,7 +66,7 @@ def _start_of(pid: int) -> str:
 
 
 def _proc_is_ours() -> bool:
-    """Whether `/proc` shows this process under its own number, and not those of an outer PID namespace."""
+    """Whether `/proc` shows the numbers of our own PID namespace, not those of an outer one."""
     try:
         return str(Path("/proc/self").readlink()) == str(os.getpid())
     except OSError:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what is made, never on who makes it or when."""
+"""Random numbers that depend only on what is made, never on the worker or the time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def seed_of(*parts: int | str) -> int:
-    """64-bit seed of a tuple such as (recipe seed, clip id, step)."""
+    """64-bit seed from a tuple such as (recipe seed, clip id, step)."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 

@@ -1,7 +1,7 @@
-"""Folders and files that are whole or absent, also after a power cut.
+"""Write folders and files atomically: they are complete or absent, also after a power cut.
 
-What is written goes beside the final name first, is synced, and then takes that name by one rename. The temporary name
-says which process it belongs to, so that what a killed one left can be told from what a living one is writing.
+Data is written under a temporary name next to the final one, synced, and then renamed. The temporary name contains the
+id of the process, so that leftovers of a killed process can be distinguished from files that are being written.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from datagen.common.errors import UserError
 from datagen.common.owner import is_alive, owner_id
 
 _STAGING = re.compile(r"\.(?P<name>.+?)(?:~(?P<owner>[^~]+(?:~[^~]+)*)|\.\d+)\.tmp")
-_NOT_SYNCED = {errno.EINVAL, errno.ENOTSUP}  # of folders on some network mounts
+_NOT_SYNCED = {errno.EINVAL, errno.ENOTSUP}  # raised for folders on some network mounts
 
 
 @contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """A path beside `final` that takes its name when the block ends well, and vanishes otherwise.
+    """A temporary path next to `final`: renamed to `final` if the block succeeds, deleted otherwise.
 
-    The block makes a folder or a file of it. Everything in it is synced before the rename, the folder that holds it
-    after.
+    The block creates a file or a folder there. Its contents are synced before the rename, its parent folder after.
 
     Raises:
         UserError: `final` exists, or cannot be written.
@@ -52,19 +51,19 @@ def refuse_existing(final: Path) -> None:
     """Weights are never overwritten.
 
     Raises:
-        UserError: something of that name is there.
+        UserError: `final` exists.
     """
     if final.exists():
         raise UserError(f"{final} exists; weights are never overwritten, give another --output")
 
 
 def staging_of(final: Path) -> Path:
-    """Where this process writes what will be `final`."""
+    """Temporary path where this process writes `final`."""
     return final.with_name(f".{_plain(final.name)}~{owner_id()}.tmp")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that they survive a power cut as well."""
+    """Make a folder and its parents, synced, so that they survive a power cut."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -72,10 +71,10 @@ def make_folder(folder: Path) -> None:
 
 
 def clear_stale(folder: Path, name: str | None = None) -> list[str]:
-    """Remove what killed processes were writing in a folder; what living ones write stays.
+    """Remove what killed processes left in a folder; files of running processes stay.
 
     Args:
-        folder: to look in, not below.
+        folder: searched, without its subfolders.
         name: of the final file or folder; None for all.
 
     Returns:
@@ -103,7 +102,7 @@ def sync_tree(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file or folder to the disk; folders that cannot be synced (some network mounts) are let be."""
+    """Flush a file or folder to the disk; folders that cannot be synced (some network mounts) are ignored."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -115,7 +114,7 @@ def sync(path: Path) -> None:
 
 
 def _plain(name: str) -> str:
-    """A name without what sets the owner apart."""
+    """A name without `~`, the character that separates the owner."""
     return name.replace("~", "-")
 
 

@@ -1,4 +1,4 @@
-"""Version of the package, and how index rows name the software that made them."""
+"""Version of the package, and the software name written to index rows."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ __version__ = "0.1.0"
 
 
 def software() -> str:
-    """Name and version of this package, as it stands in every row."""
+    """Name and version of this package, as written to every row."""
     return f"megactor-datagen {__version__}"

@@ -1,0 +1,1 @@
+"""Donors: portraits, their checks, and the donor pool of a wave."""

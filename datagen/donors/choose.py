@@ -22,7 +22,7 @@ from datagen.output.schema import DONORS, WAVE, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.plan.groups import CONFLICT, divide_portraits
-from datagen.plan.links import near
+from datagen.plan.links import close_pairs
 from datagen.recipe import Recipe
 
 Row = dict[str, Any]
@@ -186,7 +186,7 @@ def _attached(portraits: list[Row], clips: list[Row], distance: float) -> dict[s
     mine = np.asarray([row["embedding"] for row in fit], np.float32)
     theirs = np.asarray([row["embedding"] for row in known], np.float32)
     found: dict[str, tuple[str, str]] = {}
-    for pairs in near(mine, theirs, distance):
+    for pairs in close_pairs(mine, theirs, distance):
         for one, other in pairs.tolist():
             found.setdefault(fit[one]["sha256"], (known[other]["person"], known[other]["split"]))
     return found

@@ -1,0 +1,1 @@
+"""Change a finished data set: retry, repair, withdraw, purge."""

@@ -1,0 +1,1 @@
+"""The output folder on disk: paths, names, columns, publishing, failures, tombstones."""

@@ -1,8 +1,9 @@
-"""Failure files: one for each part or unit, and one more for each try that ended otherwise.
+"""Failure files: one for each part or unit, plus one for each repetition that had other failures.
 
-Failures appear before the piece of the clip table or of the index that they stand beside. A driver may be killed in
-between, and two drivers may come to different ends where a source changes meanwhile; no row is lost then: a file whose
-name is taken by other rows gets a name of its own, and readers pass over rows about what came out after all.
+The failures of a part or unit are published before its clip table or index piece. The driver may be killed in between,
+and two drivers may get different results if a source changes while they run. No row is lost then: if the name of a
+file is taken by a file with other rows, the new file gets another name. Readers ignore failures of sources and clips
+that were made later.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from datagen.output.tombstones import read_withdrawn
 Row = dict[str, Any]
 
 OTHER = "~"
-"""Stands between the name of a part or unit and the hash of other rows about it."""
+"""Separates the name of a part or unit from the hash of its rows, in the name of an additional file."""
 
 
 def failure_row(
@@ -44,7 +45,7 @@ def failure_row(
     stream: str | None = None,
     attempt: int = 1,
 ) -> Row:
-    """One failure row: of a source, of a clip, or of one stream of a clip that is kept without it."""
+    """A failure row about a source, a clip, or one stream of a clip that is kept without that stream."""
     return {
         "part": part,
         "unit": unit,
@@ -64,10 +65,10 @@ def failure_row(
 
 @contextmanager
 def refuse_unexpected() -> Iterator[None]:
-    """Turn what nobody foresaw into a refusal: it costs this source or clip, not its part, unit or run.
+    """Turn unexpected errors into a refusal, so that only this source or clip fails, not its part, unit or run.
 
-    A `UserError` passes, since only the user can help there (a full disk, say), and so does a `KilledError`, after
-    which the work is done again.
+    A `UserError` passes unchanged, since only the user can fix its cause (such as a full disk). A `KilledError` passes
+    too: its work is repeated.
     """
     try:
         with disk_errors(Path("the output")):
@@ -78,7 +79,7 @@ def refuse_unexpected() -> Iterator[None]:
         raise Refusal(
             "out_of_memory", "not enough memory", "lower curate.max_frames or use fewer workers"
         ) from error
-    except Exception as error:  # whatever a library raises on strange input must cost only that input
+    except Exception as error:  # a library error on strange input must fail only that input
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__} in {Path(where.filename).name}, {where.name}: {error}"
         raise Refusal("internal", text, "please report it with the file") from error
@@ -95,7 +96,7 @@ def files_of(out: Output, owner: str) -> list[str]:
 
 
 def publish_failures(out: Output, owner: str, rows: list[Row], put: Put = publish) -> None:
-    """Publish failure rows; with `exchange`, in place of all there are."""
+    """Publish failure rows of a part or unit; with `put=exchange` they replace all earlier ones."""
     final = out.failures / f"{owner}.parquet"
     if put is exchange:
         for name in files_of(out, owner):
@@ -108,7 +109,7 @@ def publish_failures(out: Output, owner: str, rows: list[Row], put: Put = publis
         return
     try:
         same = read_table(final, schema=schema_of(FAILURES)).equals(table)
-    except UserError:  # damaged, or purged at this moment
+    except UserError:  # damaged, or being purged
         same = False
     if not same:
         digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:8]
@@ -116,7 +117,7 @@ def publish_failures(out: Output, owner: str, rows: list[Row], put: Put = publis
 
 
 def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table:
-    """Failure rows that are still valid: a later attempt, successful or not, replaces the earlier ones.
+    """Failure rows that are still valid: a later attempt replaces earlier ones, whether it succeeded or not.
 
     Rows about a missing stream of a clip that is in the index are kept; rows of withdrawn sources are left out.
 
@@ -164,7 +165,10 @@ def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
 def _later_results(
     store: Store, owners: set[str], folder: str, columns: list[str], lenient: bool
 ) -> set[str]:
-    """Values in tables that may contain what an earlier failure names: retries (`-r1` ...), and owners of failures."""
+    """Values of some columns in tables that may hold the later result of a failed source or clip.
+
+    These are the tables of retries (`-r1` ...) and of the parts or units that have failure files.
+    """
     found: set[str] = set()
     for name in store.names(folder):
         if is_again(name) or name in owners:

@@ -1,11 +1,11 @@
 """The grammar of every name in an output: sources, parts, retries, units, shards, clips.
 
-Names are put together and taken apart only here.
+Names are built and parsed only in this file.
 
 p00003            part number 3 of the plan, and the table of its clips
-p00003-r2         the same part, some sources curated again by retry number 2
-p00003-u07        unit number 7 of that part's clips; of a part curated again `p00003-r2-u07`
-p00003-u07-r4     some clips of that unit, made again by retry number 4
+p00003-r2         the same part; retry number 2 curated some of its sources again
+p00003-u07        unit number 7 of the part's clips; `p00003-r2-u07` if the part was curated again
+p00003-u07-r4     some clips of that unit; retry number 4 made them again
 p00003-u07-<16 hex digits of its sha256>.tar     the shard of a unit
 <name>-<hash>-t<track>-f<first frame>            a clip; name and hash are those of its source
 w002, r00004      a wave and a retry
@@ -19,7 +19,7 @@ import unicodedata
 from pathlib import PurePosixPath
 
 SEPARATOR = "::"
-"""Stands between an archive and its member in the name of a source."""
+"""Separates archive and member in the name of a source."""
 
 UNIT_NAME = re.compile(r"p\d{5,}(?:-r\d+)?-u\d{2,}(?:-r\d+)?")
 SHARD_NAME = re.compile(rf"(?P<unit>{UNIT_NAME.pattern})-(?P<digest>[0-9a-f]{{16}})\.tar")
@@ -31,12 +31,12 @@ def part_name(number: int) -> str:
 
 
 def part_of(name: str) -> str:
-    """The part that a part curated again or a unit comes from: `p00000` of `p00000-r1` and of `p00000-u00`."""
+    """The part of a unit or of a part that was curated again: `p00000` for `p00000-r1` and `p00000-u00`."""
     return name.partition("-")[0]
 
 
 def part_number(name: str) -> int:
-    """Number of that part; sort by it, since names do not sort by text beyond `p99999`."""
+    """Number of `part_of(name)`. Sort by this number: beyond `p99999` names do not sort correctly as text."""
     return int(part_of(name)[1:])
 
 
@@ -51,22 +51,22 @@ def retry_name(number: int) -> str:
 
 
 def is_retry(name: str) -> bool:
-    """Whether a name of something frozen is that of a retry, not of a wave."""
+    """Whether the name of a frozen table is that of a retry, not of a wave."""
     return name.startswith("r")
 
 
 def again(name: str, retry: int) -> str:
-    """Name of a part or unit that a retry makes again."""
+    """New name of a part or unit that a retry makes again."""
     return f"{name}-r{retry}"
 
 
 def is_again(name: str) -> bool:
-    """Whether a part or unit, or the part that a unit comes from, was made again by a retry."""
+    """Whether a retry made this part or unit again, or the part of this unit."""
     return "-r" in name
 
 
 def retry_of(part: str) -> int:
-    """Number of the retry that curated a part again; 0 for the part itself."""
+    """Number of the retry that curated a part again; 0 for the first time."""
     return int(part.rpartition("-r")[2]) if is_again(part) else 0
 
 
@@ -81,20 +81,20 @@ def clip_table_of(unit: str) -> str:
 
 
 def first_unit(unit: str) -> str:
-    """The unit that was tried first: `p00000-u00` of `p00000-u00-r1`."""
+    """The unit before any retry: `p00000-u00` for `p00000-u00-r1`."""
     part, _, number = unit.rpartition("-u")
     return f"{part}-u{number.partition('-r')[0]}"
 
 
 def shard_name(unit: str, sha256: str) -> str:
-    """File name of a unit's shard: it carries the hash, so equal names mean equal bytes."""
+    """File name of a unit's shard. It contains the hash, so equal names mean equal bytes."""
     return f"{unit}-{sha256[:16]}.tar"
 
 
 def source_key(
     source: str, person: str = "", start_s: float | None = None, end_s: float | None = None
 ) -> str:
-    """Source plus person and time range where annotations give them."""
+    """Key of a source: its name, plus person and time range if annotations give them."""
     key = source
     if person:
         key += f"#{person}"
@@ -104,12 +104,12 @@ def source_key(
 
 
 def key_hash(key: str) -> str:
-    """First 8 hex digits of a source key's sha256."""
+    """First 8 hex digits of the sha256 of a source key."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 def clip_stem(source: str) -> str:
-    """Readable first part of clip ids: the tail of the source's path in `[a-z0-9_-]`, at most 40 characters."""
+    """Readable start of clip ids: the end of the source's path in `[a-z0-9_-]`, at most 40 characters."""
     path = PurePosixPath(source.replace(SEPARATOR, "/"))
     tail = "_".join([*path.parts[-3:-1], path.stem])
     plain_tail = unicodedata.normalize("NFKD", tail).encode("ascii", "ignore").decode().lower()
@@ -117,17 +117,17 @@ def clip_stem(source: str) -> str:
 
 
 def clip_id_of(name: str, key: str, track: int, start: int) -> str:
-    """Name of a clip.
+    """Id of a clip.
 
     Args:
-        name: of its source, unique in the plan together with the key's hash.
-        key: of its source.
-        track: number of the followed face in the source.
-        start: first frame on the clip's timeline.
+        name: name of its source; unique in the plan together with the hash of the key.
+        key: key of its source.
+        track: number of the tracked face in the source.
+        start: number of its first frame.
     """
     return f"{name}-{key_hash(key)}-t{track}-f{start}"
 
 
 def first_frame(clip: str) -> int:
-    """First frame of a clip, from its id."""
+    """Number of a clip's first frame, from its id."""
     return int(clip.rpartition("-f")[2])

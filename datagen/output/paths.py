@@ -1,4 +1,4 @@
-"""Where everything of an output lies, and which files of a folder are published."""
+"""Paths of all files in an output, and the names of published files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datagen.output.temporary import clear_stale
 
 @dataclass(frozen=True)
 class Output:
-    """Paths of one output folder (`OUT`); nothing is created before `create`."""
+    """Paths in one output folder (`OUT`). Only `create` creates folders."""
 
     root: Path
 
@@ -24,7 +24,7 @@ class Output:
 
     @property
     def waves(self) -> Path:
-        """What belongs to each wave, and what was frozen of its clips."""
+        """The parts of each wave, and the frozen columns of its clips."""
         return self.plan / "waves"
 
     @property
@@ -34,17 +34,17 @@ class Output:
 
     @property
     def portraits(self) -> Path:
-        """Portraits cut for a pool that is not frozen yet."""
+        """Portraits cut from footage for a pool that is not frozen yet."""
         return self.donors / "portraits"
 
     @property
     def roots_json(self) -> Path:
-        """Where the roots of the sources lie now; may differ between runs."""
+        """Current folders of the source roots; may differ between runs."""
         return self.plan / "roots.json"
 
     @property
     def retries(self) -> Path:
-        """What `retry` asked for, one JSON file per call."""
+        """Requested retries, one JSON file per call of `retry`."""
         return self.plan / "retries"
 
     @property
@@ -69,12 +69,12 @@ class Output:
 
     @property
     def withdrawn(self) -> Path:
-        """Tombstones: sources and subjects whose footage was withdrawn."""
+        """Tombstones of withdrawn sources, people and portraits."""
         return self.root / "withdrawn"
 
     @property
     def compacted(self) -> Path:
-        """Merged index pieces, one file per finished wave, to open large sets fast; never needed."""
+        """Merged index pieces, one file per finished wave. Optional: large sets open faster with them."""
         return self.root / "compacted"
 
     @property
@@ -84,12 +84,12 @@ class Output:
 
     @property
     def logs(self) -> Path:
-        """Whatever may differ between two runs: status, timings, what lost workers printed last."""
+        """All that may differ between two runs: status, times, last output of lost workers."""
         return self.root / "logs"
 
     @property
     def tmp(self) -> Path:
-        """The only place for temporary files."""
+        """Folder of all temporary files."""
         return self.root / "tmp"
 
     @property
@@ -133,9 +133,9 @@ class Output:
 
 
 def published_names(folder: Path, suffix: str = ".parquet") -> set[str]:
-    """Names, without `suffix`, of the files of a folder: the units or parts that are published.
+    """Names of the files in a folder, without `suffix`: the parts or units that are published.
 
-    One directory listing, no `stat`: 100,000 names take a fraction of a second.
+    It needs one directory listing and no `stat`: 100,000 names take a fraction of a second.
     """
     cut = len(suffix)
     try:

@@ -1,4 +1,4 @@
-"""Make a finished file appear under its final name at once, whole, synced, and without replacing another."""
+"""Publish finished files: complete, synced, under the final name in one step, without replacing another file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from datagen.output.temporary import temporary
 CHECKED = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
-"""How `pyarrow.dataset` reads the tables: with the checksum of each page, so that a flipped bit is an error."""
+"""Format for `pyarrow.dataset`: it checks the checksum of each page, so that a flipped bit is an error."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -36,14 +36,14 @@ def disk_errors(folder: Path) -> Iterator[None]:
             raise
         what = "quota" if error.errno == errno.EDQUOT else "disk"
         raise UserError(
-            f"the {what} of {folder} is full; free some space and run the same command again, "
-            "it goes on where it stopped"
+            f"the {what} of {folder} is full; free some space and run the same command again: "
+            "it continues where it stopped"
         ) from error
 
 
 @contextmanager
 def scratch(tmp: Path, name: str) -> Iterator[Path]:
-    """A path under `tmp` for one file, gone at the end whether or not it was published."""
+    """A path under `tmp` for one file; deleted after the block, unless it was published."""
     path = temporary(tmp, name)
     try:
         with disk_errors(tmp):
@@ -53,13 +53,13 @@ def scratch(tmp: Path, name: str) -> Iterator[Path]:
 
 
 def publish(tmp: Path, final: Path) -> bool:
-    """Give the finished file `tmp` the name `final` unless that name is taken; `tmp` is gone afterwards.
+    """Rename the finished file `tmp` to `final`, unless `final` exists; `tmp` no longer exists afterwards.
 
-    File and folder are synced. Where the file system has no hard links a rename is used: two writers at the
-    same instant may then replace each other's file, which is harmless since both hold the same bytes.
+    File and folder are synced. On a file system without hard links a plain rename is used: two writers at the same
+    moment may then replace each other's file, which is harmless since both hold the same bytes.
 
     Returns:
-        Whether this call published the file; False when `final` was there before.
+        Whether this call published the file; False if `final` existed before.
     """
     with disk_errors(final.parent):
         _sync(tmp)
@@ -70,7 +70,7 @@ def publish(tmp: Path, final: Path) -> bool:
 
 
 def replace(data: bytes, final: Path, tmp: Path) -> None:
-    """Write a file that may change, such as a status, so that readers see the old or the new one whole."""
+    """Write a file that may change, such as a status; readers see the old or the new version, never a mixture."""
     with scratch(tmp, final.name) as path:
         path.write_bytes(data)
         os.replace(path, final)
@@ -84,11 +84,11 @@ def write_bytes(data: bytes, final: Path, tmp: Path) -> bool:
 
 
 Put = Callable[[Path, Path], bool]
-"""Gives a finished temporary file its final name: `publish` or `exchange`."""
+"""Moves a finished temporary file to its final name: `publish` or `exchange`."""
 
 
 def exchange(tmp: Path, final: Path) -> bool:
-    """Put the finished file `tmp` in the place of `final`, if there is one, whole or not at all."""
+    """Rename the finished file `tmp` to `final` and replace an existing file, atomically."""
     with disk_errors(final.parent):
         _sync(tmp)
         os.replace(tmp, final)
@@ -97,14 +97,14 @@ def exchange(tmp: Path, final: Path) -> bool:
 
 
 def write_table(table: pa.Table, final: Path, tmp: Path, put: Put = publish) -> bool:
-    """Publish `table` as a Parquet file whose bytes depend on its rows and schema alone; see `publish`."""
+    """Publish `table` as a Parquet file whose bytes depend only on its rows and schema; see `publish`."""
     with scratch(tmp, final.name) as path:
         save_table(table, path)
         return put(path, final)
 
 
 def save_table(table: pa.Table, file: Path | pa.NativeFile) -> None:
-    """Write Parquet with checksums: no pandas metadata, no times, the same row groups whatever the chunks."""
+    """Write Parquet with checksums, without pandas metadata and times; the row groups do not depend on the chunks."""
     pq.write_table(
         table.replace_schema_metadata(None).combine_chunks(),
         file,
@@ -116,12 +116,12 @@ def save_table(table: pa.Table, file: Path | pa.NativeFile) -> None:
 
 
 def read_table(path: Path, columns: list[str] | None = None, *, schema: pa.Schema | None = None) -> pa.Table:
-    """A Parquet file of an output, its page checksums checked.
+    """Read a Parquet file of an output and check its page checksums.
 
     Args:
         path: the file.
-        columns: those to read, default all.
-        schema: what it must hold, in any order; its columns are returned in this order.
+        columns: columns to read; default all.
+        schema: columns that the file must have, in any order; they are returned in this order.
 
     Raises:
         UserError: the file is missing, damaged or has other columns.
@@ -139,7 +139,7 @@ def read_table(path: Path, columns: list[str] | None = None, *, schema: pa.Schem
 
 
 def packed_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Rows whose `embedding` and `frame_hashes` are arrays: a tenth of the memory of Python lists."""
+    """Rows with `embedding` and `frame_hashes` as arrays, which take a tenth of the memory of Python lists."""
     lists = [name for name in ("embedding", "frame_hashes") if name in table.column_names]
     rows: list[dict[str, Any]] = table.drop_columns(lists).to_pylist()
     for name in lists:
@@ -151,12 +151,12 @@ def packed_rows(table: pa.Table) -> list[dict[str, Any]]:
 def read_tables(
     folder: Path, columns: list[str] | None = None, *, schema: pa.Schema | None = None
 ) -> pa.Table:
-    """All Parquet files of a folder as one table, in the order of their names; empty where there are none.
+    """All Parquet files of a folder as one table, in the order of their names; empty if there are none.
 
     Args:
         folder: `plan`, `clips`, `index` or `failures` of an output.
-        columns: those to read, default all.
-        schema: default that of the folder's name; columns a file lacks are null.
+        columns: columns to read; default all.
+        schema: default is the schema of the folder's table; columns that a file lacks are null.
     """
     schema = schema or schema_of(TABLES[folder.name])
     files = sorted(str(path) for path in folder.glob("*.parquet")) if folder.is_dir() else []
@@ -166,7 +166,7 @@ def read_tables(
     try:
         return ds.dataset(files, schema=schema, format=CHECKED).to_table(columns=columns)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"cannot read the tables of {folder}: {error}; `verify` tells which file") from error
+        raise UserError(f"cannot read the tables of {folder}: {error}; `verify` says which file") from error
 
 
 def _link(tmp: Path, final: Path) -> bool:
@@ -184,7 +184,7 @@ def _link(tmp: Path, final: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk; folders that cannot be synced (some network mounts) are let be."""
+    """Flush a file or folder to the disk; folders that cannot be synced (some network mounts) are ignored."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

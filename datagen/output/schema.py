@@ -1,8 +1,8 @@
-"""Type and meaning of every column, in one place; `docs/format.md` is generated from here.
+"""Type and meaning of every column; `docs/format.md` is generated from this file.
 
-Tables: `plan/` (source videos in parts), `clips/` (the clip table, one piece per part), `plan/waves/` (what a wave
-froze of each clip), `plan/donors/` (its donor pool), `index/` (one piece per unit) and `failures/` (one file per part
-or unit). Lengths are in frames or seconds, boxes in pixels.
+Tables: `plan/` (source videos in parts), `clips/` (clip tables, one per part), `plan/waves/` (frozen columns of the
+clips of a wave), `plan/donors/` (donor pool of a wave), `index/` (one piece per unit) and `failures/` (one file per
+part or unit). Lengths are in frames or seconds, boxes in pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AUGMENTATION = pa.struct([("stream", STRING), ("scale", FLOAT32), ("aspect", FLO
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, Arrow type and meaning (with unit)."""
+    """One column: name, Arrow type and meaning with unit."""
 
     name: str
     type: pa.DataType
@@ -40,18 +40,20 @@ PLAN = (
     Column(
         "source",
         STRING,
-        "path relative to its root, plus `::member` inside an archive; `<root>//` in front for all roots of an "
-        "output but its first",
+        "path relative to its root, plus `::member` inside an archive; for all roots of an output but the first, "
+        "`<root>//` comes before it",
     ),
     Column(
-        "source_key", STRING, "source plus person and time range where annotations give them; names the clips"
+        "source_key",
+        STRING,
+        "source plus person and time range if annotations give them; clips are named after it",
     ),
-    Column("name", STRING, "unique readable stem of its clip ids"),
-    Column("root", STRING, "name of the root it lies under; `plan/roots.json` says where that is now"),
+    Column("name", STRING, "unique readable start of its clip ids"),
+    Column("root", STRING, "name of its root; `plan/roots.json` has the current folder of the root"),
     Column("path", pa.binary(), "path of the file or archive below the root, as the file system spells it"),
     Column("member", STRING, "name inside the archive, empty for plain files"),
     Column("size", INT64, "bytes of the file or member"),
-    Column("etag", STRING, "modification time in ns or the store's etag: tells that a source changed"),
+    Column("etag", STRING, "modification time in ns or the store's etag; shows that a source changed"),
     Column("dataset", STRING, "name of the manifest, or `input`"),
     Column("subject", STRING, "person id when known"),
     Column(
@@ -132,18 +134,18 @@ CLIPS = (
     *CLIP,
     Column("source_frames", pa.list_(INT32), "index in the source of every frame of the clip"),
     Column("embedding", pa.list_(FLOAT32), "identity embedding of the best frame"),
-    Column("donor_score", FLOAT32, "how well the best frame serves as a donor, null where it does not"),
+    Column("donor_score", FLOAT32, "how suitable the best frame is as a donor portrait, null if it is not"),
     Column("donor_frame", INT32, "index in the source of the best frame"),
     Column(
         "frame_hashes",
         pa.list_(pa.uint64()),
-        "perceptual hashes of whole source frames, two a second of the clip; flat frames have none",
+        "perceptual hashes of whole source frames, two per second of the clip; uniform frames have none",
     ),
 )
 
 WAVE = (
-    Column("piece", STRING, "piece of the clip table: the part, `-r1` where it was curated again"),
-    Column("unit", STRING, "unit that makes the clip first"),
+    Column("piece", STRING, "clip table that holds the clip: the part, with `-r1` if it was curated again"),
+    Column("unit", STRING, "unit in which the clip is made the first time"),
     Column("clip_id", STRING, "name of the clip"),
     Column("source", STRING, "source video"),
     Column("source_key", STRING, "source plus person and time range"),
@@ -153,31 +155,35 @@ WAVE = (
     Column("group", STRING, "what must stay in one split, when known"),
     Column("frames", INT32, "frames of the clip"),
     *GROUPS,
-    Column("component", STRING, "same for all clips that must share a split"),
-    Column("rank", INT32, "number of the clip in its wave: whose turn it is to lend a face"),
-    Column("embedding", pa.list_(FLOAT32), "identity embedding, which later waves are compared with"),
-    Column("frame_hashes", pa.list_(pa.uint64()), "perceptual hashes, which later waves are compared with"),
+    Column("component", STRING, "id of the group; all clips that must share a split have the same"),
+    Column("rank", INT32, "number of the clip in its wave and split; it decides which donor comes first"),
+    Column("embedding", pa.list_(FLOAT32), "identity embedding, compared with those of later waves"),
+    Column("frame_hashes", pa.list_(pa.uint64()), "perceptual hashes, compared with those of later waves"),
 )
 
 DONORS = (
     Column("name", STRING, "name of the donor, unique in its pool"),
     Column("origin", STRING, "`set`, `donors` (the folder given) or `bundled`"),
     Column("licence", STRING, "licence of the portrait"),
-    Column("source", STRING, "source video it was cut from, for donors of the set"),
+    Column("source", STRING, "source video it was cut from, null for other portraits"),
     Column("subject", STRING, "person id when known"),
-    Column("person", STRING, "person of the set it shows, where it shows one"),
-    Column("split", STRING, "split whose clips it may lend its face to"),
-    Column("sha256", STRING, "sha256 of the portrait's file; for donors of the set, of the stored portrait"),
-    Column("score", FLOAT32, "how good a portrait it is, 0 to 1"),
+    Column("person", STRING, "person of the set that it shows, null if it shows none"),
+    Column("split", STRING, "split whose clips may use this donor"),
+    Column(
+        "sha256",
+        STRING,
+        "sha256 of the portrait's file; for portraits cut from the set, of the stored portrait",
+    ),
+    Column("score", FLOAT32, "quality of the portrait, 0 to 1"),
     Column("embedding", pa.list_(FLOAT32), "identity embedding"),
     Column("landmarks", pa.list_(FLOAT32), "468 x 3 landmarks in the pixels of the stored crop"),
     Column("colour", BOOL, "false for black-and-white portraits"),
-    Column("image", pa.binary(), "PNG of the crop that lends the face, null where it was refused"),
-    Column("reason", STRING, "why it was refused, null where it was not"),
+    Column("image", pa.binary(), "PNG of the face crop, null if it was refused"),
+    Column("reason", STRING, "why it was refused, null if it was not"),
     Column("message", STRING, "one line with the numbers"),
-    Column("measure", STRING, "what was measured, where a number decided"),
-    Column("value", FLOAT64, "the number"),
-    Column("limit", FLOAT64, "what it had to reach"),
+    Column("measure", STRING, "what was measured, if a number decided"),
+    Column("value", FLOAT64, "the measured value"),
+    Column("limit", FLOAT64, "the limit for the value"),
 )
 
 STREAM_QUALITY = tuple(
@@ -235,21 +241,21 @@ INDEX = (
 
 FAILURES = (
     Column("part", STRING, "part of the plan"),
-    Column("unit", STRING, "unit, null while curating"),
+    Column("unit", STRING, "unit, null for failures of curation"),
     Column("source", STRING, "source video, relative to the manifest's root"),
-    Column("clip_id", STRING, "clip, null where the whole source failed"),
+    Column("clip_id", STRING, "clip, null if the whole source failed"),
     Column(
         "stream",
         STRING,
-        "stream left out of a clip that is otherwise in the index, null where the clip failed",
+        "stream that is missing from a clip in the index, null if the whole clip failed",
     ),
     Column("stage", STRING, "curate, swap, stylise, encode ..."),
-    Column("reason", STRING, "fixed word, see the list of reasons"),
+    Column("reason", STRING, "one of the reasons listed below"),
     Column("message", STRING, "one line with the numbers"),
     Column("hint", STRING, "what can be done"),
-    Column("measure", STRING, "what was measured, where a number decided"),
-    Column("value", FLOAT64, "the number"),
-    Column("limit", FLOAT64, "what it had to reach"),
+    Column("measure", STRING, "what was measured, if a number decided"),
+    Column("value", FLOAT64, "the measured value"),
+    Column("limit", FLOAT64, "the limit for the value"),
     Column("attempt", INT32, "1 for the first try"),
 )
 

@@ -1,4 +1,4 @@
-"""One way to list and read the files of a data set, in a folder or in an object store."""
+"""List and read the files of a data set, in a folder or in an object store."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 
 from datagen.common.errors import UserError
 
-_TRIES = 3  # an object store may answer 500 or 503 once in a while
+_TRIES = 3  # an object store sometimes answers 500 or 503
 
 
 @dataclass(frozen=True)
 class Store:
-    """Files below one root.
+    """The files below one root.
 
     Attributes:
-        filesystem: pyarrow's view of the folder or bucket.
-        root: path of the data set in it.
+        filesystem: pyarrow file system that holds the data set.
+        root: path of the data set in the file system.
         uri: what the user wrote, for messages.
     """
 
@@ -34,7 +34,7 @@ class Store:
 
     @classmethod
     def open(cls, where: str | Path) -> Store:
-        """Store of a path or a URI: `s3://`, `gs://`, `hdfs://` through pyarrow, others through fsspec.
+        """Open a path or a URI: `s3://`, `gs://` and `hdfs://` through pyarrow, others through fsspec.
 
         Raises:
             UserError: the URI is not understood or its package is missing.
@@ -46,7 +46,7 @@ class Store:
             native, root = pafs.FileSystem.from_uri(uri)
             return cls(native, root, uri)
         except (pa.ArrowException, OSError):
-            pass  # not one of pyarrow's own
+            pass  # pyarrow does not know this scheme
         try:
             filesystem, root = fsspec.core.url_to_fs(uri)
         except (ValueError, ImportError, OSError) as error:
@@ -57,7 +57,7 @@ class Store:
         """Path of a file in the file system.
 
         Raises:
-            UserError: a name, which may come from somebody else's index, leads out of the data set or is missing.
+            UserError: a name is empty or points outside the data set; names may come from an index that others wrote.
         """
         for part in parts:
             if not part:
@@ -74,9 +74,9 @@ class Store:
         return isinstance(self.filesystem, pafs.LocalFileSystem)
 
     def names(self, folder: str) -> list[str]:
-        """Sorted names of the files directly in a folder; empty where there is no such folder."""
+        """Sorted names of the files in a folder, without subfolders; empty if the folder does not exist."""
         try:
-            if self.is_local:  # pyarrow would stat every file
+            if self.is_local:  # pyarrow would call stat for every file
                 with os.scandir(self.path(folder)) as found:
                     return sorted(entry.name for entry in found if entry.is_file())
             selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
@@ -88,10 +88,10 @@ class Store:
         return sorted(entry.base_name for entry in entries if entry.type == pafs.FileType.File)
 
     def read(self, *parts: str, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes of a file, or the `size` bytes at `offset` by one range read.
+        """Bytes of a file, or `size` bytes at `offset` with one range read.
 
         Raises:
-            UserError: the file is missing, shorter, or cannot be read after a few tries.
+            UserError: the file is missing, too short, or cannot be read after a few tries.
         """
         path = self.path(*parts)
         for attempt in range(1, _TRIES + 1):
@@ -119,10 +119,10 @@ class Store:
         """
         try:
             data = pa.BufferReader(self.read(folder, name))
-            # By this thread alone: a pool's thread that still holds Python's bytes when the interpreter ends would
-            # abort the process (seen in 6 of 100 short programs with `read_table`).
+            # Read without a thread pool: if a pool thread still holds Python bytes when the interpreter exits, the
+            # process aborts (seen in 6 of 100 short programs with `read_table`).
             file = pq.ParquetFile(data, page_checksum_verification=True)
             return file.read(columns and list(columns), use_threads=False)
-        except (pa.ArrowException, OSError, ValueError) as error:  # names of columns that are no UTF-8
+        except (pa.ArrowException, OSError, ValueError) as error:  # also column names that are not UTF-8
             reason = " ".join(str(error).split())
             raise UserError(f"{folder}/{name} of {self.uri} cannot be read: {reason}") from error

@@ -1,4 +1,4 @@
-"""Temporary files under `OUT/tmp`: their names, their signs of life, and the removal of those that were left."""
+"""Temporary files under `OUT/tmp`: their names, their heartbeat, and the removal of stale ones."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from datagen.common.owner import FOREIGN_AGE_S, is_alive, owner_id
 
 TOUCH_S = 600.0
-"""A worker touches its temporary files this often."""
+"""Seconds after which a worker touches its temporary files again."""
 
 _counter = iter(range(2**62))
 
 
 def temporary(tmp: Path, name: str) -> Path:
-    """A path under `tmp` nobody else uses; its name tells which process it belongs to."""
+    """A unique path under `tmp`; its name contains the id of this process."""
     return tmp / f"{name.replace('~', '-')}~{owner_id()}~{next(_counter)}"
 
 
 def clear_stale(tmp: Path, foreign_age_s: float = FOREIGN_AGE_S) -> int:
-    """Remove temporary files whose process is gone; those of living ones, here or elsewhere, stay.
+    """Remove temporary files whose process no longer runs.
 
-    Files of this host and container are stale when their process has ended, files of others when untouched
-    for `foreign_age_s` seconds. Call it at the start and the end of a run.
+    Files of this host and container are stale if their process has ended; files of other hosts, if they were not
+    touched for `foreign_age_s` seconds. Call it at the start and the end of a run.
 
     Returns:
         Number of files and folders removed.
@@ -44,13 +44,13 @@ def clear_stale(tmp: Path, foreign_age_s: float = FOREIGN_AGE_S) -> int:
 
 
 class Heartbeat:
-    """Called every few seconds in a worker, beside its work: keeps its temporary files from looking idle.
+    """Called every few seconds in a worker, parallel to its work, so that its temporary files do not become stale.
 
-    A call returns only when the disks answer, so that one that hangs tells of a dead disk.
+    A call returns only after the disks have answered, so a call that hangs shows that a disk does not answer.
 
     Args:
         tmp: folder of the temporary files.
-        places: further files or folders whose disks the worker needs.
+        places: other files or folders whose disks the worker needs.
     """
 
     def __init__(self, tmp: Path, places: tuple[Path, ...] = ()) -> None:
@@ -65,7 +65,7 @@ class Heartbeat:
             self._touch_at = time.monotonic() + TOUCH_S
             mine = f"~{owner_id()}~"
             for path in (path for path in _entries(self._tmp) if mine in path.name):
-                with suppress(OSError):  # published meanwhile
+                with suppress(OSError):  # it was published in the meantime
                     os.utime(path)
 
 

@@ -1,6 +1,6 @@
-"""Tombstones: footage and portraits whose consent was withdrawn disappear for every reader at once.
+"""Tombstones hide withdrawn footage and portraits from all readers at once.
 
-A tombstone holds hashes, never names, so that it can stay when every byte of a person is gone.
+A tombstone holds hashes, never names, so that it can be kept after all data of the person was deleted.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from datagen.output.publish import write_bytes
 from datagen.output.store import Store
 
 LOOK_S = 10.0
-"""Seconds between two looks at the tombstones of an object store."""
+"""Tombstones of an object store are listed at most once in this time, in seconds."""
 
 BLANK = "withdrawn:"
-"""What stands, with a hash behind it, in place of a source's name where a purge must keep the row."""
+"""Prefix of the hash that replaces a source's name in rows that a purge must keep."""
 
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """What nobody may see any more.
+    """Everything that was withdrawn.
 
     Attributes:
         sources, subjects: hashes of source videos and of person ids, see `source_hash` and `subject_hash`.
-        portraits: sha256 of portraits that may no longer lend a face or serve as a style.
+        portraits: sha256 of portraits that may no longer be used as donor or style.
     """
 
     sources: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class Withdrawn:
         return bool(self.sources or self.subjects or self.portraits)
 
     def covers(self, source: str | None, subject: str | None, *portraits: str | None) -> bool:
-        """Whether a row of this source and subject, with these portraits as donor or style, is withdrawn."""
+        """Whether a row with this source, this subject and these donor or style portraits is withdrawn."""
         if not self:
             return False
         return (
@@ -54,11 +54,10 @@ class Withdrawn:
         )
 
     def hidden(self, rows: pa.Table) -> pc.Expression:
-        """Filter for the withdrawn ones among rows of the index.
+        """Filter expression that selects the withdrawn rows of the index.
 
         Args:
-            rows: their columns `source` and `subject`, since only their names, not the hashes, can be compared by a
-                filter.
+            rows: the columns `source` and `subject` of the index; a filter can compare names but not hashes.
         """
         sources = _names(rows["source"], lambda name: self.covers(name, None))
         subjects = _names(rows["subject"], lambda name: self.covers(None, name))
@@ -89,11 +88,11 @@ def withdraw(
     subject: str | None = None,
     portraits: Iterable[str] = (),
 ) -> bool:
-    """Withdraw sources, a person and portraits; False if just that was done before.
+    """Withdraw sources, a person and portraits; returns False if exactly this was withdrawn before.
 
     Args:
         output: the data set.
-        sources: source videos; those of the subject too, since not every row knows its subject.
+        sources: source videos, including those of the subject, since some rows do not state their subject.
         subject: person id.
         portraits: sha256 of the portraits that show the person.
     """
@@ -112,7 +111,7 @@ def read_withdrawn(store: Store) -> Withdrawn:
     """All tombstones of a data set.
 
     Raises:
-        UserError: one cannot be read; it is not skipped, since that would show withdrawn footage.
+        UserError: one cannot be read; skipping it would show withdrawn footage.
     """
     held: dict[str, set[str]] = {"sources": set(), "subjects": set(), "portraits": set()}
     for name in store.names("withdrawn"):
@@ -130,26 +129,26 @@ def read_withdrawn(store: Store) -> Withdrawn:
 
 
 class Tombstones:
-    """Looks whether consent was withdrawn since the last look: one listing of a small folder."""
+    """Checks whether tombstones were added since the last check, by listing one small folder."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._names: list[str] | None = None
-        self._looked = -LOOK_S
+        self._listed_at = -LOOK_S
 
     def read(self) -> Withdrawn:
-        """All tombstones now."""
-        self._names = self._look()
+        """Read all tombstones."""
+        self._names = self._list_names()
         return read_withdrawn(self._store)
 
     def changed(self) -> bool:
-        """Whether there may be other tombstones than at the last `read`."""
-        if not self._store.is_local and time.monotonic() - self._looked < LOOK_S:
+        """Whether the tombstones may differ from those of the last `read`."""
+        if not self._store.is_local and time.monotonic() - self._listed_at < LOOK_S:
             return False
-        return self._look() != self._names
+        return self._list_names() != self._names
 
-    def _look(self) -> list[str]:
-        self._looked = time.monotonic()
+    def _list_names(self) -> list[str]:
+        self._listed_at = time.monotonic()
         return self._store.names("withdrawn")
 
 

@@ -1,0 +1,1 @@
+"""The pipeline: its Python entry point, the stages, and what is still to do."""

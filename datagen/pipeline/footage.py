@@ -14,8 +14,8 @@ from datagen.plan.parts import Found, read_plan
 from datagen.sources.files import require_root
 from datagen.sources.listing import base_of, list_sources
 from datagen.sources.manifest import Manifest, input_manifest, load_manifest, root_of
-from datagen.sources.roots import Roots, place, prefix_of, read_roots
-from datagen.sources.source import describe_passed_over
+from datagen.sources.roots import Roots, name_root, prefix_of, read_roots
+from datagen.sources.source import describe_skipped
 
 Say = Callable[[str], None]
 
@@ -51,11 +51,11 @@ class Footage:
             skip = None if manifest.generate is not None else out.root.absolute()
             listing = list_sources(path, manifest, skip=skip)
             if manifest.generate is None:
-                for line in describe_passed_over(listing):
+                for line in describe_skipped(listing):
                     say(line)
             base = base_of(path)
             old = dict(roots)
-            roots, name, moved = place(roots, manifest.name, base, listing, plan)
+            roots, name, moved = name_root(roots, manifest.name, base, listing, plan)
             if moved:
                 say(f"root {name} has moved from {old[name]} to {base}; its sources stay as planned")
             prefix = prefix_of(roots, name)

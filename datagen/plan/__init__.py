@@ -1,0 +1,1 @@
+"""The plan: parts, waves, groups, splits, and the tasks of the stages."""

@@ -1,7 +1,7 @@
-"""What belongs together: components of footage and people, which splits and donors must never divide.
+"""Group clips that belong together, so that splits and donors never separate them.
 
-Clips are joined by source file, `group`, subject, same person (identity embedding) and same footage (frame hashes).
-Every component gets one split; one that touches clips of an earlier wave takes theirs.
+Clips are linked by source file, `group`, subject, same person (identity embedding) and same footage (frame hashes).
+Each connected component gets one split. A component that contains clips of an earlier wave keeps their split.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import numpy as np
 
 from datagen.common.seeding import seed_of
 from datagen.output.ids import first_frame, key_hash
-from datagen.plan.links import Links, Node, alike, near, same_footage
+from datagen.plan.links import Links, Node, close_pairs, cluster_labels, same_footage
 from datagen.recipe import Split
 
 Row = dict[str, Any]
 CONFLICT = "conflict"
-"""In place of a split: the component touches earlier clips of two splits."""
+"""Used instead of a split if the component contains earlier clips of two splits."""
 
 DIMENSIONS = 128
-"""Numbers of an identity embedding."""
+"""Length of an identity embedding."""
 
 _PIECE = np.uint64(0xFFFF)
 _SHIFTS = np.arange(0, 64, 16, dtype=np.uint64)
-_SHARED = 3  # pieces of frame hashes that copies have in common at least
-_MANY = 20  # portraits, of which every split gets some even before it has clips
-_COMMON = 64  # sources with one piece of a hash; a piece that more of them share tells nothing
+_SHARED = 3  # copies have at least this many 16-bit pieces of frame hashes in common
+_MANY = 20  # with so many portraits every split gets some, even before it has clips
+_COMMON = 64  # a piece of a hash that more sources share is ignored, since it is not specific
 
 
 @dataclass(frozen=True)
 class Group:
-    """What was found for one clip; see the columns of the same names."""
+    """Result for one clip; see the columns of the same names."""
 
     person: str
     duplicate_of: str | None
@@ -49,19 +49,19 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
     Args:
         clips: rows with `clip_id, source, source_key, source_sha256, dataset, subject, group, embedding,
             frame_hashes`.
-        earlier: rows that are settled: clips of earlier waves and portraits of their pools, with `person, component,
-            split`, and `embedding`, `frame_hashes`, `source_key`, `subject` where there are any.
-        settings: of the splits.
-        seed: of the recipe.
+        earlier: frozen rows: clips of earlier waves and portraits of their pools, with `person, component, split`, and
+            `embedding`, `frame_hashes`, `source_key`, `subject` if they have them.
+        settings: split settings of the recipe.
+        seed: seed of the recipe.
 
     Returns:
-        One group for each clip, in their order.
+        One group for each clip, in the same order.
     """
     people = _people(clips, earlier, settings.same_person)
     links = Links()
     for row in earlier:
         for node in (("person", row["person"]), *_belongs_to(row)):
-            links.join(("was", row["component"]), node)
+            links.join(("earlier", row["component"]), node)
     for row, persons in zip(clips, people, strict=True):
         for node in (*(("person", person) for person in persons), *_belongs_to(row)):
             links.join(("clip", row["clip_id"]), node)
@@ -70,11 +70,11 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
     for late, early in (*_same_bytes(clips, earlier), *_copies(clips, earlier, settings.same_frame)):
         links.join(file_of[late], file_of[early])
         first_of.setdefault(late, key_hash(early))
-    settled = {("was", row["component"]): row["split"] for row in earlier if row["split"] == CONFLICT}
-    settled |= {("was", row["component"]): row["split"] for row in earlier if row["split"] != CONFLICT}
+    settled = {("earlier", row["component"]): row["split"] for row in earlier if row["split"] == CONFLICT}
+    settled |= {("earlier", row["component"]): row["split"] for row in earlier if row["split"] != CONFLICT}
     found: dict[Node, tuple[str, str]] = {}
     for members in links.components():
-        decided = _settle(members, settled, settings, seed)
+        decided = _id_and_split(members, settled, settings, seed)
         found.update((node, decided) for node in members if node[0] == "clip")
     return [
         Group(persons[0], first_of.get(row["source_key"]), split, component)
@@ -87,16 +87,16 @@ def group_clips(clips: Sequence[Row], earlier: Sequence[Row], settings: Split, s
 def divide_portraits(
     portraits: Sequence[str], clips_in: dict[str, int], shares: Split, seed: int
 ) -> dict[str, str]:
-    """Split of portraits that show nobody of the set, so that no face is lent to two splits.
+    """Split of portraits that show nobody of the set, so that no donor is used in two splits.
 
-    Validation and test get their share, at least one portrait each; of few portraits, only where they have clips.
-    Training keeps at least one.
+    Validation and test get their share, at least one portrait each. If there are few portraits, only splits that have
+    clips get some. Training keeps at least one.
 
     Args:
-        portraits: their sha256.
-        clips_in: clips of each split.
-        shares: of validation and test.
-        seed: of the recipe.
+        portraits: sha256 of the portraits.
+        clips_in: number of clips in each split.
+        shares: shares of validation and test.
+        seed: seed of the recipe.
     """
     ordered = sorted(set(portraits), key=lambda sha256: seed_of(seed, sha256, "portrait split"))
     result: dict[str, str] = {}
@@ -109,7 +109,7 @@ def divide_portraits(
 
 
 def _belongs_to(row: Row) -> Iterable[Node]:
-    """Nodes that a row is part of by what is known of its source."""
+    """Nodes that a row is linked to by the columns of its source."""
     if row.get("source"):
         yield "file", row["source"]
     if row.get("source_sha256"):
@@ -121,30 +121,33 @@ def _belongs_to(row: Row) -> Iterable[Node]:
 
 
 def _people(clips: Sequence[Row], earlier: Sequence[Row], distance: float) -> list[list[str]]:
-    """Names of the person in each clip: those of earlier ones of theirs, or a hash of their first clip.
+    """Person ids of each clip: ids from earlier waves, or a hash of the person's first clip.
 
-    The first is the clip's own. There are several where a clip shows that people of earlier waves are one.
+    The first id is the one of the clip. There are several if a clip links persons of earlier waves, which shows that
+    they are the same person.
     """
     links = Links()
     for row in earlier:
-        was = ("was", row["person"])
-        links.join(was, ("subject", f"{row.get('dataset')} {row['subject']}") if row.get("subject") else was)
+        node = ("earlier", row["person"])
+        links.join(
+            node, ("subject", f"{row.get('dataset')} {row['subject']}") if row.get("subject") else node
+        )
     for row in clips:
         clip = ("clip", row["clip_id"])
         links.join(clip, ("subject", f"{row['dataset']} {row['subject']}") if row["subject"] else clip)
     faces, own = _faces(clips, distance, links)
-    labels = alike(own, distance)
+    labels = cluster_labels(own, distance)
     first: dict[int, Node] = {}
     for face, label in zip(faces, labels.tolist(), strict=True):
         links.join(first.setdefault(label, face), face)
     known = [row for row in earlier if row.get("embedding") is not None]
     others = np.asarray([row["embedding"] for row in known], np.float32).reshape(-1, own.shape[1])
-    for pairs in near(own, others, distance):
+    for pairs in close_pairs(own, others, distance):
         for one, other in {(int(labels[one]), known[other]["person"]) for one, other in pairs.tolist()}:
-            links.join(first[one], ("was", other))
+            links.join(first[one], ("earlier", other))
     names: dict[Node, list[str]] = {}
     for members in links.components():
-        settled = sorted(name for kind, name in members if kind == "was")
+        settled = sorted(name for kind, name in members if kind == "earlier")
         first_clip = min((name for kind, name in members if kind == "clip"), default="")
         persons = settled or [hashlib.sha256(f"person {first_clip}".encode()).hexdigest()[:16]]
         names.update(dict.fromkeys(members, persons))
@@ -152,10 +155,10 @@ def _people(clips: Sequence[Row], earlier: Sequence[Row], distance: float) -> li
 
 
 def _faces(clips: Sequence[Row], distance: float, links: Links) -> tuple[list[Node], np.ndarray]:
-    """Faces of each source: the clips of one person in it are joined and compared with others by their mean.
+    """Group the clips of each source by person; persons of different sources are compared by their mean embedding.
 
     Returns:
-        One clip of each face, and their embeddings (N, D).
+        One clip node for each person of a source, and the mean embeddings (N, D).
     """
     of_source: defaultdict[str, list[Row]] = defaultdict(list)
     for row in clips:
@@ -165,7 +168,7 @@ def _faces(clips: Sequence[Row], distance: float, links: Links) -> tuple[list[No
     means = [np.zeros((0, DIMENSIONS), np.float32)]
     for rows in of_source.values():
         embeddings = np.asarray([row["embedding"] for row in rows], np.float32)
-        labels = alike(embeddings, distance)
+        labels = cluster_labels(embeddings, distance)
         for label in range(labels.max() + 1):
             of_face = np.flatnonzero(labels == label)
             nodes.append(("clip", rows[of_face[0]]["clip_id"]))
@@ -176,9 +179,9 @@ def _faces(clips: Sequence[Row], distance: float, links: Links) -> tuple[list[No
 
 
 def _copies(clips: Sequence[Row], earlier: Sequence[Row], bits: int) -> list[tuple[str, str]]:
-    """Pairs of source keys that show the same footage: one of the wave, and another, earlier one.
+    """Pairs of source keys that show the same footage: a source of this wave and an earlier source.
 
-    Earlier is what belongs to an earlier wave and, in one wave, what comes first by name.
+    Earlier means: in an earlier wave, or in this wave with a key that sorts first.
     """
     known = _hashes_of_sources(earlier)
     own = {key: found for key, found in _hashes_of_sources(clips).items() if key not in known}
@@ -190,10 +193,10 @@ def _copies(clips: Sequence[Row], earlier: Sequence[Row], bits: int) -> list[tup
 
 
 def _candidates(hashes: Sequence[np.ndarray]) -> np.ndarray:
-    """Pairs (P, 2) of places, ascending, whose hashes share several of their 16-bit pieces.
+    """Pairs (P, 2) of indices, ascending, of sources whose hashes share at least `_SHARED` 16-bit pieces.
 
-    A copy shares most pieces; hashes that differ in a bit of every piece are not found. Sources without anything in
-    common share one by chance now and then, three hardly ever.
+    Copies share most pieces. Hashes that differ in every piece are not found. Unrelated sources sometimes share one
+    piece by chance, but almost never three.
     """
     pieces = [
         np.unique((found[:, None] >> _SHIFTS & _PIECE) | np.arange(4, dtype=np.uint64) << np.uint64(16))
@@ -215,7 +218,7 @@ def _candidates(hashes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _same_bytes(clips: Sequence[Row], earlier: Sequence[Row]) -> Iterable[tuple[str, str]]:
-    """Pairs of source keys as `_copies` gives them, of files that are equal, however short."""
+    """Pairs of source keys as in `_copies`, of files with equal bytes, of any length."""
     first: dict[str, str] = {}
     for row in (*earlier, *sorted(clips, key=lambda row: str(row["source_key"]))):
         if row.get("source_sha256") and row.get("source_key"):
@@ -225,7 +228,7 @@ def _same_bytes(clips: Sequence[Row], earlier: Sequence[Row]) -> Iterable[tuple[
 
 
 def _hashes_of_sources(rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """Source key -> hashes of all its clips, in the order of time: one clip alone may hold too few."""
+    """Source key -> hashes of all its clips in the order of time; a single clip may have too few."""
     found: defaultdict[str, list[tuple[int, np.ndarray]]] = defaultdict(list)
     for row in rows:
         hashes = row.get("frame_hashes")
@@ -237,10 +240,10 @@ def _hashes_of_sources(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     }
 
 
-def _settle(
+def _id_and_split(
     members: Iterable[tuple[str, str]], settled: dict[tuple[str, str], str], shares: Split, seed: int
 ) -> tuple[str, str]:
-    """Name and split of a component."""
+    """Id and split of a component."""
     members = sorted(members)
     known = sorted(node for node in members if node in settled)
     if known:

@@ -1,4 +1,4 @@
-"""Components of joined nodes, rows of numbers that lie near each other, and whether two videos share footage."""
+"""Connected components, clusters of embeddings, and a test whether two videos share footage."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 Node = tuple[str, str]
-"""Kind and name of something that clips share: a file, a group, a person ..."""
+"""Kind and name of a node that links clips: a file, a group, a person ..."""
 
 _BLOCK = 4096  # rows compared at once; bounds memory to 64 MB
-_ROWS = 1024  # hashes compared at a time
+_ROWS = 1024  # hashes compared at once
 
 
 class Links:
-    """Nodes that belong together, and the components they form."""
+    """A graph of nodes that belong together, and its connected components."""
 
     def __init__(self) -> None:
         self._numbers: dict[Node, int] = {}
         self._edges = array("q")
 
     def join(self, one: Node, other: Node) -> None:
-        """Both belong together; nodes appear when they are named first."""
+        """Add an edge; nodes are added when they are first used."""
         for node in (one, other):
             self._edges.append(self._numbers.setdefault(node, len(self._numbers)))
 
     def components(self) -> Iterator[list[Node]]:
-        """The nodes of each component."""
+        """The nodes of each connected component."""
         labels = _components(np.array(self._edges, np.int64).reshape(-1, 2), len(self._numbers))
         members: defaultdict[int, list[Node]] = defaultdict(list)
         for node, label in zip(self._numbers, labels.tolist(), strict=True):
@@ -38,8 +38,8 @@ class Links:
         yield from members.values()
 
 
-def near(rows: np.ndarray, others: np.ndarray, distance: float) -> Iterator[np.ndarray]:
-    """Pairs (P, 2) of numbers of rows (N, D) and others (M, D) closer than a distance, block by block."""
+def close_pairs(rows: np.ndarray, others: np.ndarray, distance: float) -> Iterator[np.ndarray]:
+    """Index pairs (P, 2) of rows (N, D) and others (M, D) that are closer than a distance, block by block."""
     squares_M = (others * others).sum(axis=1)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
@@ -52,10 +52,10 @@ def near(rows: np.ndarray, others: np.ndarray, distance: float) -> Iterator[np.n
                 yield pairs + np.array((start, begin))
 
 
-def alike(rows: np.ndarray, distance: float) -> np.ndarray:
-    """(N,) component of each row (N, D) under "closer than a distance"."""
+def cluster_labels(rows: np.ndarray, distance: float) -> np.ndarray:
+    """Cluster label (N,) of each row (N, D); rows closer than a distance are in one cluster (single linkage)."""
     edges = [np.zeros((0, 2), np.int64)]
-    for pairs in near(rows, rows, distance):
+    for pairs in close_pairs(rows, rows, distance):
         edges.append(_forest(pairs, len(rows)))
     return _components(np.concatenate(edges), len(rows))
 
@@ -64,9 +64,9 @@ def same_footage(first: np.ndarray, second: np.ndarray, bits: int, run: int = 3)
     """Whether two videos share footage.
 
     Args:
-        first, second: uint64 hashes of frames in order of time.
-        bits: how many bits of two hashes of one moment may differ.
-        run: moments in a row that must agree, at any alignment; shorter videos share nothing.
+        first, second: uint64 frame hashes in the order of time.
+        bits: two hashes agree if at most this many bits differ.
+        run: consecutive hashes that must agree, at any offset; shorter videos share nothing.
     """
     for start in range(0, len(first) - run + 1, _ROWS):
         rows = first[start : start + _ROWS + run - 1]
@@ -84,7 +84,7 @@ def _components(edges: np.ndarray, count: int) -> np.ndarray:
 
 
 def _forest(pairs: np.ndarray, count: int) -> np.ndarray:
-    """Fewer pairs that connect the same rows: a block of one person's clips has millions, of which a few do."""
+    """Fewer pairs with the same connected components: a block of one person's clips has millions of pairs."""
     nodes, compact = np.unique(pairs, return_inverse=True)
     labels = _components(compact.reshape(-1, 2), len(nodes))
     first = np.zeros(labels.max() + 1, np.int64)

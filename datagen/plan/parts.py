@@ -1,4 +1,4 @@
-"""Cut the source videos into parts, append-only: a planned source never moves, new ones get new parts."""
+"""Divide the source videos into parts. The plan is append-only: new sources get new parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from datagen.sources.source import SourceVideo
 
 @dataclass(frozen=True)
 class Found:
-    """A source that was listed, with the name of its root and what stands before its path in `source`."""
+    """A listed source with its manifest, the name of its root, and the prefix of its path in `source`."""
 
     source: SourceVideo
     manifest: Manifest
@@ -30,19 +30,19 @@ class Found:
 
     @property
     def name(self) -> str:
-        """The source as rows name it."""
+        """Name of the source in all rows."""
         return self.prefix + self.source.source
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What planning found.
+    """Result of planning.
 
     Attributes:
         table: all rows of the plan.
-        added: sources that were new this time.
-        changed: planned sources whose size is another now.
-        withdrawn: sources that were left out because consent was withdrawn.
+        added: number of new sources.
+        changed: planned sources whose size has changed.
+        withdrawn: number of sources left out because their consent was withdrawn.
     """
 
     table: pa.Table
@@ -52,14 +52,14 @@ class Planned:
 
 
 def read_plan(out: Output, columns: list[str] | None = None) -> pa.Table:
-    """The whole plan, generations in order."""
+    """The whole plan, in the order it was extended."""
     return read_tables(out.plan, columns)
 
 
 def extend_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned:
-    """Append the sources that are not planned yet as new parts and publish them as one more generation.
+    """Append the sources that are not planned yet as new parts, in one more file `sources-<n>.parquet`.
 
-    Two drivers that plan at once list the same files and write the same generation; the first one wins.
+    Two drivers that plan at the same time list the same sources and write the same file; the first one wins.
     """
     planned = preview_plan(out, found, recipe)
     if planned.added:
@@ -71,7 +71,7 @@ def extend_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned:
 
 
 def preview_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned:
-    """What `extend_plan` would give, without writing."""
+    """What `extend_plan` would return, without writing."""
     planned = read_plan(out)
     withdrawn = read_withdrawn(Store.open(out.root))
     sizes = dict(zip(*(planned.column(name).to_pylist() for name in ("source_key", "size")), strict=True))
@@ -105,7 +105,7 @@ def _rows(fresh: dict[str, Found], planned: pa.Table, recipe: Recipe) -> list[di
         source = item.source
         stem = clip_stem(source.source)
         name = stem
-        while names[f"{name}-{key_hash(key)}"]:  # two sources of one name and hash: tell them apart
+        while names[f"{name}-{key_hash(key)}"]:  # two sources with the same name and hash: add a number
             names[f"{stem}-{key_hash(key)}"] += 1
             name = f"{stem[:34]}-{names[f'{stem}-{key_hash(key)}']}"
         names[f"{name}-{key_hash(key)}"] += 1

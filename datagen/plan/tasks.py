@@ -1,4 +1,4 @@
-"""The tasks that the stages are made of: what a worker must know to do one, small and picklable, never frames."""
+"""Tasks of the stages: all that a worker needs to do one. They are small and picklable and hold no frames."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from datagen.runners.tasks import Task
 Row = dict[str, Any]
 
 Refused = Mapping[str, tuple[str, str]]
-"""Items that must not be tried, since they kill their process or may not be made: key -> reason and message."""
+"""Items that must not be tried, since they kill their process or are refused: key -> reason and message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurateTask(Task):
-    """Find the clips of some sources of one part; its name is that of the clip table it makes.
+    """Find the clips of some sources of one part. The task has the name of the clip table it makes.
 
     Attributes:
-        part: of the plan.
-        rows: of the plan, one for each source.
+        part: part of the plan.
+        rows: plan rows, one for each source.
         attempt: for failure rows; 1 unless a retry asks for it.
         known: ids of clips that earlier attempts at this part found.
-        refused: by source key.
-        replaces: clips of the damaged table whose place the new one takes; None where there is none.
+        refused: keys are source keys.
+        replaces: clips of the damaged table that this task replaces; None if it replaces nothing.
     """
 
     kind: str = "curate"
@@ -51,7 +51,7 @@ class PortraitCut:
 
     Attributes:
         clip: `clip_id, source_key, source_sha256, crop, size, donor_frame` of the clip table.
-        source: its source's row of the plan.
+        source: plan row of its source.
     """
 
     clip: Row
@@ -64,7 +64,7 @@ class PortraitTask(Task):
 
     Attributes:
         cuts: one for each donor.
-        refused: by clip id.
+        refused: keys are clip ids.
     """
 
     kind: str = "portrait"
@@ -83,17 +83,17 @@ class PortraitTask(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesiseTask(Task):
-    """Make the clips of one unit; its name is the unit's.
+    """Make the clips of one unit. The task has the name of the unit.
 
     Attributes:
-        part: of the plan.
-        clip_table: name of the table that holds the clips.
-        wave: whose donors the clips take.
+        part: part of the plan.
+        clip_table: name of the clip table that holds the clips.
+        wave: wave whose donors the clips use.
         clips: `clip_id` and frozen columns of each clip.
-        sources: source key -> row of the plan.
+        sources: source key -> plan row.
         attempt: for failure rows; 1 unless a retry asks for it.
-        refused: by clip id.
-        replaces: clips of the damaged unit whose place the new one takes; None where there is none.
+        refused: keys are clip ids.
+        replaces: clips of the damaged unit that this task replaces; None if it replaces nothing.
     """
 
     kind: str = "synthesise"

@@ -1,7 +1,7 @@
 """Waves: consecutive parts of the plan whose groups, splits and donors are frozen together.
 
-`plan/waves/w000.json` says which parts a wave holds and is written before the first of them is curated. A limit cuts a
-small wave. Same waves, same bytes: nothing of a wave depends on parts that are not in it or in an earlier one.
+`plan/waves/w000.json` says which parts a wave holds; it is written before the first of them is curated. A limit makes a
+small wave. Same waves, same bytes: a wave depends only on its own parts and on those of earlier waves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datagen.output.publish import write_bytes
 
 @dataclass(frozen=True)
 class Wave:
-    """Parts number `first` to `last` of the plan."""
+    """The parts with numbers `first` to `last` of the plan."""
 
     name: str
     first: int
@@ -31,17 +31,17 @@ class Wave:
         """Names of its parts, in order."""
         return [part_name(number) for number in range(self.first, self.last + 1)]
 
-    def holds(self, piece: str) -> bool:
-        """Whether a part, or a part that was curated again, belongs to it."""
-        return self.first <= part_number(piece) <= self.last
+    def holds(self, clip_table: str) -> bool:
+        """Whether a clip table, of a part or of a part that was curated again, belongs to this wave."""
+        return self.first <= part_number(clip_table) <= self.last
 
-    def is_curated(self, pieces: set[str]) -> bool:
-        """Whether the clip table has a piece for each of its parts."""
-        return all(part in pieces for part in self.parts)
+    def is_curated(self, clip_tables: set[str]) -> bool:
+        """Whether each of its parts has a clip table."""
+        return all(part in clip_tables for part in self.parts)
 
 
 def read_waves(out: Output) -> list[Wave]:
-    """The waves that were cut, in order.
+    """All waves that were made, in order.
 
     Raises:
         UserError: one cannot be read.
@@ -58,15 +58,15 @@ def read_waves(out: Output) -> list[Wave]:
 
 
 def cut_waves(out: Output, plan: pa.Table, most: int, limit: int | None = None) -> list[Wave]:
-    """Cut the planned parts that no wave holds yet into waves, and return all waves.
+    """Divide the planned parts that belong to no wave yet into waves, and return all waves.
 
-    Two drivers may cut at once: the first one's wave stands and the other goes on behind it.
+    Two drivers may do this at the same time: the first one's wave is kept and the other continues after it.
 
     Args:
         out: the output.
         plan: all planned sources.
-        most: sources of one wave, whole parts always and at least one.
-        limit: sources to cut now; None cuts all.
+        most: largest number of sources in a wave; a wave holds whole parts, at least one.
+        limit: number of sources to put into waves now; None takes all.
     """
     sizes = Counter(map(part_number, plan.column("part").to_pylist()))
     waves = read_waves(out)
@@ -87,13 +87,13 @@ def cut_waves(out: Output, plan: pa.Table, most: int, limit: int | None = None) 
     return waves
 
 
-def wave_of(waves: list[Wave], piece: str) -> Wave:
-    """The wave a piece of the clip table belongs to.
+def wave_of(waves: list[Wave], clip_table: str) -> Wave:
+    """The wave that a clip table belongs to.
 
     Raises:
         UserError: none does.
     """
     for wave in waves:
-        if wave.holds(piece):
+        if wave.holds(clip_table):
             return wave
-    raise UserError(f"no wave holds part {piece}; its record is missing under plan/waves")
+    raise UserError(f"no wave holds part {clip_table}; its file under plan/waves is missing")

@@ -1,0 +1,1 @@
+"""Source videos: manifests and their terms, listing, archives, roots."""

@@ -1,6 +1,6 @@
-"""Members of archives as real files, copied out one at a time.
+"""Extract members of archives, one at a time.
 
-A copy never lies outside the given folder and is never larger than the archive states.
+An extracted file never lies outside the given folder and is never larger than the archive states.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from datagen.common.text import shown
 from datagen.sources.manifest import VIDEO_SUFFIXES
 
 _CHUNK = 1 << 20
-_RESERVE = 0.05  # share of the scratch disk that no archive member may take,
-_RESERVE_BYTES = 1 << 30  # at most this
+_RESERVE = 0.05  # share of the scratch disk that is kept free ...
+_RESERVE_BYTES = 1 << 30  # ... but not more than this
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError, OverflowError),
     *(NotImplementedError, zlib.error, lzma.LZMAError, struct.error),
@@ -34,8 +34,11 @@ _DAMAGE = (
 
 
 @contextmanager
-def copied_out(path: bytes, member: str, scratch: Path) -> Iterator[tuple[Path, str | None]]:
-    """The file to decode and, of a member that was copied for it, the sha256."""
+def extracted(path: bytes, member: str, scratch: Path) -> Iterator[tuple[Path, str | None]]:
+    """Path of a file to decode: the file itself, or the archive member, extracted until the block ends.
+
+    Yields the path and, for an archive member, its sha256 (else None).
+    """
     plain = Path(os.fsdecode(path))
     if not member:
         yield plain, None
@@ -52,7 +55,7 @@ def copied_out(path: bytes, member: str, scratch: Path) -> Iterator[tuple[Path, 
 
 
 def _copy(stream: IO[bytes], size: int, copy: IO[bytes], scratch: Path) -> str:
-    """Copy a member of `size` bytes, never more; returns its sha256."""
+    """Copy a member of `size` bytes, never more, and return its sha256."""
     disk = shutil.disk_usage(scratch)
     room = disk.free - min(_RESERVE_BYTES, int(_RESERVE * disk.total))
     if size > room:
@@ -75,7 +78,7 @@ def _copy(stream: IO[bytes], size: int, copy: IO[bytes], scratch: Path) -> str:
         digest.update(data)
         left -= len(data)
     with _damage():
-        more = stream.read(1)  # also makes zip check the checksum
+        more = stream.read(1)  # zipfile checks the checksum only at the end
     if more:
         raise Refusal("damaged", f"the member is longer than its stated size of {size} bytes")
     return digest.hexdigest()
@@ -83,7 +86,7 @@ def _copy(stream: IO[bytes], size: int, copy: IO[bytes], scratch: Path) -> str:
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Turn what the archive libraries raise on damaged files into a refusal."""
+    """Turn the errors that archive libraries raise on damaged files into a refusal."""
     try:
         yield
     except Refusal:
@@ -100,7 +103,7 @@ def _damage() -> Iterator[None]:
 
 @contextmanager
 def _member(archive: Path, member: str) -> Iterator[tuple[IO[bytes], int]]:
-    """Stream and size of the first member that is listed under this name."""
+    """Stream and size of the first member with this name."""
     opened: zipfile.ZipFile | tarfile.TarFile
     with _damage():
         zipped = archive.name.lower().endswith(".zip")
@@ -139,5 +142,5 @@ def _require_safe(name: str) -> None:
 
 
 def unreadable(error: OSError) -> Refusal:
-    """The refusal of a source that the system cannot read."""
+    """The refusal of a source that the operating system cannot read."""
     return Refusal("unreadable", f"the source file cannot be read: {error.strerror}", "mend it and retry")

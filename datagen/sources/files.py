@@ -1,4 +1,4 @@
-"""Open planned source videos: a real file to decode, with the sha256 of its bytes."""
+"""Open planned source videos: a local file to decode, and its sha256."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from datagen.common.errors import Refusal, UserError
 from datagen.common.hashing import file_sha256
-from datagen.sources.archives import copied_out, unreadable
+from datagen.sources.archives import extracted, unreadable
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A source that can be decoded now.
+    """A source that is ready to be decoded.
 
     Attributes:
-        path: the source itself, or a copy of the archive member.
-        sha256: of its bytes.
+        path: the source itself, or the extracted archive member.
+        sha256: hash of its bytes.
     """
 
     path: Path
@@ -29,35 +29,35 @@ class Opened:
 
 
 class SourceFiles:
-    """Opens planned sources; one per worker process, so that each source is hashed once in it."""
+    """Opens planned sources. Each worker process has one, so that it hashes each source only once."""
 
     def __init__(self, roots: Mapping[str, Path]) -> None:
         """Args:
-        roots: name of each root in the plan -> absolute folder that its paths start from.
+        roots: name of each root in the plan -> the absolute folder that its paths are relative to.
         """
         self._roots = roots
         self._hashes: dict[tuple[bytes, int, int, int, int], str] = {}
 
     @contextmanager
     def open(self, row: Mapping[str, Any], scratch: Path, sha256: str | None = None) -> Iterator[Opened]:
-        """The source of a plan row, checked to be the one that is expected, before and after its use.
+        """Open the source of a plan row; before and after the block, check that the file is the expected one.
 
         Args:
             row: `root`, `path` (below the root, bytes) and `member`.
-            scratch: folder for a copy of an archive member.
-            sha256: what it must be; None for a source that nobody has read before.
+            scratch: folder for an extracted archive member.
+            sha256: expected hash; None for a source that was never read before.
 
         Raises:
             Refusal: `changed`, or what `local_file` raises.
-            UserError: the whole root is not there, also when that shows only while the source is used.
+            UserError: the root is missing, even if this happens only while the source is used.
         """
         if row["root"] not in self._roots:
-            raise UserError(f"nobody said where root {row['root']!r} lies; give it with --root")
+            raise UserError(f"the folder of root {row['root']!r} is not known; give it with --root")
         root = self._roots[row["root"]]
         path = os.path.join(os.fsencode(root), row["path"])
         try:
             before = _state(path)
-            with copied_out(path, row["member"], scratch) as (local, copied):
+            with extracted(path, row["member"], scratch) as (local, copied):
                 found = copied or self._hashes.get(before)
                 if found is None:
                     found = self._hashes[before] = _plain_sha256(local)
@@ -69,7 +69,7 @@ class SourceFiles:
                     )
                 try:
                     yield Opened(local, found)
-                except Exception:  # what came out is not the source's fault if it was replaced meanwhile
+                except Exception:  # if the file was replaced in the meantime, the refusal is `changed`
                     _require_same(path, before)
                     raise
                 _require_same(path, before)
@@ -81,10 +81,10 @@ class SourceFiles:
 
 
 def require_root(root: Path) -> None:
-    """Check that the footage is there, before work begins and when a source is missing.
+    """Check that a root of the footage exists; called before work starts and when a source is missing.
 
     Raises:
-        UserError: the root does not exist, cannot be read, or is an empty folder, such as one nothing is mounted on.
+        UserError: the root does not exist, cannot be read, or is an empty folder (such as an unused mount point).
     """
     again = "check the path, or mount it and run the same command again"
     try:
@@ -103,18 +103,18 @@ def require_root(root: Path) -> None:
 
 @contextmanager
 def local_file(path: bytes, member: str, scratch: Path, root: Path | None = None) -> Iterator[Path]:
-    """A real file to decode: the source itself, or the archive member copied to `scratch` for the time being.
+    """A local file to decode: the source itself, or the archive member, extracted to `scratch` until the block ends.
 
-    The copy's name never comes from the archive, so no member can escape.
+    The name of the extracted file does not come from the archive, so a member cannot be written elsewhere.
 
     Args:
-        path: absolute, as the file system spells it.
-        member: name inside the archive as listed, empty for plain files.
-        root: where a missing file must not be blamed on the file, if the whole root is gone.
+        path: absolute, as bytes of the file system.
+        member: name inside the archive as listed; empty for plain files.
+        root: if given and missing, the error is about the root instead of the file.
 
     Raises:
         Refusal: the file is gone, the member is unsafe, damaged, or `too_large` for the disk of `scratch`.
-        UserError: the root is not there.
+        UserError: the root is missing.
     """
     try:
         _state(path)
@@ -122,12 +122,12 @@ def local_file(path: bytes, member: str, scratch: Path, root: Path | None = None
         if root is not None:
             require_root(root)
         raise
-    with copied_out(path, member, scratch) as (local, _):
+    with extracted(path, member, scratch) as (local, _):
         yield local
 
 
 def _state(path: bytes) -> tuple[bytes, int, int, int, int]:
-    """What changes with a file's content; cheap to ask for."""
+    """Path, size, times and inode: cheap to read, and different after a change of the file."""
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:

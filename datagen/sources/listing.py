@@ -1,7 +1,6 @@
 """List the source videos under a root, without reading them: files of a folder, members of tar and zip archives.
 
-What does not become a source is counted with the reason, so that nobody takes a folder for covered that was passed
-over.
+Everything that does not become a source is counted with the reason, so that no file is skipped silently.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from datagen.common.text import shown
 from datagen.output.ids import SEPARATOR
 from datagen.sources.files import require_root
 from datagen.sources.manifest import VIDEO_SUFFIXES, Manifest
-from datagen.sources.source import Listing, PassedOver, SourceVideo
+from datagen.sources.source import Listing, Skipped, SourceVideo
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 
@@ -36,21 +35,21 @@ _OTHER_ARCHIVES = (".7z", ".rar", ".tar.zst", ".tzst", ".tar.lz4", ".tar.lzma", 
 _PIECE = re.compile(r"(\.(zip|tar|tgz|tar\.gz|7z|rar)\.(part_?)?\w{2,3}|[._]part_?[a-z]{2}|\.z\d\d)$")
 
 LINKED_FOLDER = "linked folders are not followed (give them with --input)"
-BROKEN_LINK = "links that lead nowhere"
+BROKEN_LINK = "broken links"
 NO_FOLDER_ACCESS = "folders that may not be read (permissions)"
-NO_FILE_ACCESS = "files that cannot be looked at (permissions, or gone)"
+NO_FILE_ACCESS = "files that cannot be accessed (permissions, or deleted)"
 SPECIAL = "pipes, sockets and devices"
 HIDDEN = "hidden files and folders"
-OUTPUT = "output folders of this program, whose clips are no footage"
+OUTPUT = "output folders of this program, whose clips are not footage"
 FRAMES = "folders of numbered pictures (frame folders are not read yet)"
 OTHER_VIDEO = "videos of a kind that is not read"
 OTHER_ARCHIVE = "archives of a kind that is not read (unpack them)"
 PIECE = "pieces of a split archive (join them)"
 NESTED = "archives inside an archive (unpack them)"
-SAME_NAME = "second files of one name, such as in an archive that holds a name twice"
-EXCLUDED = "videos and archives that the manifest's include leaves out"
+SAME_NAME = "second files with the same name, such as in an archive that holds a name twice"
+EXCLUDED = "videos and archives that the manifest's `include` does not match"
 
-_MANY_FRAMES = 8  # numbered pictures that make a folder one of frames
+_MANY_FRAMES = 8  # a folder with so many numbered pictures is a folder of video frames
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError),
     *(zlib.error, lzma.LZMAError, struct.error, RecursionError, OverflowError),
@@ -58,16 +57,16 @@ _DAMAGE = (
 
 
 def base_of(root: Path) -> Path:
-    """The folder that the paths of a root's sources start from: the root, or the folder of a root that is a file."""
+    """The folder that source paths are relative to: the root, or its parent if the root is a file."""
     return root.parent if root.is_file() else root
 
 
 def list_sources(root: Path, manifest: Manifest, skip: Path | None = None) -> Listing:
-    """Every source under `root`, a folder, an archive or a video.
+    """List every source under `root`, which is a folder, an archive or a video.
 
     Args:
         root: absolute.
-        skip: the output folder, which is left out where it lies under the root.
+        skip: the output folder; skipped if it lies under the root.
 
     Raises:
         UserError: the root does not exist, cannot be read, is empty, or is an output of this program.
@@ -88,22 +87,22 @@ class _Lister:
         self._base = base
         self._manifest = manifest
         self._sources: list[SourceVideo] = []
-        self._passed: list[PassedOver] = []
+        self._skipped: list[Skipped] = []
         self._others: Counter[str] = Counter()
 
     def listing(self) -> Listing:
         unique: dict[str, SourceVideo] = {}
         for source in self._sources:
             if unique.setdefault(source.source, source) is not source:
-                self._pass(source.source, SAME_NAME)
-        return Listing([unique[name] for name in sorted(unique)], self._passed, dict(self._others))
+                self._skip(source.source, SAME_NAME)
+        return Listing([unique[name] for name in sorted(unique)], self._skipped, dict(self._others))
 
     def add_folder(self, root: Path, skip: str | None) -> None:
-        """Walk the folder `root`; links to folders are not followed, so that no loop can hold it."""
+        """Walk the folder `root`. Links to folders are not followed, so that there are no loops."""
         real = os.path.realpath(root)
         if skip == real:
             raise UserError(
-                f"{root} is the footage and the output; give the output a folder of its own", code=2
+                f"{root} is both the footage and the output; use another folder for the output", code=2
             )
         waiting = [""]
         while waiting:
@@ -112,24 +111,24 @@ class _Lister:
                 with os.scandir(os.path.join(root, below)) as opened:
                     entries = sorted(opened, key=lambda entry: entry.name)
             except OSError:
-                self._pass(f"{below}/", NO_FOLDER_ACCESS)
+                self._skip(f"{below}/", NO_FOLDER_ACCESS)
                 continue
             if _is_output(entries):
                 if not below:
                     raise UserError(
-                        f"{root} is an output of this program; give the footage that it was made from", code=2
+                        f"{root} is an output of this program; give the original footage instead", code=2
                     )
-                self._pass(f"{below}/", OUTPUT)
+                self._skip(f"{below}/", OUTPUT)
                 continue
             folders, files = self._sort(below, entries)
             for folder in reversed(folders):
                 if skip is not None and os.path.join(real, folder) == skip:
-                    self._pass(f"{folder}/", OUTPUT)
+                    self._skip(f"{folder}/", OUTPUT)
                 else:
                     waiting.append(folder)
             frames = _frames(files)
             if frames:
-                self._pass(f"{below}/" if below else "./", FRAMES)
+                self._skip(f"{below}/" if below else "./", FRAMES)
             for name in files:
                 if name not in frames:
                     self.add_file(os.path.join(below, name))
@@ -138,7 +137,7 @@ class _Lister:
         """List a file or the members of an archive.
 
         Args:
-            named: the file was given by name: it counts as a video whatever its ending is.
+            named: the user gave this file by name, so it counts as a video whatever its suffix is.
         """
         lowered = relative.lower()
         archive = lowered.endswith(ARCHIVE_SUFFIXES)
@@ -146,15 +145,15 @@ class _Lister:
             self._add_other(relative)
             return
         if os.path.basename(relative).startswith("._"):
-            self._pass(relative, HIDDEN)
+            self._skip(relative, HIDDEN)
         elif not named and not any(_matches(relative, pattern) for pattern in self._manifest.include):
-            self._pass(relative, EXCLUDED)
+            self._skip(relative, EXCLUDED)
         else:
             path = self._base / relative
             try:
                 stat = path.stat()
             except OSError:
-                self._pass(relative, NO_FILE_ACCESS)
+                self._skip(relative, NO_FILE_ACCESS)
                 return
             if archive:
                 self._add_members(path, relative, stat)
@@ -170,23 +169,23 @@ class _Lister:
             try:
                 if entry.is_dir():
                     if entry.name.startswith("."):
-                        self._pass(f"{path}/", HIDDEN)
+                        self._skip(f"{path}/", HIDDEN)
                     elif entry.is_symlink():
-                        self._pass(f"{path}/", LINKED_FOLDER)
+                        self._skip(f"{path}/", LINKED_FOLDER)
                     else:
                         folders.append(path)
                 elif entry.is_file():
                     files.append(entry.name)
                 elif entry.is_symlink():
-                    self._pass(path, BROKEN_LINK)
+                    self._skip(path, BROKEN_LINK)
                 else:
-                    self._pass(path, SPECIAL)
-            except OSError:  # a link in a circle, or no permission to follow it
-                self._pass(path, BROKEN_LINK if entry.is_symlink() else NO_FILE_ACCESS)
+                    self._skip(path, SPECIAL)
+            except OSError:  # a circular link, or no permission to follow it
+                self._skip(path, BROKEN_LINK if entry.is_symlink() else NO_FILE_ACCESS)
         return folders, files
 
     def _add_members(self, path: Path, relative: str, stat: os.stat_result) -> None:
-        names: dict[str, list[str]] = {}  # folder inside the archive -> names of what is no video
+        names: dict[str, list[str]] = {}  # folder inside the archive -> names of files that are not videos
         seen: set[str] = set()
         try:
             for name, size, etag in _members(path, str(stat.st_mtime_ns)):
@@ -194,35 +193,35 @@ class _Lister:
                 if not name.lower().endswith(VIDEO_SUFFIXES):
                     names.setdefault(folder, []).append(base)
                 elif base.startswith("._") or name.startswith("__MACOSX/"):
-                    self._pass(f"{relative}{SEPARATOR}{name}", HIDDEN)
+                    self._skip(f"{relative}{SEPARATOR}{name}", HIDDEN)
                 elif name in seen:
-                    self._pass(f"{relative}{SEPARATOR}{name}", SAME_NAME)
+                    self._skip(f"{relative}{SEPARATOR}{name}", SAME_NAME)
                 else:
                     seen.add(name)
                     self._add(relative, name, size, etag)
         except _DAMAGE:
-            # What is readable is listed; the archive itself becomes the source that fails, so that nothing is lost.
+            # Readable members are listed. The archive itself also becomes a source, which fails and is reported.
             self._add(relative, "", stat.st_size, str(stat.st_mtime_ns))
         for folder, bases in names.items():
             frames = _frames(bases)
             inside = f"{relative}{SEPARATOR}{folder}/" if folder else f"{relative}{SEPARATOR}"
             if frames:
-                self._pass(inside, FRAMES)
+                self._skip(inside, FRAMES)
             for base in bases:
                 if base not in frames:
                     self._add_other(inside + base, nested=True)
 
     def _add_other(self, path: str, *, nested: bool = False) -> None:
-        """Count a file that is no video; say it where somebody could take it for one."""
+        """Count a file that is not a video; name it if it looks like footage."""
         lowered = path.lower()
         if lowered.endswith(_OTHER_VIDEOS):
-            self._pass(path, OTHER_VIDEO)
+            self._skip(path, OTHER_VIDEO)
         elif nested and lowered.endswith((*ARCHIVE_SUFFIXES, *_OTHER_ARCHIVES)):
-            self._pass(path, NESTED)
+            self._skip(path, NESTED)
         elif lowered.endswith(_OTHER_ARCHIVES):
-            self._pass(path, OTHER_ARCHIVE)
+            self._skip(path, OTHER_ARCHIVE)
         elif _PIECE.search(lowered):
-            self._pass(path, PIECE)
+            self._skip(path, PIECE)
         else:
             self._others[PurePosixPath(lowered.rpartition(SEPARATOR)[2]).suffix] += 1
 
@@ -240,15 +239,15 @@ class _Lister:
             )
         )
 
-    def _pass(self, path: str, reason: str) -> None:
-        self._passed.append(PassedOver(shown(path), reason))
+    def _skip(self, path: str, reason: str) -> None:
+        self._skipped.append(Skipped(shown(path), reason))
 
 
 def _members(path: Path, changed: str) -> Iterator[tuple[str, int, str]]:
-    """Name, size and etag of everything in an archive but folders.
+    """Name, size and etag of all members of an archive that are not folders.
 
     Args:
-        changed: modification time of the archive, which tells of its members where they have no checksum.
+        changed: modification time of the archive; the etag of members without a checksum.
     """
     if path.name.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
@@ -267,7 +266,7 @@ def _is_output(entries: Iterable[os.DirEntry[str]]) -> bool:
 
 
 def _frames(names: list[str]) -> frozenset[str]:
-    """The pictures of a folder, if they are numbered like frames of a video; otherwise none."""
+    """The pictures of a folder if they are numbered like video frames, otherwise an empty set."""
     pictures = [name for name in names if name.lower().endswith(_PICTURES)]
     numbered = sum(PurePosixPath(name).stem[-1:].isdigit() for name in pictures)
     many = len(pictures) >= _MANY_FRAMES and numbered >= 0.9 * len(pictures)

@@ -1,6 +1,6 @@
-"""Where the sources lie: the plan names each root, `plan/roots.json` says where it is now.
+"""Roots of the sources: the plan names each root, `plan/roots.json` holds its current folder.
 
-Paths in the plan are relative to their root, so that a data set may move or be mounted elsewhere between two runs.
+Paths in the plan are relative to their root, so footage may move or be mounted elsewhere between two runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datagen.output.publish import replace
 from datagen.sources.source import Listing
 
 INPUT = "input"
-"""Dataset name of footage given by `--input`; its roots are named after their folders."""
+"""Dataset name of footage that `--input` gives; its roots are named after their folders."""
 
 Roots = dict[str, Path]
 
@@ -42,35 +42,35 @@ def read_roots(out: Output) -> Roots:
 
 
 def write_roots(out: Output, roots: Roots) -> None:
-    """Record where the roots lie."""
+    """Save the current folders of the roots."""
     held = [{"name": name, "path": str(path)} for name, path in roots.items()]
     replace((json.dumps(held, indent=1) + "\n").encode(), out.roots_json, out.tmp)
 
 
 def prefix_of(roots: Roots, name: str) -> str:
-    """What stands before the paths of a root in `source`: nothing for the first root of an output."""
+    """Prefix of the paths of a root in `source`; empty for the first root of an output."""
     return "" if next(iter(roots), name) == name else f"{name}//"
 
 
 def absolute(roots: Roots, root: str, path: bytes) -> bytes:
-    """Path of a planned file now.
+    """Current path of a planned file.
 
     Raises:
-        UserError: nobody said where the root lies.
+        UserError: the folder of the root is not known.
     """
     if root not in roots:
-        raise UserError(f"the place of root {root!r} is not known; give it with --root {root}=FOLDER")
+        raise UserError(f"the folder of root {root!r} is not known; give it with --root {root}=FOLDER")
     return os.path.join(os.fsencode(roots[root]), path)
 
 
-def place(
+def name_root(
     roots: Roots, dataset: str, base: Path, listing: Listing, plan: pa.Table
 ) -> tuple[Roots, str, bool]:
-    """Find or make the name of a root that a command gave.
+    """Find the name of a root that a command gave, or choose a new one.
 
-    The root of a manifest has the manifest's name, wherever it lies. A folder of `--input` that is not known is taken
-    for a known one that has moved, if that one is gone and at least half of its planned files lie here with their
-    sizes; otherwise it is a new root.
+    The root of a manifest has the manifest's name, whatever its folder is. An unknown folder of `--input` is treated
+    as a known root that has moved, if the known folder no longer exists and at least half of its planned files are
+    here with the same sizes. Otherwise it is a new root.
 
     Returns:
         All roots, the name of this one, and whether it has moved.
@@ -84,7 +84,7 @@ def place(
             return roots, name, False
     found = {(source.path, source.member): source.size for source in listing.sources}
     for name, path in roots.items():
-        if not path.exists() and _is_here(plan.filter(pc.field("root") == name), found):
+        if not path.exists() and _holds_planned(plan.filter(pc.field("root") == name), found):
             return {**roots, name: base}, name, True
     stem = base.name or INPUT
     name = next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 10_000))) if name not in roots)
@@ -92,10 +92,10 @@ def place(
 
 
 def move(roots: Roots, assignments: Sequence[str]) -> Roots:
-    """Apply `--root NAME=FOLDER`, or `--root FOLDER` where there is one root.
+    """Apply `--root NAME=FOLDER`, or `--root FOLDER` if there is only one root.
 
     Raises:
-        UserError: an unknown name, or a folder without a name where there are several roots.
+        UserError: an unknown name, or a folder without a name although there are several roots.
     """
     moved = dict(roots)
     for text in assignments:
@@ -109,7 +109,7 @@ def move(roots: Roots, assignments: Sequence[str]) -> Roots:
     return moved
 
 
-def _is_here(planned: pa.Table, found: dict[tuple[bytes, str], int]) -> bool:
+def _holds_planned(planned: pa.Table, found: dict[tuple[bytes, str], int]) -> bool:
     columns = (planned.column(name).to_pylist() for name in ("path", "member", "size"))
     same = sum(found.get((path, member)) == size for path, member, size in zip(*columns, strict=True))
     return same > 0 and 2 * same >= planned.num_rows

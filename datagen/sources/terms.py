@@ -1,4 +1,4 @@
-"""What the terms of footage allow: the `terms:` block of a manifest, and which of several terms is the strictest."""
+"""Terms of footage: the `terms:` block of a manifest, and the strictest of several terms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNSTATED = "unstated"
 Derivatives = Literal["allowed", "private", "forbidden", "unstated"]
 Sharing = Literal["allowed", "same-licence", "forbidden", "unstated"]
 SHARING: tuple[Sharing, ...] = ("allowed", "same-licence", "unstated", "forbidden")
-"""Values of the column `sharing`, the most generous first."""
+"""Values of the column `sharing`, from least to most strict."""
 
 _SHARING_OF: dict[Derivatives, Sharing] = {
     "allowed": "allowed",
@@ -25,7 +25,7 @@ _SHARING_OF: dict[Derivatives, Sharing] = {
 
 
 class Terms(FrozenConfig):
-    """Terms of a data set, as its makers state them; never taken from a hub's tag."""
+    """Terms of a data set as its authors state them; never taken from the licence tag of a hub."""
 
     licence: str | None = Field(None, description="licence of the footage, its name verbatim")
     consent: str | None = Field(None, description="what the filmed people agreed to")
@@ -49,13 +49,13 @@ class Terms(FrozenConfig):
 
     @property
     def for_footage(self) -> tuple[Derivatives, Sharing]:
-        """`derivatives` and `sharing` that hold for derived clips; whatever is stricter decides."""
+        """`derivatives` and `sharing` of derived clips; the stricter value decides."""
         derivatives: Derivatives = "unstated" if self.covers == "annotations" else self.derivatives
         stated: Sharing = "unstated" if self.covers == "annotations" else self.sharing
         return derivatives, strictest_sharing((stated, _SHARING_OF[derivatives]))
 
     def problem(self) -> str | None:
-        """Why a run needs the terms to be accepted by name, None where they allow it."""
+        """Why the user must accept the terms by name; None if the terms allow the use."""
         missing = [field for field in ("licence", "consent") if not (getattr(self, field) or "").strip()]
         if missing:
             return f"states no {' and no '.join(missing)}"
@@ -70,9 +70,9 @@ class Terms(FrozenConfig):
 
 
 def strictest_sharing(values: Iterable[str | None]) -> Sharing:
-    """The `sharing` of a set whose clips state `values`: one that forbids, forbids all.
+    """The strictest `sharing` of some clips, which holds for a set of them.
 
-    Nothing, null and words that are not known count as `unstated`.
+    No values, null and unknown words count as `unstated`.
     """
     ranks = [SHARING.index(value) if value in SHARING else SHARING.index("unstated") for value in values]
     return SHARING[max(ranks)] if ranks else "unstated"

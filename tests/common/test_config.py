@@ -13,7 +13,7 @@ BRACKETS = "[" * 3000 + "]" * 3000
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (BOMB, "aliases (*name) are not read; write the value out (line 2, column 13)"),
+        (BOMB, "aliases (*name) are not allowed; write the value itself (line 2, column 13)"),
         ("curate: &a\n  size: *a\n", "aliases"),
         ("seed: &s 3\nplan: {sources_per_part: *s}\n", "aliases"),
         ("<<: *base\n", "aliases"),

@@ -78,7 +78,7 @@ def test_an_output_inside_its_footage_is_not_listed(plain_output, people_set, tm
     assert read_plan(Output(out)).num_rows == before == 5
     other = call("plan", *around.words("plain.yaml"), "--output", tmp_path / "other")
     assert "5 sources planned" in other.stderr
-    assert "passed over 1: output folders of this program" in other.stderr
+    assert "skipped 1: output folders of this program" in other.stderr
 
 
 def test_a_replaced_source_is_a_failure_and_gives_no_clip(plain_output, people_set, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from datagen.common.errors import UserError
 from datagen.sources.manifest import Manifest
-from datagen.sources.source import describe_passed_over
+from datagen.sources.source import describe_skipped
 from tests.sources.made import listed, tar_with
 
 
@@ -37,7 +37,7 @@ def test_patterns_and_subjects(tmp_path):
         ("id01/x/a.mp4", "id01", "a"),
         ("id02/x/b.mp4", "id02", "b"),
     ]
-    assert [item.path for item in found.passed_over] == ["other/c.mp4"]
+    assert [item.path for item in found.skipped] == ["other/c.mp4"]
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -73,25 +73,27 @@ def test_skipped_files_are_counted_with_the_reason(tmp_path):
     names = [item.source for item in found.sources]
     assert names == ["d.vob", "e.m2v", "f.mxf", "real/a.mp4", "twice.zip::x.mp4"]
     reasons = {}
-    for item in found.passed_over:
+    for item in found.skipped:
         reasons.setdefault(item.reason.partition(" (")[0], set()).add(item.path)
     assert reasons == {
         "linked folders are not followed": {"link/"},
-        "links that lead nowhere": {"dangling.mp4", "circle"},
+        "broken links": {"dangling.mp4", "circle"},
         "hidden files and folders": {".hidden/", "._a.mp4"},
         "pipes, sockets and devices": {"pipe.mp4"},
-        "output folders of this program, whose clips are no footage": {"earlier/"},
+        "output folders of this program, whose clips are not footage": {"earlier/"},
         "folders of numbered pictures": {"frames/", "twice.zip::clip/"},
         "videos of a kind that is not read": {"g.y4m"},
         "archives of a kind that is not read": {"h.7z"},
         "pieces of a split archive": {"vox_partaa"},
         "archives inside an archive": {"twice.zip::inner.tar"},
-        "second files of one name, such as in an archive that holds a name twice": {"twice.zip::x.mp4"},
+        "second files with the same name, such as in an archive that holds a name twice": {
+            "twice.zip::x.mp4"
+        },
     }
     assert found.others == {".txt": 2, "": 1, ".json": 1, ".me": 1}
-    lines = describe_passed_over(found)
+    lines = describe_skipped(found)
     assert len(lines) == 12
-    assert lines[-1] == "passed over 5 other files: 2 .txt, 1 without ending, 1 .json, 1 .me"
+    assert lines[-1] == "skipped 5 other files: 2 .txt, 1 without suffix, 1 .json, 1 .me"
 
 
 def test_folders_without_read_permission_are_reported(tmp_path, monkeypatch):
@@ -107,9 +109,7 @@ def test_folders_without_read_permission_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)  # the tests may run as root, who may read everything
     found = listed(tmp_path)
     assert [item.source for item in found.sources] == ["a.mp4"]
-    assert describe_passed_over(found) == [
-        "passed over 1: folders that may not be read (permissions): closed/"
-    ]
+    assert describe_skipped(found) == ["skipped 1: folders that may not be read (permissions): closed/"]
 
 
 def test_the_output_inside_the_footage_is_left_out_from_the_beginning(tmp_path):
@@ -120,9 +120,9 @@ def test_the_output_inside_the_footage_is_left_out_from_the_beginning(tmp_path):
     (out / "media" / "made.mp4").write_bytes(b"x")
     found = listed(tmp_path / "in", skip=out)
     assert [item.source for item in found.sources] == ["a.mp4"]
-    assert [item.path for item in found.passed_over] == ["out/"]
+    assert [item.path for item in found.skipped] == ["out/"]
     assert [item.source for item in listed(out / "media", skip=out).sources] == ["made.mp4"]
-    with pytest.raises(UserError, match="folder of its own"):
+    with pytest.raises(UserError, match="both the footage and the output"):
         listed(out, skip=out)
     for folder in ("shards", "index"):
         (out / folder).mkdir()
@@ -131,8 +131,8 @@ def test_the_output_inside_the_footage_is_left_out_from_the_beginning(tmp_path):
         listed(out)
 
 
-def test_names_of_skipped_files_do_not_control_the_terminal(tmp_path):
+def test_names_of_skipped_files_cannot_control_a_terminal(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
     (tmp_path / "x\x1b[2J.rar").write_bytes(b"x")
     (tmp_path / "x.\x1b[2J").write_bytes(b"x")
-    assert "\x1b" not in "".join(describe_passed_over(listed(tmp_path)))
+    assert "\x1b" not in "".join(describe_skipped(listed(tmp_path)))

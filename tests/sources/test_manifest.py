@@ -97,7 +97,7 @@ def test_credit_is_filled_in_from_the_path():
         ("name: a\nroot: .\nsubject: '(x)'\n", "group named subject"),
         ("name: a\nroot: .\ngroup: '(x)'\n", "group named group"),
         ("name: a\nroot: .\nterms: {license: x}\n", "did you mean 'licence'"),
-        ("name: a\nroot: .\nterms: {licence: x}\nlicence: y\n", "licence beside terms"),
+        ("name: a\nroot: .\nterms: {licence: x}\nlicence: y\n", "licence given next to terms"),
         ("name: a\nroot: .\nterms: {credit: 'by {who}'}\n", "{who}, which is not known"),
         ("name: a\nroot: .\nterms: {sharing: perhaps}\n", "terms.sharing = 'perhaps'"),
         ("name: !!python/name:os.system\n", "not plain YAML"),
