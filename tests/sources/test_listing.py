@@ -86,7 +86,9 @@ def test_what_is_skipped_is_counted_with_the_reason(tmp_path):
         "archives of a kind that is not read": {"h.7z"},
         "pieces of a split archive": {"vox_partaa"},
         "archives inside an archive": {"twice.zip::inner.tar"},
-        "second files with the same name, such as in an archive that holds a name twice": {"twice.zip::x.mp4"},
+        "second files with the same name, such as in an archive that holds a name twice": {
+            "twice.zip::x.mp4"
+        },
     }
     assert found.others == {".txt": 2, "": 1, ".json": 1, ".me": 1}
     lines = describe_skipped(found)
