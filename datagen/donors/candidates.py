@@ -1,4 +1,4 @@
-"""Portraits that may become donors: those of a folder or of the package, each measured, unfit ones with the reason."""
+"""Candidate portraits, from a folder or bundled: each is measured; unsuitable ones get a reason."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Candidate:
 
     Attributes:
         origin: `donors` (a folder) or `bundled`.
-        sha256: gives the hash that tombstones name it by.
-        read: gives its pixels (H, W, 3).
+        sha256: returns the hash that tombstones use for it.
+        read: returns its pixels (H, W, 3).
 
-    Both raise `Refusal` where the picture cannot be read.
+    Both raise `Refusal` if the picture cannot be read.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Candidate:
 
 
 def measured_portraits(donors: Path | None, recipe: Recipe, analyser: FaceAnalyser) -> list[Row]:
-    """Rows, without split, of the portraits of `--donors` or of the bundled ones, unfit ones with the reason."""
+    """Pool rows without split of the portraits of `--donors`, or else of the bundled ones."""
     found = _bundled(recipe) if donors is None else _of_folder(donors)
     return [_measured(candidate, recipe, analyser) for candidate in found]
 
 
 def donor_columns(donor: Donor) -> Row:
-    """Columns of a pool that a usable portrait fills."""
+    """Pool columns of a usable portrait."""
     done, data = cv2.imencode(".png", cv2.cvtColor(donor.image, cv2.COLOR_RGB2BGR))
     if not done:
         raise ValueError("a portrait could not be encoded")
@@ -64,7 +64,7 @@ def donor_columns(donor: Donor) -> Row:
 
 
 def refusal_columns(refusal: Refusal) -> Row:
-    """Columns of a pool that say why a portrait was refused."""
+    """Pool columns that say why a portrait was refused."""
     return {
         "image": None,
         "reason": refusal.reason,

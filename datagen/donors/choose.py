@@ -1,7 +1,7 @@
-"""Donors of a wave: candidates from its clips and from portraits, ranked, divided over the splits, and their portraits.
+"""Choose the donors of a wave: rank people of its clips and portraits, and divide them over the splits.
 
-Donors are ranked on columns of the clip table; only the portraits that are kept are cut from the footage. Nothing here
-depends on consent that was withdrawn meanwhile: a withdrawn donor keeps an empty place.
+People of the set are ranked by columns of the clip table; only the portraits of chosen ones are cut from the footage.
+Withdrawals do not change the choice: a withdrawn donor keeps its row in the pool, without image.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ Row = dict[str, Any]
 
 
 def choose_donors(
-    out: Output, name: str, pieces: list[str], recipe: Recipe, portraits: list[Row], *, from_set: bool
+    out: Output, name: str, clip_tables: list[str], recipe: Recipe, portraits: list[Row], *, from_set: bool
 ) -> list[Row]:
-    """Rows of a wave's pool: the best clips of the set, one per person and split, then the portraits.
+    """Pool rows of a wave: the best clips of the set, one per person and split, then the portraits.
 
-    Rows of clips have no image yet; they carry `clip_id`, `piece`, and are to be cut.
+    Rows of clips have no image yet; `clip_id` and `piece` (name of the clip table) say what to cut it from.
     """
     clips = packed_rows(read_table(out.waves / f"{name}.parquet", schema=schema_of(WAVE)))
     counts = Counter(row["split"] for row in clips)
     counts.pop(CONFLICT, None)
-    chosen = _best_of_set(out, clips, counts, pieces, recipe) if from_set else []
+    chosen = _best_of_set(out, clips, counts, clip_tables, recipe) if from_set else []
     settled = {row["sha256"]: row["split"] for row in earlier_portraits(out)}
-    attached = _attached(portraits, clips, recipe.split.same_person)
+    in_wave = _people_of_wave(portraits, clips, recipe.split.same_person)
     free = [
         row["sha256"]
         for row in portraits
-        if row["reason"] is None and row["sha256"] not in attached and row["sha256"] not in settled
+        if row["reason"] is None and row["sha256"] not in in_wave and row["sha256"] not in settled
     ]
     split = divide_portraits(free, counts, recipe.split, recipe.seed) | settled
     room = Counter({name: _quota(counts, name, recipe.donors.max_pool) for name in ("train", "val", "test")})
@@ -52,11 +52,13 @@ def choose_donors(
     accepted = [row for row in chosen if row["reason"] is None]
     for row in portraits:
         if row["reason"] is None:
-            person, where = attached.get(row["sha256"], (None, split.get(row["sha256"])))
+            person, where = in_wave.get(row["sha256"], (None, split.get(row["sha256"])))
             row = {**row, "person": person, "split": where}
             if where is None or where == CONFLICT or (from_set and room[where] <= 0):
                 continue
-            if row["origin"] == "bundled" and (refusal := _known(row, accepted, recipe.donors.min_distance)):
+            if row["origin"] == "bundled" and (
+                refusal := _same_person(row, accepted, recipe.donors.min_distance)
+            ):
                 row |= {"embedding": None, "landmarks": None, **refusal_columns(refusal)}
             else:
                 room[where] -= 1
@@ -70,9 +72,9 @@ def publish_pool(out: Output, name: str, chosen: list[Row], cut: dict[str, Row])
 
     Args:
         out: the output.
-        name: of the wave.
+        name: name of the wave.
         chosen: rows of `choose_donors`.
-        cut: clip id -> what `cut_portrait` made of it.
+        cut: clip id -> columns that `cut_portrait` returned.
     """
     withdrawn = read_withdrawn(Store.open(out.root))
     rows = [{**row, **cut.get(row.get("clip_id", ""), {})} for row in chosen]
@@ -85,13 +87,13 @@ def publish_pool(out: Output, name: str, chosen: list[Row], cut: dict[str, Row])
 
 
 def blank_withdrawn(out: Output, folder: Path, name: str, withdrawn: Withdrawn | None = None) -> None:
-    """Empty the places of withdrawn people in a pool, or in portraits cut for one.
+    """Blank the rows of withdrawn people in a pool, or in portraits cut for one.
 
     Args:
         out: the output.
         folder: `Output.donors` or `Output.portraits`.
-        name: of the table.
-        withdrawn: tombstones; None reads them now.
+        name: name of the table.
+        withdrawn: the tombstones; None reads them now.
     """
     if withdrawn is None:
         withdrawn = read_withdrawn(Store.open(out.root))
@@ -105,7 +107,7 @@ def blank_withdrawn(out: Output, folder: Path, name: str, withdrawn: Withdrawn |
 
 
 def earlier_portraits(out: Output) -> Iterable[Row]:
-    """Portraits of folders and packages in the pools that are frozen."""
+    """Rows of portraits from folders and from the package in all frozen pools."""
     columns = ["origin", "sha256", "person", "split", "embedding"]
     for path in sorted(out.donors.glob("*.parquet")):
         for row in read_table(path, columns).to_pylist():
@@ -114,7 +116,7 @@ def earlier_portraits(out: Output) -> Iterable[Row]:
 
 
 def _blank(row: Row, number: int, withdrawn: Withdrawn) -> Row:
-    """The row, or in place of a withdrawn person's nothing but split and hash of the portrait."""
+    """The row; for a withdrawn person, only origin, split and hash of the portrait."""
     if not withdrawn.covers(row.get("source"), row.get("subject"), row.get("sha256")):
         return row
     kept = {"name": f"withdrawn-{number}", "split": row.get("split"), "sha256": row.get("sha256")}
@@ -123,30 +125,30 @@ def _blank(row: Row, number: int, withdrawn: Withdrawn) -> Row:
 
 
 def _best_of_set(
-    out: Output, clips: list[Row], counts: Counter[str], pieces: list[str], recipe: Recipe
+    out: Output, clips: list[Row], counts: Counter[str], clip_tables: list[str], recipe: Recipe
 ) -> list[Row]:
-    """One candidate per person, best score first, as many for each split as its share of clips allows."""
+    """One clip per person, best score first; each split gets donors in proportion to its clips."""
     group_of = {row["clip_id"]: row for row in clips}
     columns = ["clip_id", "source", "subject", "licence", "donor_score", "embedding"]
     best: dict[str, Row] = {}
-    for piece in pieces:
-        for row in read_table(out.clips / f"{piece}.parquet", columns).to_pylist():
-            group = group_of.get(row["clip_id"])  # none where the person was purged a moment ago
+    for clip_table in clip_tables:
+        for row in read_table(out.clips / f"{clip_table}.parquet", columns).to_pylist():
+            group = group_of.get(row["clip_id"])  # None if the person was just purged
             if group is None or row["donor_score"] is None or row["embedding"] is None:
                 continue
             if group["split"] == CONFLICT:
                 continue
-            row |= {"piece": piece, "person": group["person"], "split": group["split"]}
-            if group["person"] not in best or _order(row) < _order(best[group["person"]]):
+            row |= {"piece": clip_table, "person": group["person"], "split": group["split"]}
+            if group["person"] not in best or _sort_key(row) < _sort_key(best[group["person"]]):
                 best[group["person"]] = row
     chosen: list[Row] = []
     accepted: dict[str, list[Row]] = {name: [] for name in counts}
-    for row in sorted(best.values(), key=_order):
+    for row in sorted(best.values(), key=_sort_key):
         split = row["split"]
         if len(accepted[split]) >= _quota(counts, split, recipe.donors.max_pool):
             continue
         made = {"name": row["clip_id"], "origin": "set", "sha256": None, "reason": None, **row}
-        if refusal := _known(made, accepted[split], recipe.donors.min_distance):
+        if refusal := _same_person(made, accepted[split], recipe.donors.min_distance):
             chosen.append({**made, "embedding": None, **refusal_columns(refusal)})
         else:
             accepted[split].append(made)
@@ -154,8 +156,8 @@ def _best_of_set(
     return chosen
 
 
-def _known(row: Row, accepted: list[Row], distance: float) -> Refusal | None:
-    """Why a portrait adds nobody: a donor of its split looks too much like it."""
+def _same_person(row: Row, accepted: list[Row], distance: float) -> Refusal | None:
+    """A refusal if an accepted donor of the same split shows the same person, else None."""
     others = [other["embedding"] for other in accepted if other["split"] == row["split"]]
     if not others:
         return None
@@ -169,16 +171,16 @@ def _known(row: Row, accepted: list[Row], distance: float) -> Refusal | None:
 
 
 def _quota(counts: Counter[str], split: str, most: int) -> int:
-    """Donors of a split: its share of the clips, rounded up."""
+    """Largest number of donors of a split: in proportion to its clips, rounded up."""
     return -(-most * counts[split] // max(sum(counts.values()), 1)) if counts[split] else most
 
 
-def _order(row: Row) -> tuple[float, str]:
+def _sort_key(row: Row) -> tuple[float, str]:
     return -float(row["donor_score"]), str(row["clip_id"])
 
 
-def _attached(portraits: list[Row], clips: list[Row], distance: float) -> dict[str, tuple[str, str]]:
-    """Portraits that show a person of the wave: sha256 -> person and split."""
+def _people_of_wave(portraits: list[Row], clips: list[Row], distance: float) -> dict[str, tuple[str, str]]:
+    """Portraits that show a person of the wave: sha256 -> person and split of that person."""
     fit = [row for row in portraits if row["reason"] is None]
     known = [row for row in clips if row["embedding"] is not None]
     if not fit or not known:

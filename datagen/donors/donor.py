@@ -1,4 +1,4 @@
-"""Portraits that can lend their identity: what makes one fit, checked like a clip is.
+"""Check whether a portrait is suitable as a donor, and crop it.
 
 Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks.
 """
@@ -20,11 +20,11 @@ from datagen.imaging import skin as colour
 __all__ = ["Donor", "check_portrait", "frame_score"]
 
 _CROP = 2.4  # side of a donor's crop over its squared face box
-_LARGEST = 768  # pixels; a donor's crop is never kept larger
+_LARGEST = 768  # largest side of a donor's crop in pixels
 
 
 class PortraitAnalyser(Protocol):
-    """The parts of a face analyser that a portrait's check needs."""
+    """The methods of a face analyser that the check of a portrait needs."""
 
     def detect(self, rgb_HWC: np.ndarray) -> list[Detection]: ...
     def landmarks(self, rgb_HWC: np.ndarray, detection: Detection) -> tuple[np.ndarray, float]: ...
@@ -35,18 +35,18 @@ class PortraitAnalyser(Protocol):
 
 @dataclass(frozen=True)
 class Donor:
-    """A portrait cropped around its face, with everything a swap needs.
+    """A portrait cropped around its face, with all that a swap needs.
 
     Attributes:
         name: unique in its pool.
         image: (H, W, 3) uint8 RGB crop.
         landmarks: (468, 3) float32 in the crop's pixels.
-        embedding: (128,) float32 identity.
-        sha256: of the portrait's file or, where there is none, of its pixels; hexadecimal.
-        licence: as stated where the portrait comes from.
-        origin: where it comes from.
+        embedding: (128,) float32 identity embedding.
+        sha256: hex digits; hash of the portrait's file or, if it has no file, of its pixels.
+        licence: as its origin states it.
+        origin: `set`, `donors` (a folder) or `bundled`.
         colour: False for black-and-white portraits.
-        score: how good a portrait it is, 0..1, see `frame_score`.
+        score: quality of the portrait, 0..1, see `frame_score`.
     """
 
     name: str
@@ -71,20 +71,20 @@ def check_portrait(
     allow_drawn: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Donor:
-    """Make a donor of a portrait.
+    """Check a portrait and make a donor of it.
 
     Args:
         image_HWC: (H, W, 3) uint8 RGB.
         analyser: the face analysis.
         name: unique in the pool.
-        sha256: of the portrait's file; of its pixels when empty.
-        licence: as stated by its origin.
+        sha256: hash of the portrait's file; if empty, that of its pixels is used.
+        licence: as its origin states it.
         origin: where it comes from.
-        allow_drawn: take drawn, painted and sculpted faces too.
-        limits: what it must reach.
+        allow_drawn: accept drawn, painted and sculpted faces too.
+        limits: limits of the measures.
 
     Raises:
-        Refusal: it is not fit, with the reason and the number.
+        Refusal: it is not suitable; with reason and measured value.
     """
     detections = analyser.detect(image_HWC)
     if not detections:
@@ -113,7 +113,7 @@ def _side(detection: Detection) -> float:
 
 
 def _crop(image_HWC: np.ndarray, landmarks_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Square around the face, as far as the picture goes, at most `_LARGEST` pixels."""
+    """Square around the face, cut at the edges of the picture, scaled to at most `_LARGEST` pixels."""
     box = geometry.square(geometry.face_box(landmarks_NC))
     centre, half = (box[:2] + box[2:]) / 2, _CROP / 2 * (box[2] - box[0])
     limit = np.array(image_HWC.shape[1::-1])

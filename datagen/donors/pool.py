@@ -1,4 +1,4 @@
-"""The frozen donor pool of a wave: who may lend a face to whom."""
+"""The frozen donor pool of a wave, and the choice of a donor for each clip."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from datagen.recipe import Recipe
 
 @dataclass(frozen=True)
 class Member:
-    """A place in a pool. Withdrawn people keep theirs, empty, so that nobody else's donor changes with them.
+    """A place in a pool. Withdrawn people keep an empty place, so that the donors of all other clips stay the same.
 
     Attributes:
-        donor: None where the portrait was withdrawn.
-        split: of the clips that may wear this face.
-        source, subject, person: who it shows, where it shows someone of the set.
+        donor: None if the portrait was withdrawn.
+        split: split of the clips that may use this donor.
+        source, subject, person: who it shows, if it shows a person of the set.
     """
 
     donor: Donor | None
@@ -45,19 +45,28 @@ class Member:
 
 @dataclass(frozen=True)
 class Pool:
-    """Usable donors of one wave.
+    """The donors of one wave.
 
     Attributes:
-        name: of the wave.
-        sha256: hash over the pool's portraits; the same before and after a purge.
+        name: name of the wave.
+        sha256: hash over the portraits of the pool; a purge does not change it.
     """
 
     name: str
     sha256: str
     members: tuple[Member, ...]
 
-    def others(self, source: str, subject: str | None, person: str | None, split: str) -> list[Donor | None]:
-        """Portraits that clips of a split may take their style from; None in place of those this clip may not."""
+    def style_portraits(
+        self, source: str, subject: str | None, person: str | None, split: str
+    ) -> list[Donor | None]:
+        """Portraits that a clip may take its style from.
+
+        Args:
+            source, subject, person, split: of the clip.
+
+        Returns:
+            One item for each member of the split; None if it was withdrawn or shows the person of the clip.
+        """
         return [
             None if member.shows(source, subject, person) else member.donor
             for member in self.members
@@ -67,7 +76,7 @@ class Pool:
     def choose(
         self,
         clip_id: str,
-        rank: int,
+        donor_turn: int,
         split: str,
         embedding: np.ndarray | None,
         source: str,
@@ -75,13 +84,14 @@ class Pool:
         person: str | None,
         recipe: Recipe,
     ) -> Iterator[tuple[Donor, float | None]]:
-        """Donors for a clip in turn, each with its identity distance to the clip's person.
+        """Donors to try for a clip, in order, each with its identity distance to the person of the clip.
 
-        Clips of a split take its donors in turn (`rank` counts them) from an order shuffled by the seed, so that
-        donors are balanced; whoever is, or looks like, the person in the clip is passed over.
+        The donors of a split are shuffled with the seed. The clip with number `donor_turn` in its split starts at this
+        position, so that all donors are used equally often. Donors that are, or look like, the person in the clip are
+        skipped.
 
         Raises:
-            Refusal: nobody of another identity is left, or the clip's identity is not known.
+            Refusal: no donor has another identity, or the identity of the clip is not known.
         """
         if embedding is None and not recipe.donors.unknown_identity:
             raise Refusal(
@@ -93,8 +103,8 @@ class Pool:
         order = keyed_rng(recipe.seed, self.name, split, "donor order").permutation(len(mine))
         nearest = float("inf")
         offered = False
-        for turn in range(len(order)):
-            member = mine[int(order[(rank + turn) % len(order)])]
+        for step in range(len(order)):
+            member = mine[int(order[(donor_turn + step) % len(order)])]
             if member.donor is None or member.shows(source, subject, person):
                 continue
             distance = (
@@ -126,11 +136,11 @@ _MORE = "give more --donors"
 
 
 def load_pool(path: Path, withdrawn: frozenset[str] = frozenset()) -> Pool:
-    """A frozen pool; its landmarks and embeddings are stored, so nothing is analysed again.
+    """Load a frozen pool. Landmarks and embeddings are stored in it, so no portrait is analysed again.
 
     Args:
-        path: of the pool.
-        withdrawn: sha256 of portraits nobody may use any more.
+        path: file of the pool.
+        withdrawn: sha256 of withdrawn portraits.
     """
     rows = read_table(path, schema=schema_of(DONORS)).to_pylist()
     members = []

@@ -1,4 +1,4 @@
-"""Whether a picture of a face is fit to lend its identity: measures, limits, reasons.
+"""Whether a portrait is suitable as a donor: measures, limits, reasons.
 
 Shapes: `H` height, `W` width, `C` channels or coordinates, `N` landmarks.
 """
@@ -19,17 +19,17 @@ from datagen.imaging import skin as colour
 _SHARPNESS_SIDE = 128  # pixels, as in the clip table
 _GLABELLA, _LIP_CORNERS = 9, (61, 291)
 _HINT = "use a frontal, sharp, neutral colour photograph of one face"
-_HUES = (10.0, 75.0)  # degrees in Lab; skin lies well between
+_HUES = (10.0, 75.0)  # degrees in Lab; skin is well within
 _BROWS_TO_EYES = ((107, 133), (336, 362))  # inner end of a brow, inner corner of its eye
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a portrait must reach. Lengths are in pixels, angles in degrees, openings as in `faces.geometry`.
+    """Limits of the measures. Lengths are in pixels, angles in degrees, openings as in `faces.geometry`.
 
-    `max_iris_to_face` tells drawn faces from filmed ones, since drawn irises are too large for the face. On 36
-    portraits and 14 clips filmed faces, a toddler's among them, lay below 0.089, cartoons, anime and sketches of
-    any style above 0.095; realistic paintings pass.
+    `max_iris_to_face` separates drawn from filmed faces, since drawn irises are too large for the face. On 36 portraits
+    and 14 clips, filmed faces (one of a toddler) were below 0.089; cartoons, anime and sketches of any style were above
+    0.095. Realistic paintings pass.
     """
 
     min_side: float = 120.0
@@ -56,23 +56,25 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class PortraitMeasures:
-    """What is measured of a portrait.
+    """The measures of a portrait.
 
     Attributes:
-        side: of the squared face box, pixels.
+        side: side of the squared face box, pixels.
         yaw: degrees.
         pitch: degrees.
         sharpness: Laplacian variance of the face at 128 pixels.
-        mouth_opening: between the lips, in eye distances.
+        mouth_opening: distance between the lips, in eye distances.
         mouth_width: in eye distances.
         eye_opening: in eye widths.
-        lens_colour: colour of the skin under the eyes against the middle of the face, Lab; large behind tinted glasses.
-        lens_darkness: how much darker that skin is under either eye, Lab.
-        brow_height: inner brow over inner corner of the eye, in eye distances.
+        lens_colour: colour difference between the skin under the eyes and the middle of the face, Lab; large behind
+            tinted glasses.
+        lens_darkness: how much darker the skin under both eyes is than the middle of the face (the smaller value of
+            the two eyes), Lab.
+        brow_height: distance from inner brow to inner corner of the eye, in eye distances.
         iris: diameter of the iris in eye distances; about 0.15 to 0.19 in people.
-        face_length: brows to chin in eye distances; 2 to 2.3 in adults, 1.9 in small children.
-        chroma: of the skin, Lab.
-        hue: of the skin, degrees; 20 to 65 in people.
+        face_length: distance from brows to chin in eye distances; 2 to 2.3 in adults, 1.9 in small children.
+        chroma: chroma of the skin, Lab.
+        hue: hue of the skin, degrees; 20 to 65 in people.
     """
 
     side: float
@@ -92,7 +94,7 @@ class PortraitMeasures:
 
 
 def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray) -> PortraitMeasures:
-    """Measure a portrait; `irises` (2, 5, 2) as the analyser gives them."""
+    """Measure a portrait; `irises` (2, 5, 2) as the analyser returns them."""
     box = geometry.face_box(landmarks_NC)
     yaw, pitch, _ = (float(angle) for angle in geometry.pose(landmarks_NC))
     unit = float(geometry.eye_distance(landmarks_NC))
@@ -125,15 +127,15 @@ def refuse_unfit(found: PortraitMeasures, limits: Limits) -> None:
     """Check the measures of a portrait against the limits.
 
     Raises:
-        Refusal: with the first reason that applies.
+        Refusal: the first check that fails.
     """
-    for refusal in _complaints(found, limits):
+    for refusal in _checks(found, limits):
         if refusal is not None:
             raise refusal
 
 
-def _complaints(found: PortraitMeasures, limits: Limits) -> Iterator[Refusal | None]:
-    """One check after another, in the order they are told: the refusal with the number, None where all is well."""
+def _checks(found: PortraitMeasures, limits: Limits) -> Iterator[Refusal | None]:
+    """All checks in order; each yields a refusal with the measured value, or None if it passes."""
 
     def low(reason: str, what: str, measure: str, least: float) -> Refusal | None:
         value = getattr(found, measure)
@@ -166,7 +168,7 @@ def _complaints(found: PortraitMeasures, limits: Limits) -> Iterator[Refusal | N
 
 
 def _drawn(found: PortraitMeasures, limits: Limits) -> Refusal:
-    """The refusal of a drawing, with the first of its numbers that is not a person's."""
+    """The refusal of a drawn face, with the first measure outside its limit."""
     message = (
         f"iris {found.iris:.3f} and face length {found.face_length:.2f} eye distances, skin chroma "
         f"{found.chroma:.0f} and hue {found.hue:.0f} degrees are not those of a filmed face"
@@ -181,7 +183,7 @@ def _drawn(found: PortraitMeasures, limits: Limits) -> Refusal:
 
 
 def looks_drawn(found: PortraitMeasures, limits: Limits) -> bool:
-    """Whether irises or colour of a face are those of a drawing; realistic paintings pass."""
+    """Whether irises or colours of a face look drawn; realistic paintings pass."""
     coloured = found.chroma >= limits.min_chroma
     odd_colour = coloured and (found.chroma > limits.max_chroma or not _HUES[0] < found.hue < _HUES[1])
     return odd_colour or found.iris > limits.max_iris_to_face * found.face_length
@@ -199,9 +201,9 @@ def sharpness(image_HWC: np.ndarray, box_xyxy: np.ndarray) -> float:
 
 
 def frame_score(landmarks_NC: np.ndarray, image_HWC: np.ndarray) -> float:
-    """How well a frame of a clip would serve as a donor's portrait, 0..1: frontal, neutral, eyes open, sharp.
+    """How suitable a frame is as a donor portrait, 0..1: frontal, neutral, eyes open, sharp.
 
-    Curation keeps each clip's best frame; whether that one is fit is decided by `check_portrait`.
+    Curation keeps the best frame of each clip; `check_portrait` decides whether it is suitable at all.
     """
     if not np.isfinite(landmarks_NC).all():
         return 0.0

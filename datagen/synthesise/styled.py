@@ -70,7 +70,7 @@ def choose_style(
     filters = stylist.name == "filter"
     styles: list[Style | None] = [style for style in backends.styles if (style.kind == "filter") == filters]
     if recipe.stylise.portraits and not filters:
-        for donor in pool.others(row["source"], row["subject"], row["person"], row["split"]):
+        for donor in pool.style_portraits(row["source"], row["subject"], row["person"], row["split"]):
             style = (
                 Style(f"portrait {donor.name}", donor.image, "portrait", donor.sha256, donor.licence)
                 if donor

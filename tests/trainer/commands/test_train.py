@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-import cli
+from tests.support import call
 from tests.trainer.train.runs import SMALL, losses
 from trainer.model.image_encoder import ImageEncoder
 from trainer.model.vae import build_vae
 from trainer.train.job import load_config
-
-Command = Callable[..., int]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs `megactor-datagen` in this process; returns its exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["megactor-datagen", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return int(end.value.code or 0)
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -48,42 +31,51 @@ def settings(*assignments: str) -> list[str]:
     return [text for value in (*SMALL, "steps=2", *assignments) for text in ("--set", value)]
 
 
+def said(*words: object) -> str:
+    """Run a command that must succeed; returns what it printed."""
+    done = call(*words)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def pixels(
+    footage: Path, networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, float]:
+    """Losses of two steps on latents encoded in line."""
+    run = tmp_path_factory.mktemp("pixels") / "run"
+    both = [f"codec={networks['vae']}", f"image_encoder={networks['clip']}"]
+    said("train", "tiny-joint", "--data", footage, "--output", run, *settings(*both))
+    return losses(run)
+
+
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 0.0), ("float16", 1e-3)])
 def test_training_from_precomputed_latents_is_training_from_pixels(
-    command: Command,
+    pixels: dict[int, float],
     footage: Path,
     networks: dict[str, Path],
     tmp_path: Path,
     dtype: str,
     error: float,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out, both = tmp_path / "out", [f"codec={networks['vae']}", f"image_encoder={networks['clip']}"]
     shutil.copytree(footage, out)
-    train = ["train", "tiny-joint", "--data", out, "--output"]
-    assert command(*train, tmp_path / "pixels", *settings(*both)) == 0
     encode = ["precompute", out, "--vae", networks["vae"], "--clip", networks["clip"], "--dtype", dtype]
-    assert command(*encode) == 0
-    assert "6 clips of 2 units encoded, 0 failed" in capsys.readouterr().out
-    assert command(*encode) == 0
-    assert "0 clips of 0 units encoded" in capsys.readouterr().out
+    assert "6 clips of 2 units encoded, 0 failed" in said(*encode)
+    assert "0 clips of 0 units encoded" in said(*encode)
 
+    train = ["train", "tiny-joint", "--data", out, "--output"]
     demanded = "data.precomputed=always"
-    assert command(*train, tmp_path / "checked", *settings(*both, demanded)) == 0
-    alone = settings("codec=vae", "image_encoder=null", demanded)  # neither network is needed now
-    assert command(*train, tmp_path / "alone", *alone) == 0
-    pixels = losses(tmp_path / "pixels")
+    said(*train, tmp_path / "checked", *settings(*both, demanded))
+    # neither network is needed now
+    said(*train, tmp_path / "alone", *settings("codec=vae", "image_encoder=null", demanded))
     assert list(pixels) == [1, 2]
     assert losses(tmp_path / "checked") == losses(tmp_path / "alone")
     assert losses(tmp_path / "alone") == (pytest.approx(pixels, rel=error) if error else pixels)
 
 
 def test_mistakes_in_training_commands_are_one_error_line(
-    command: Command,
-    footage: Path,
-    networks: dict[str, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    footage: Path, networks: dict[str, Path], tmp_path: Path
 ) -> None:
     base = ["--data", footage, "--output", tmp_path / "run"]
     wide = settings(
@@ -92,7 +84,7 @@ def test_mistakes_in_training_commands_are_one_error_line(
     encode = ["--vae", networks["vae"], "--clip", networks["clip"]]
     for arguments, message in (
         (["train", "stage9", *base], "no config 'stage9'"),
-        (["train", "stage1", *base], "image_encoder=DIR"),
+        (["train", "stage1", *base, *settings()], "image_encoder=DIR"),
         (["train", "tiny-image", "--data", tmp_path, "--output", tmp_path / "run"], str(tmp_path)),
         (["train", "tiny-image", *base, *settings(), "--where", "nonsense > 1"], "nonsense"),
         (["train", "tiny-image", *base, *settings("optimizer.learning_rate=1")], "optimiser"),
@@ -106,22 +98,19 @@ def test_mistakes_in_training_commands_are_one_error_line(
             "gs:/bucket/run looks like",
         ),
     ):
-        assert command(*arguments) in (1, 2), arguments
-        (line,) = capsys.readouterr().err.strip().splitlines()
+        done = call(*arguments)
+        assert done.exit_code in (1, 2), arguments
+        (line,) = done.stderr.strip().splitlines()
         assert message in line and "internal" not in line, line
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_latents_that_do_not_fit_the_model_are_refused(
-    command: Command,
-    footage: Path,
-    networks: dict[str, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    footage: Path, networks: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(footage, out)
-    assert command("precompute", out, "--vae", networks["vae"], "--clip", networks["clip"]) == 0
+    said("precompute", out, "--vae", networks["vae"], "--clip", networks["clip"])
     base = ["train", "tiny-image", "--data", out, "--output", tmp_path / "run"]
     plain = ("codec=vae", "image_encoder=null")
     for changed, message in (
@@ -131,5 +120,5 @@ def test_latents_that_do_not_fit_the_model_are_refused(
         ),
         (("model.model.cross_attention_dim=32", "model.image_encoder.projection_dim=32"), "48 wide"),
     ):
-        assert command(*base, *settings(*plain, *changed)) == 1
-        assert message in capsys.readouterr().err.strip().splitlines()[-1]
+        done = call(*base, *settings(*plain, *changed))
+        assert done.exit_code == 1 and message in done.stderr.strip().splitlines()[-1]

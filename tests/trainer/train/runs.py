@@ -6,16 +6,18 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
 from datagen.common.owner import owner_id
+from trainer.data import DataSource
 from trainer.diffusion.schedule import TrainingSchedule
 from trainer.train.build import build
 from trainer.train.inputs import draws_of, prepare
-from trainer.train.job import Job
+from trainer.train.job import Job, load_config
 from trainer.train.loop import train
 from trainer.train.ranks import Ranks
 from trainer.train.step import accumulate_gradients
@@ -32,6 +34,12 @@ SMALL = [
     "validation.every=0",
     "threads=1",
 ]
+
+
+def make_job(footage: Path, run: Path, name: str, *assignments: str, **values: Any) -> Job:
+    """A small job on footage."""
+    config = load_config(name, [*SMALL, *assignments])
+    return Job(config, (DataSource(path=str(footage)),), run, **values)
 
 
 def silent(text: str) -> None:

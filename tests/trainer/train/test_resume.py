@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from datagen.common.errors import UserError
-from tests.trainer.train.runs import CPU, MakeJob, losses, owner_of, silent, train_alone
+from tests.trainer.train.runs import CPU, MakeJob, losses, make_job, owner_of, silent, train_alone
 from trainer.checkpoints.tensor_files import read_tensors
 from trainer.train.loop import train
 from trainer.train.state.checkpoint import checkpoints
@@ -37,10 +37,10 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert not different
 
 
-@pytest.fixture
-def whole(job: MakeJob) -> Path:
+@pytest.fixture(scope="module")
+def whole(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted joint run of four steps."""
-    made = job("tiny-joint", run="whole")
+    made = make_job(footage, tmp_path_factory.mktemp("whole") / "run", "tiny-joint")
     train(made, CPU, silent)
     return made.output
 
