@@ -37,7 +37,7 @@ from datagen.output.publish import read_table, save_table
 from datagen.output.schema import CLIPS, DONORS, INDEX, WAVE, schema_of
 from datagen.pipeline.freeze import freeze_clips
 from datagen.pipeline.pending import synthesise_tasks
-from datagen.plan.parts import Found, extend_plan
+from datagen.plan.parts import ListedSource, extend_plan
 from datagen.plan.waves import Wave, cut_waves
 from datagen.recipe import Plan, Recipe
 from datagen.runners import Report, Task, Worker, run_local
@@ -111,10 +111,10 @@ def measure(out: Output, options: argparse.Namespace) -> None:
     count = options.clips // CLIPS_PER_SOURCE
     with figures.timed(f"plan {count} sources", "< 60 s"):
         planned = extend_plan(
-            out, (Found(source, manifest, "scale", "") for source in sources(count)), recipe
+            out, (ListedSource(source, manifest, "scale", "") for source in sources(count)), recipe
         )
     with figures.timed("plan again, nothing new", "< 60 s"):
-        extend_plan(out, (Found(source, manifest, "scale", "") for source in sources(count)), recipe)
+        extend_plan(out, (ListedSource(source, manifest, "scale", "") for source in sources(count)), recipe)
     waves = cut_waves(out, planned.table, recipe.plan.sources_per_wave)
     make_up(out, planned.table, waves, options)
     freeze(figures, out, waves[0], recipe)

@@ -59,7 +59,7 @@ def refuse_existing(final: Path) -> None:
 
 def staging_of(final: Path) -> Path:
     """Temporary path where this process writes `final`."""
-    return final.with_name(f".{_plain(final.name)}~{owner_id()}.tmp")
+    return final.with_name(f".{_without_separator(final.name)}~{owner_id()}.tmp")
 
 
 def make_folder(folder: Path) -> None:
@@ -85,7 +85,7 @@ def clear_stale(folder: Path, name: str | None = None) -> list[str]:
         match = _STAGING.fullmatch(path.name)
         if (
             match
-            and (name is None or _plain(name) == match["name"])
+            and (name is None or _without_separator(name) == match["name"])
             and not is_alive(match["owner"] or "", path)
         ):
             _remove(path)
@@ -113,7 +113,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _plain(name: str) -> str:
+def _without_separator(name: str) -> str:
     """A name without `~`, the character that separates the owner."""
     return name.replace("~", "-")
 

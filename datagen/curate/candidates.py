@@ -18,7 +18,7 @@ from datagen.recipe import Curate, Gates
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateClip:
     """A possible clip: consecutive frames of the timeline, and measures of one face in each.
 
     Attributes:
@@ -60,7 +60,7 @@ class Candidate:
 
 def candidates(
     tracking: Tracking, settings: Curate, gates: Gates, breaks: Iterable[int] = ()
-) -> list[Candidate]:
+) -> list[CandidateClip]:
     """Segments of tracks inside one shot, cut into windows of at most `max_frames`; short segments are dropped.
 
     With `faces: largest`, segments do not overlap in time: the one with the largest face, summed over its frames, is
@@ -95,7 +95,7 @@ def candidates(
                 segment.movement < still, -float(square_side(segment.boxes).sum()), segment.start, segment.number
             )
         )  # fmt: skip
-        kept: list[Candidate] = []
+        kept: list[CandidateClip] = []
         for segment in segments:
             if all(segment.stop <= other.start or segment.start >= other.stop for other in kept):
                 kept.append(segment)
@@ -106,7 +106,7 @@ def candidates(
     return sorted(chosen, key=lambda segment: (segment.start, segment.number))
 
 
-def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[ClipCrop, float]:
+def fit(candidate: CandidateClip, info: VideoInfo, settings: Curate) -> tuple[ClipCrop, float]:
     """The clip's crop, and the factor by which it is enlarged to the clip's size (at least 1).
 
     Raises:
@@ -136,7 +136,7 @@ def fit(candidate: Candidate, info: VideoInfo, settings: Curate) -> tuple[ClipCr
     return crop, upscale
 
 
-def best_frame(candidate: Candidate) -> int:
+def best_frame(candidate: CandidateClip) -> int:
     """Best frame for a portrait: frontal, mouth closed, eyes as open as usual, sharp, with a high presence."""
     table = candidate.column("yaw", "pitch", "roll", "mouth", "eyes", "sharpness", "presence")
     yaw, pitch, roll, mouth, eyes, sharpness, presence = table.T
@@ -150,7 +150,7 @@ def best_frame(candidate: Candidate) -> int:
     return int(np.argmax(score))
 
 
-def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
+def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[CandidateClip]:
     """Tracks, cut at shot boundaries and where the face box jumps."""
     for number, track in enumerate(tracking.tracks):
         table = track.table()
@@ -164,10 +164,10 @@ def _segments(tracking: Tracking, cuts: list[int]) -> Iterator[Candidate]:
                 sum(other.start <= moment < other.stop for other in tracking.tracks)
                 for moment in range(start, stop, 5)
             ]
-            yield Candidate(number, start, table[begin:end], max(together, default=1))
+            yield CandidateClip(number, start, table[begin:end], max(together, default=1))
 
 
-def _windows(segment: Candidate, settings: Curate) -> Iterator[Candidate]:
+def _windows(segment: CandidateClip, settings: Curate) -> Iterator[CandidateClip]:
     """The segment in windows of equal length, at most `max_frames`."""
     length = len(segment.table)
     count = -(-length // settings.max_frames)
@@ -176,6 +176,6 @@ def _windows(segment: Candidate, settings: Curate) -> Iterator[Candidate]:
     size = min(length // count, settings.max_frames)
     for index in range(count):
         begin = index * length // count
-        yield Candidate(
+        yield CandidateClip(
             segment.number, segment.start + begin, segment.table[begin : begin + size], segment.face_count
         )

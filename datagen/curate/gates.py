@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from datagen.common.errors import Refusal
-from datagen.curate.candidates import Candidate
+from datagen.curate.candidates import CandidateClip
 from datagen.imaging.crop import ClipCrop, square_side
 from datagen.recipe import Gates
 
 
-def measure(candidate: Candidate, crop: ClipCrop) -> dict[str, float]:
+def measure(candidate: CandidateClip, crop: ClipCrop) -> dict[str, float]:
     """Quality columns of the clip table that follow from the face track; `luma` is measured on the pixels later."""
     area = (square_side(candidate.boxes) / crop.size) ** 2
     yaw = candidate.column("yaw")

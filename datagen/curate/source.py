@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from datagen.common.errors import Refusal
-from datagen.curate.candidates import Candidate, best_frame, candidates, fit
+from datagen.curate.candidates import CandidateClip, best_frame, candidates, fit
 from datagen.curate.frame_hashes import grid
 from datagen.curate.gates import check, measure
 from datagen.curate.timeline import breaks, timeline
@@ -110,7 +110,7 @@ def _clip(
     recipe: Recipe,
     analyser: FaceAnalyser,
     reader: VideoReader,
-    candidate: Candidate,
+    candidate: CandidateClip,
     chosen: np.ndarray,
     fps: float,
 ) -> Row:

@@ -12,7 +12,7 @@ import numpy as np
 
 from datagen.common.errors import Refusal
 from datagen.common.hashing import pixels_sha256
-from datagen.donors.suitability import DEFAULT_LIMITS, Limits, frame_score, measure, refuse_unfit
+from datagen.donors.suitability import DEFAULT_LIMITS, PortraitLimits, frame_score, measure, refuse_unfit
 from datagen.faces import geometry
 from datagen.faces.types import Detection
 from datagen.imaging import skin as colour
@@ -69,7 +69,7 @@ def check_portrait(
     licence: str = "unstated",
     origin: str = "",
     allow_drawn: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: PortraitLimits = DEFAULT_LIMITS,
 ) -> Donor:
     """Check a portrait and make a donor of it.
 

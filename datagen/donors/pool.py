@@ -19,7 +19,7 @@ from datagen.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Member:
+class PoolMember:
     """A place in a pool. Withdrawn people keep an empty place, so that the donors of all other clips stay the same.
 
     Attributes:
@@ -54,7 +54,7 @@ class Pool:
 
     name: str
     sha256: str
-    members: tuple[Member, ...]
+    members: tuple[PoolMember, ...]
 
     def style_portraits(
         self, source: str, subject: str | None, person: str | None, split: str
@@ -160,6 +160,6 @@ def load_pool(path: Path, withdrawn: frozenset[str] = frozenset()) -> Pool:
                 row["colour"],
                 row["score"],
             )
-        members.append(Member(donor, row["split"], row["source"], row["subject"], row["person"]))
+        members.append(PoolMember(donor, row["split"], row["source"], row["subject"], row["person"]))
     digest = hashlib.sha256("\n".join(str(row["sha256"]) for row in rows).encode()).hexdigest()
     return Pool(path.stem, digest, tuple(members))

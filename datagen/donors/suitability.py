@@ -24,7 +24,7 @@ _BROWS_TO_EYES = ((107, 133), (336, 362))  # inner end of a brow, inner corner o
 
 
 @dataclass(frozen=True)
-class Limits:
+class PortraitLimits:
     """Limits of the measures. Lengths are in pixels, angles in degrees, openings as in `faces.geometry`.
 
     `max_iris_to_face` separates drawn from filmed faces, since drawn irises are too large for the face. On 36 portraits
@@ -51,7 +51,7 @@ class Limits:
     drawn: bool = False
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = PortraitLimits()
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def measure(image_HWC: np.ndarray, landmarks_NC: np.ndarray, irises: np.ndarray)
     )
 
 
-def refuse_unfit(found: PortraitMeasures, limits: Limits) -> None:
+def refuse_unfit(found: PortraitMeasures, limits: PortraitLimits) -> None:
     """Check the measures of a portrait against the limits.
 
     Raises:
@@ -134,7 +134,7 @@ def refuse_unfit(found: PortraitMeasures, limits: Limits) -> None:
             raise refusal
 
 
-def _checks(found: PortraitMeasures, limits: Limits) -> Iterator[Refusal | None]:
+def _checks(found: PortraitMeasures, limits: PortraitLimits) -> Iterator[Refusal | None]:
     """All checks in order; each yields a refusal with the measured value, or None if it passes."""
 
     def low(reason: str, what: str, measure: str, least: float) -> Refusal | None:
@@ -167,7 +167,7 @@ def _checks(found: PortraitMeasures, limits: Limits) -> Iterator[Refusal | None]
     yield high("covered", "darkness of the skin under the eyes", "lens_darkness", limits.max_lens_darkness)
 
 
-def _drawn(found: PortraitMeasures, limits: Limits) -> Refusal:
+def _drawn(found: PortraitMeasures, limits: PortraitLimits) -> Refusal:
     """The refusal of a drawn face, with the first measure outside its limit."""
     message = (
         f"iris {found.iris:.3f} and face length {found.face_length:.2f} eye distances, skin chroma "
@@ -182,7 +182,7 @@ def _drawn(found: PortraitMeasures, limits: Limits) -> Refusal:
     return Refusal("drawn_face", message, _HINT, "hue", found.hue, limit)
 
 
-def looks_drawn(found: PortraitMeasures, limits: Limits) -> bool:
+def looks_drawn(found: PortraitMeasures, limits: PortraitLimits) -> bool:
     """Whether irises or colours of a face look drawn; realistic paintings pass."""
     coloured = found.chroma >= limits.min_chroma
     odd_colour = coloured and (found.chroma > limits.max_chroma or not _HUES[0] < found.hue < _HUES[1])

@@ -24,7 +24,7 @@ class _Worker(BaseModel):
     silent_s: float
 
 
-class _Driver(BaseModel):
+class _RecordedDriver(BaseModel):
     """What the driver said last, in `logs/status.json`."""
 
     state: str
@@ -81,14 +81,14 @@ def driver_ended(out: Output) -> bool:
     return not _is_alive(out, driver)
 
 
-def _is_alive(out: Output, driver: _Driver) -> bool:
+def _is_alive(out: Output, driver: _RecordedDriver) -> bool:
     """Whether the driver runs: asked of this host, or told by a status file that is renewed."""
     return is_alive(driver.owner, out.status_json, SILENT_S)
 
 
-def _read(out: Output) -> _Driver | None:
+def _read(out: Output) -> _RecordedDriver | None:
     """What the driver said last; None where it never ran, or the file is damaged."""
     try:
-        return _Driver.model_validate_json(out.status_json.read_bytes())
+        return _RecordedDriver.model_validate_json(out.status_json.read_bytes())
     except (OSError, ValidationError):
         return None

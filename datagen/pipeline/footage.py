@@ -10,7 +10,7 @@ from typing import Any
 from datagen.bundled.demo_set import write_demo
 from datagen.common.errors import UserError
 from datagen.output.paths import Output
-from datagen.plan.parts import Found, read_plan
+from datagen.plan.parts import ListedSource, read_plan
 from datagen.sources.files import require_root
 from datagen.sources.listing import base_of, list_sources
 from datagen.sources.manifest import Manifest, input_manifest, load_manifest, root_of
@@ -32,7 +32,7 @@ class Footage:
     places: tuple[tuple[Manifest, Path], ...]
     recipe: dict[str, Any]
 
-    def sources(self, out: Output, say: Say) -> tuple[list[Found], Roots]:
+    def sources(self, out: Output, say: Say) -> tuple[list[ListedSource], Roots]:
         """Every source video once, and the roots by name.
 
         Args:
@@ -44,7 +44,7 @@ class Footage:
         """
         roots = read_roots(out)
         plan = read_plan(out)
-        found: list[Found] = []
+        found: list[ListedSource] = []
         seen: set[tuple[Path, bytes, str]] = set()
         for manifest, path in self.places:
             require_root(path)
@@ -63,7 +63,7 @@ class Footage:
                 where = (base, source.path, source.member)
                 if where not in seen:
                     seen.add(where)
-                    found.append(Found(source, manifest, name, prefix))
+                    found.append(ListedSource(source, manifest, name, prefix))
         if not found:
             places = ", ".join(str(path) for _, path in self.places)
             raise UserError(f"no video found in {places}; check the path and the file endings")

@@ -20,7 +20,7 @@ from datagen.sources.source import SourceVideo
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedSource:
     """A listed source with its manifest, the name of its root, and the prefix of its path in `source`."""
 
     source: SourceVideo
@@ -56,7 +56,7 @@ def read_plan(out: Output, columns: list[str] | None = None) -> pa.Table:
     return read_tables(out.plan, columns)
 
 
-def extend_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned:
+def extend_plan(out: Output, found: Iterable[ListedSource], recipe: Recipe) -> Planned:
     """Append the sources that are not planned yet as new parts, in one more file `sources-<n>.parquet`.
 
     Two drivers that plan at the same time list the same sources and write the same file; the first one wins.
@@ -70,12 +70,12 @@ def extend_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned:
     return planned
 
 
-def preview_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned:
+def preview_plan(out: Output, found: Iterable[ListedSource], recipe: Recipe) -> Planned:
     """What `extend_plan` would return, without writing."""
     planned = read_plan(out)
     withdrawn = read_withdrawn(Store.open(out.root))
     sizes = dict(zip(*(planned.column(name).to_pylist() for name in ("source_key", "size")), strict=True))
-    fresh: dict[str, Found] = {}
+    fresh: dict[str, ListedSource] = {}
     changed = []
     left_out = 0
     for item in found:
@@ -91,7 +91,7 @@ def preview_plan(out: Output, found: Iterable[Found], recipe: Recipe) -> Planned
     return Planned(table, len(fresh), changed, left_out)
 
 
-def _rows(fresh: dict[str, Found], planned: pa.Table, recipe: Recipe) -> list[dict[str, object]]:
+def _rows(fresh: dict[str, ListedSource], planned: pa.Table, recipe: Recipe) -> list[dict[str, object]]:
     part = 1 + max(map(part_number, planned.column("part").to_pylist()), default=-1)
     names = Counter(
         f"{name}-{key_hash(key)}"

@@ -20,11 +20,11 @@ from datagen.runners.tasks import (
     LOSSES_BEFORE_GIVING_UP,
     LOSSES_BEFORE_ISOLATION,
     Factory,
-    Loss,
     OnReport,
     Report,
     Task,
     TaskOutcome,
+    WorkerLoss,
     interruptible,
     lost_for_good,
 )
@@ -79,7 +79,7 @@ class _TaskRunner:
                 self._child = self._start_child()
             isolate = task.isolate or losses >= LOSSES_BEFORE_ISOLATION
             outcome = self._child.run(replace(task, isolate=isolate))
-            if isinstance(outcome, Loss):
+            if isinstance(outcome, WorkerLoss):
                 losses += 1
                 self.end_child()
                 if losses >= LOSSES_BEFORE_GIVING_UP:
@@ -102,7 +102,7 @@ class _TaskRunner:
         while len(losses) < FAILED_STARTS:
             child = self._child = _Child(self._supervision)
             outcome = child.load(self._factory)
-            if isinstance(outcome, Loss):
+            if isinstance(outcome, WorkerLoss):
                 losses.append(outcome.how)
                 self.end_child()
             elif outcome.kind == "done" and "reason" not in outcome.report:
@@ -131,12 +131,12 @@ class _Child:
         )
         theirs.close()
 
-    def load(self, factory: Factory) -> TaskOutcome | Loss:
+    def load(self, factory: Factory) -> TaskOutcome | WorkerLoss:
         """Make the worker."""
         heartbeat, every_s = self._supervision.heartbeat, self._supervision.ping_s
         return self._request([(heartbeat, every_s), factory], LOADING)
 
-    def run(self, task: Task) -> TaskOutcome | Loss:
+    def run(self, task: Task) -> TaskOutcome | WorkerLoss:
         """Run one task."""
         os.truncate(self._printed.fileno(), 0)
         outcome = self._request([task], task)
@@ -150,7 +150,7 @@ class _Child:
         self._connection.close()
         self._printed.close()
 
-    def _request(self, messages: list[object], task: Task) -> TaskOutcome | Loss:
+    def _request(self, messages: list[object], task: Task) -> TaskOutcome | WorkerLoss:
         """Send messages and wait for the outcome they lead to."""
         watch = Watch("the worker process", task, self._supervision)
         try:
@@ -166,7 +166,7 @@ class _Child:
                     break
                 self._supervision.on_wait([watch.status()])
         except (EOFError, OSError):  # the process has ended
-            loss = Loss("crashed", self._describe_exit())
+            loss = WorkerLoss("crashed", self._describe_exit())
         self._append_log(task, loss.how)
         return loss
 

@@ -22,10 +22,10 @@ from datagen.runners.tasks import (
     LOSSES_BEFORE_GIVING_UP,
     LOSSES_BEFORE_ISOLATION,
     Factory,
-    Loss,
     OnReport,
     Task,
     TaskOutcome,
+    WorkerLoss,
     lost_for_good,
 )
 
@@ -71,7 +71,7 @@ class Scheduler:
         self._queue: deque[Task] = deque()  # tasks of lost actors first
         self._idle: list[ActorHandle] = []
         self._calls: dict[Any, _Call] = {}
-        self._lost_on: defaultdict[str, list[tuple[str, Loss]]] = defaultdict(list)  # task key -> nodes
+        self._lost_on: defaultdict[str, list[tuple[str, WorkerLoss]]] = defaultdict(list)  # task key -> nodes
         self._errors: Counter[str] = Counter()
         self._started = self._failed_starts = 0
         self._stop: TaskOutcome | None = None
@@ -151,7 +151,7 @@ class Scheduler:
             try:
                 result = ray.get(reference)
             except RayActorError as error:
-                self._lost(call, Loss("crashed", brief(error)))
+                self._lost(call, WorkerLoss("crashed", brief(error)))
                 continue
             except RayTaskError as error:  # not the worker's own (those are outcomes): an import
                 self._software_failed(call, error)
@@ -217,7 +217,7 @@ class Scheduler:
                 return
         self._on_report(task, outcome.report)
 
-    def _lost(self, call: _Call, loss: Loss) -> None:
+    def _lost(self, call: _Call, loss: WorkerLoss) -> None:
         """An actor is lost: its task is tried again, unless it was lost too often."""
         self._poll_at = 0.0
         task = call.task

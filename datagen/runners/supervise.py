@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datagen.runners.tasks import Loss, Task
+from datagen.runners.tasks import Task, WorkerLoss
 
 LOAD_S = 1800.0  # a worker that has not loaded its models by then hangs
 LOADING = Task("load", "of models", limit_s=LOAD_S)
@@ -102,7 +102,7 @@ class Watch:
             self._rules.say(f"{self.worker} answers again")
             self._reported = False
 
-    def check(self) -> Loss | None:
+    def check(self) -> WorkerLoss | None:
         """The loss, where the worker has to be given up; tells the user once when it has stopped answering.
 
         Time during which the driver itself did not run does not count.
@@ -114,14 +114,16 @@ class Watch:
         self._checked = now
         allowed, silent = self.task.allowed_s, now - self._answered
         if allowed and now - self._began > allowed:
-            return Loss("timeout", f"took longer than {allowed:g} s")
+            return WorkerLoss("timeout", f"took longer than {allowed:g} s")
         if silent > rules.silent_s and not self._reported:
             self._reported = True
             rules.say(
                 f"{self.worker} has not answered for {rules.silent_s:g} s: it is stopped, or waits for a disk that "
                 f"does not respond; its task {self.task.name} will be tried again after {rules.lost_s:g} s"
             )
-        return Loss("timeout", f"did not answer for {rules.lost_s:g} s") if silent > rules.lost_s else None
+        return (
+            WorkerLoss("timeout", f"did not answer for {rules.lost_s:g} s") if silent > rules.lost_s else None
+        )
 
     def status(self) -> WorkerStatus:
         """What the worker is busy with."""

@@ -77,7 +77,7 @@ class TaskOutcome:
 
 
 @dataclass(frozen=True)
-class Loss:
+class WorkerLoss:
     """The end of a worker process while it ran a task.
 
     Attributes:
@@ -119,7 +119,7 @@ def given_up(reason: str, message: str) -> Report:
     return {"reason": reason, "message": message}
 
 
-def lost_for_good(task: Task, loss: Loss) -> Report:
+def lost_for_good(task: Task, loss: WorkerLoss) -> Report:
     """Report of a task that was lost with its process too often."""
     if loss.reason == "crashed":
         return given_up("crashed", "the task killed its process, also when isolated")

@@ -1,6 +1,6 @@
 """The format of a data set: WebDataset tars with a Parquet index; writing, random access, checks."""
 
 from datagen.shards.reader import Dataset
-from datagen.shards.writer import Member, ShardWriter
+from datagen.shards.writer import ShardMember, ShardWriter
 
 __all__ = ["Dataset", "Member", "ShardWriter"]

@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Member:
+class ShardMember:
     """One file of a clip in its shard.
 
     Attributes:
@@ -73,7 +73,7 @@ class ShardWriter:
         """Clips added so far."""
         return len(self._clips)
 
-    def add(self, clip_id: str, files: Mapping[str, bytes | Path]) -> list[Member]:
+    def add(self, clip_id: str, files: Mapping[str, bytes | Path]) -> list[ShardMember]:
         """Append a clip.
 
         Args:
@@ -114,7 +114,7 @@ class ShardWriter:
         finally:
             self.path.unlink(missing_ok=True)
 
-    def _append(self, name: str, content: bytes | Path) -> Member:
+    def _append(self, name: str, content: bytes | Path) -> ShardMember:
         size = content.stat().st_size if isinstance(content, Path) else len(content)
         header = tarfile.TarInfo(name)
         header.size = size
@@ -127,7 +127,7 @@ class ShardWriter:
         if self._position - offset != size:
             raise ValueError(f"the file of {name} changed while it was packed")
         self._write(bytes(-size % _BLOCK))
-        return Member(name, offset, size, digest.hexdigest())
+        return ShardMember(name, offset, size, digest.hexdigest())
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -183,7 +183,7 @@ def publish_unit(
         row["shard"] = name
     ordered = sorted(rows, key=lambda row: row["clip_id"])
     for row in ordered:
-        row["members"] = [asdict(item) if isinstance(item, Member) else item for item in row["members"]]
+        row["members"] = [asdict(item) if isinstance(item, ShardMember) else item for item in row["members"]]
     table = pa.Table.from_pylist(ordered, schema=schema_of(INDEX))
     return write_table(table, output.index / f"{unit}.parquet", output.tmp, put)
 

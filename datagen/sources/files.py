@@ -16,7 +16,7 @@ from datagen.sources.archives import extracted, unreadable
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedFile:
     """A source that is ready to be decoded.
 
     Attributes:
@@ -39,7 +39,7 @@ class SourceFiles:
         self._hashes: dict[tuple[bytes, int, int, int, int], str] = {}
 
     @contextmanager
-    def open(self, row: Mapping[str, Any], scratch: Path, sha256: str | None = None) -> Iterator[Opened]:
+    def open(self, row: Mapping[str, Any], scratch: Path, sha256: str | None = None) -> Iterator[OpenedFile]:
         """Open the source of a plan row; before and after the block, check that the file is the expected one.
 
         Args:
@@ -68,7 +68,7 @@ class SourceFiles:
                         "put the former file back, or use a new --output",
                     )
                 try:
-                    yield Opened(local, found)
+                    yield OpenedFile(local, found)
                 except Exception:  # if the file was replaced in the meantime, the refusal is `changed`
                     _require_same(path, before)
                     raise

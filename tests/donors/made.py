@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from datagen.donors.donor import Donor
-from datagen.donors.pool import Member, Pool
+from datagen.donors.pool import Pool, PoolMember
 from datagen.recipe import Recipe
 
 YAWS = {"a": 30.0, "b": -30.0, "c": 10.0, "d": 0.0, "e": 5.0}
@@ -22,7 +22,7 @@ def donor(name: str, person: int) -> Donor:
 
 def pool(splits: str = "ttttt") -> Pool:
     members = [
-        Member(donor(name, number), {"t": "train", "v": "val"}[split], f"{name}.mp4", None, name)
+        PoolMember(donor(name, number), {"t": "train", "v": "val"}[split], f"{name}.mp4", None, name)
         for number, (name, split) in enumerate(zip(YAWS, splits, strict=True))
     ]
     return Pool("w000", "0" * 64, tuple(members))

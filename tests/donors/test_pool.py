@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.donors.pool import Member, Pool
+from datagen.donors.pool import Pool, PoolMember
 from datagen.recipe import Recipe, load_recipe
 from tests.donors.made import YAWS, offered, pool
 
@@ -22,7 +22,7 @@ def test_donors_take_turns_and_nobody_gets_their_own_face() -> None:
 def test_a_withdrawn_donor_changes_no_other_choice() -> None:
     whole = pool()
     emptied = tuple(
-        Member(None if number == 1 else member.donor, member.split, member.source, None, member.person)
+        PoolMember(None if number == 1 else member.donor, member.split, member.source, None, member.person)
         for number, member in enumerate(whole.members)
     )
     for number in range(5):

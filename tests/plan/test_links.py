@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from datagen.plan.links import alike, near, same_footage
+from datagen.plan.links import close_pairs, cluster_labels, same_footage
 
 
 def test_near_finds_all_pairs_in_blocks(monkeypatch):
@@ -15,7 +15,7 @@ def test_near_finds_all_pairs_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     rows, others = rng.normal(size=(10, 128)).astype(np.float32), rng.normal(size=(7, 128)).astype(np.float32)
     others[4] = rows[8] + 0.01
-    assert [pairs.tolist() for pairs in near(rows, others, 0.45)] == [[[8, 4]]]
+    assert [pairs.tolist() for pairs in close_pairs(rows, others, 0.45)] == [[[8, 4]]]
 
 
 def test_alike_connects_chains_across_blocks(monkeypatch):
@@ -32,7 +32,7 @@ def test_alike_connects_chains_across_blocks(monkeypatch):
         30,
         1.2,
     ]  # five points in a chain, two near each other, two alone
-    labels = alike(line, 0.45)
+    labels = cluster_labels(line, 0.45)
     assert len(set(labels[[0, 2, 4, 6, 8]])) == 1 and labels[1] == labels[5]
     assert len(set(labels)) == 4
 

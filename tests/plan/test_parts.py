@@ -3,7 +3,7 @@ from dataclasses import replace
 from datagen.output.ids import key_hash
 from datagen.output.paths import Output
 from datagen.output.tombstones import withdraw
-from datagen.plan.parts import Found, extend_plan
+from datagen.plan.parts import ListedSource, extend_plan
 from datagen.recipe import load_recipe
 from datagen.sources.manifest import input_manifest
 from datagen.sources.source import SourceVideo
@@ -16,7 +16,7 @@ def source(name, subject=None, size=10):
 
 
 def plan(out, *sources):
-    return extend_plan(out, [Found(item, input_manifest(), "videos", "") for item in sources], RECIPE)
+    return extend_plan(out, [ListedSource(item, input_manifest(), "videos", "") for item in sources], RECIPE)
 
 
 def test_parts_are_fixed_and_new_sources_get_new_ones(tmp_path):
@@ -56,7 +56,8 @@ def test_roots_give_equal_names_different_keys(tmp_path):
     out = Output(tmp_path)
     out.create()
     found = [
-        Found(source("a.mp4"), input_manifest(), root, prefix) for root, prefix in (("A", ""), ("B", "B//"))
+        ListedSource(source("a.mp4"), input_manifest(), root, prefix)
+        for root, prefix in (("A", ""), ("B", "B//"))
     ]
     rows = extend_plan(out, found, RECIPE).table.to_pylist()
     assert [(row["root"], row["source"], row["path"]) for row in rows] == [

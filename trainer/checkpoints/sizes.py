@@ -30,13 +30,13 @@ def unet_sizes(config_file: Path) -> Sizes:
         "cross_attention_dim": "cross_attention_dim",
         "norm_num_groups": "norm_num_groups",
     }
-    return {ours: _plain(known[theirs]) for ours, theirs in names.items() if theirs in known}
+    return {ours: _builtin(known[theirs]) for ours, theirs in names.items() if theirs in known}
 
 
 def vae_sizes(config: Mapping[str, object]) -> Sizes:
     """Fields of `VAEConfig` from a diffusers AutoencoderKL's config."""
     names = VAEConfig.__dataclass_fields__
-    return {name: _plain(config[name]) for name in names if config.get(name) is not None}
+    return {name: _builtin(config[name]) for name in names if config.get(name) is not None}
 
 
 def tensor_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
@@ -107,5 +107,5 @@ def _same_size(first: ModelConfig, second: ModelConfig) -> bool:
     return all(getattr(first, name) == getattr(second, name) for name in names)
 
 
-def _plain(value: object) -> object:
+def _builtin(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value

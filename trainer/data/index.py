@@ -17,14 +17,14 @@ from datagen.output.store import Store
 from datagen.shards.reader import Dataset
 from trainer.data.clips import Clips
 from trainer.data.config import KINDS, STREAM_OF, DataConfig, DataSource
-from trainer.data.stored_latents import Found, find_latents
+from trainer.data.stored_latents import FoundLatents, find_latents
 from trainer.data.withdrawn import COLUMNS, keys_of, tombstones
 
 _COLUMNS = ("frames", "fps", "size", "recipe_hash", "augmentations", *COLUMNS)
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedClips:
     """A data set ready for training.
 
     Attributes:
@@ -38,10 +38,10 @@ class Opened:
     clips: Clips
     left_out: dict[str, str]
     recipes: tuple[str, ...]
-    found: Found
+    found: FoundLatents
     tombstones: str
 
-    def with_latents(self) -> Opened:
+    def with_latents(self) -> OpenedClips:
         """The same with precomputed latents; clips whose latents could not be made are left out."""
         failed = {self.clips.clip_id(n): f"not precomputed: {why}" for n, why in self.found.failed.items()}
         clips = replace(self.clips, latents=self.found.latents)
@@ -57,7 +57,7 @@ def suffixes_of(config: DataConfig) -> tuple[str, ...]:
     return ("mask.mp4", "face.safetensors", *(f"{stream}.mp4" for stream in streams))
 
 
-def open_clips(source: DataSource, config: DataConfig, split: str | None) -> Opened:
+def open_clips(source: DataSource, config: DataConfig, split: str | None) -> OpenedClips:
     """Clips of one data set.
 
     Args:
@@ -82,12 +82,12 @@ def open_clips(source: DataSource, config: DataConfig, split: str | None) -> Ope
         clip_id, why = next(iter(left_out.items()))
         raise UserError(f"none of the {len(clips)} clips of {source.path} can be used; {clip_id}: {why}")
     clips = _take(clips, np.setdiff1d(np.arange(len(clips)), list(unusable)))
-    found = Found(None, {}, len(clips))
+    found = FoundLatents(None, {}, len(clips))
     if config.precomputed != "never":
         shards = [clips.shard_names[n] for n in clips.shard_N]
         found = find_latents(clips.store, clips.ids.to_pylist(), shards)
     recipes = tuple(sorted(pc.unique(data.table["recipe_hash"]).drop_null().to_pylist()))
-    return Opened(clips, left_out, recipes, found, before)
+    return OpenedClips(clips, left_out, recipes, found, before)
 
 
 def pack(store: Store, table: pa.Table, suffixes: tuple[str, ...]) -> Clips:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from datagen.common.errors import UserError
 from trainer.data.config import DataConfig, DataSource
-from trainer.data.index import Opened, open_clips
+from trainer.data.index import OpenedClips, open_clips
 from trainer.data.training_data import TrainingData
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def open_training_data(
 
 
 def _no_latents(
-    opened: Sequence[Opened], sources: Sequence[DataSource], networks: tuple[str, str] | None
+    opened: Sequence[OpenedClips], sources: Sequence[DataSource], networks: tuple[str, str] | None
 ) -> str | None:
     """Why precomputed latents cannot be used for all clips, or None where they can."""
     for item, source in zip(opened, sources, strict=True):

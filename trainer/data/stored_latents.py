@@ -143,7 +143,7 @@ class Latents:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLatents:
     """What is precomputed of some clips.
 
     Attributes:
@@ -157,7 +157,7 @@ class Found:
     missing: int
 
 
-def find_latents(store: Store, ids: list[str], shards: list[str]) -> Found:
+def find_latents(store: Store, ids: list[str], shards: list[str]) -> FoundLatents:
     """Look clips up in the precomputed index.
 
     Args:
@@ -170,7 +170,7 @@ def find_latents(store: Store, ids: list[str], shards: list[str]) -> Found:
     """
     settings = Settings.read(store)
     if settings is None:
-        return Found(None, {}, len(ids))
+        return FoundLatents(None, {}, len(ids))
     numbers = {(clip_id, shard): n for n, (clip_id, shard) in enumerate(zip(ids, shards, strict=True))}
     names: dict[str, int] = {}
     shape: tuple[int, ...] = ()
@@ -202,7 +202,7 @@ def find_latents(store: Store, ids: list[str], shards: list[str]) -> Found:
         store, settings, tuple(names), shard_N, start_N, shape, references_NK, offset_NK, size_NK
     )
     missing = int((shard_N < 0).sum()) - len(failed)
-    return Found(latents, failed, missing)
+    return FoundLatents(latents, failed, missing)
 
 
 def _rows(store: Store) -> Iterator[dict[str, Any]]:

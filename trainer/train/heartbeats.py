@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trainer.train.watchdog import ActivityRecorder, Heartbeat, Received
+from trainer.train.watchdog import ActivityRecorder, Received, WorkerHeartbeat
 
 if TYPE_CHECKING:  # the actor needs no torch
     from trainer.train.ranks import Ranks
@@ -30,11 +30,11 @@ class HeartbeatCollector:
     """The newest heartbeat of every worker. It runs as a Ray actor on the node of the command."""
 
     def __init__(self) -> None:
-        self._newest: dict[int, tuple[Heartbeat, float, Any]] = {}
+        self._newest: dict[int, tuple[WorkerHeartbeat, float, Any]] = {}
         self._attempt = 0.0
         self._past_attempts: set[float] = set()
 
-    def receive(self, heartbeat: Heartbeat, worker: Any) -> None:
+    def receive(self, heartbeat: WorkerHeartbeat, worker: Any) -> None:
         """Take a worker's heartbeat. The first one of a new attempt invalidates those of earlier attempts."""
         if heartbeat.attempt in self._past_attempts:
             return
@@ -43,7 +43,7 @@ class HeartbeatCollector:
             self._attempt = heartbeat.attempt
         self._newest[heartbeat.rank] = (heartbeat, time.monotonic(), worker)
 
-    def finish(self, heartbeat: Heartbeat) -> None:
+    def finish(self, heartbeat: WorkerHeartbeat) -> None:
         """The worker has finished, with or without an error."""
         if heartbeat.attempt == self._attempt:
             self._newest.pop(heartbeat.rank, None)
@@ -101,7 +101,7 @@ def sending_heartbeats(collector: Any, ranks: Ranks) -> Iterator[ActivityRecorde
     """
     attempt = ranks.sums([time.time() if ranks.is_main else 0.0])[0]
     place = f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
-    recorder, done = ActivityRecorder(Heartbeat(attempt, ranks.rank, place)), threading.Event()
+    recorder, done = ActivityRecorder(WorkerHeartbeat(attempt, ranks.rank, place)), threading.Event()
     worker = ray.get_runtime_context().current_actor
 
     def send() -> None:

@@ -28,7 +28,7 @@ SILENT_WARNING, STILL_WARNING = 1 / 2, 1 / 5  # share of the limit after which a
 
 
 @dataclass(frozen=True)
-class Heartbeat:
+class WorkerHeartbeat:
     """What a worker reports about itself.
 
     Attributes:
@@ -53,8 +53,8 @@ class Heartbeat:
 class ActivityRecorder:
     """The newest heartbeat of this process: the training loop updates it, another thread may read it."""
 
-    def __init__(self, heartbeat: Heartbeat | None = None) -> None:
-        self.heartbeat = heartbeat or Heartbeat(0.0, 0, "this process")
+    def __init__(self, heartbeat: WorkerHeartbeat | None = None) -> None:
+        self.heartbeat = heartbeat or WorkerHeartbeat(0.0, 0, "this process")
         self._first_step: int | None = None
         self._step_began: float | None = None
 
@@ -80,7 +80,7 @@ class ActivityRecorder:
 class Received:
     """A heartbeat, and how many seconds ago it arrived."""
 
-    heartbeat: Heartbeat
+    heartbeat: WorkerHeartbeat
     age_s: float
 
 
@@ -162,5 +162,5 @@ def _standstill(received: Mapping[int, Received], still_s: float, slowest_s: flo
     )
 
 
-def _name(heartbeat: Heartbeat) -> str:
+def _name(heartbeat: WorkerHeartbeat) -> str:
     return f"worker {heartbeat.rank} ({heartbeat.place})"

@@ -8,7 +8,7 @@ import pytest
 
 from trainer.train import watchdog
 from trainer.train.config import Watching
-from trainer.train.watchdog import Activity, ActivityRecorder, Heartbeat, Received, Verdict, Watchdog
+from trainer.train.watchdog import Activity, ActivityRecorder, Received, Verdict, Watchdog, WorkerHeartbeat
 
 LIMITS = Watching(silent_s=20, still_s=300)
 
@@ -22,7 +22,8 @@ def received(
     """Heartbeats of two workers."""
     return {
         rank: Received(
-            Heartbeat(1.0, rank, f"process {rank} on there", 7, activities[rank], count, slowest), ages[rank]
+            WorkerHeartbeat(1.0, rank, f"process {rank} on there", 7, activities[rank], count, slowest),
+            ages[rank],
         )
         for rank, count in enumerate(changes)
     }
