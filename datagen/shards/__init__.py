@@ -3,4 +3,4 @@
 from datagen.shards.reader import Dataset
 from datagen.shards.writer import ShardMember, ShardWriter
 
-__all__ = ["Dataset", "Member", "ShardWriter"]
+__all__ = ["Dataset", "ShardMember", "ShardWriter"]

@@ -14,7 +14,7 @@ from datagen.faces import ModelInfo
 from datagen.output.failures import failure_row, refuse_unexpected
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, read_table
-from datagen.output.schema import CLIP, GROUPS, SOURCE
+from datagen.output.schema import CLIP, GROUPS, INDEX, SOURCE
 from datagen.output.store import Store
 from datagen.output.temporary import temporary
 from datagen.output.tombstones import read_withdrawn
@@ -142,6 +142,8 @@ def _replace(
 def index_row(clip: Row, unit: str, made: MadeClip, backends: Backends, recipe_hash: str) -> Row:
     """Index row of a made clip, without shard and members."""
     row = {name: clip[name] for name in (*CARRIED, *GROUPED)}
+    if unknown := made.columns.keys() - {column.name for column in INDEX}:
+        raise ValueError(f"no column of the index is named {min(unknown)!r}; add it to datagen.output.schema")
     row |= made.columns
     return row | {
         "unit": unit,

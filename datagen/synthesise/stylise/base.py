@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datagen.common.plugins import load_plugin
+from datagen.common.plugins import build_plugin
 from datagen.faces import Faces, ModelInfo
 from datagen.recipe import Recipe
 from datagen.synthesise.stylise.arbitrary import ArbitraryStyle
@@ -55,5 +55,7 @@ def build_stylist(name: str, recipe: Recipe) -> Stylist:
         case "filter":
             return ClassicFilter()
         case _:
-            built: Stylist = load_plugin(GROUP, name, "stylise.backends")(recipe)
+            built: Stylist = build_plugin(
+                GROUP, name, "stylise.backends", recipe, ("name", "models", "__call__")
+            )
             return built

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datagen.common.plugins import load_plugin
+from datagen.common.plugins import build_plugin
 from datagen.donors.donor import Donor
 from datagen.faces import Faces, ModelInfo
 from datagen.recipe import Recipe
@@ -54,5 +54,5 @@ def build_swapper(recipe: Recipe) -> Swapper | None:
         case "mesh":
             return MeshSwap(shape=recipe.swap.shape, max_yaw_difference=recipe.swap.max_yaw_difference)
         case name:
-            built: Swapper = load_plugin(GROUP, name, "swap.backend")(recipe)
+            built: Swapper = build_plugin(GROUP, name, "swap.backend", recipe, ("name", "models", "__call__"))
             return built
