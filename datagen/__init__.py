@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datagen.pipeline.inputs import RecipeChanges
     from datagen.pipeline.progress import Progress
     from datagen.pipeline.summary import CurationResult, RunResult
+    from datagen.plan.parts import Planned
     from datagen.recipe import Recipe
     from datagen.shards import Dataset
 
@@ -29,6 +30,7 @@ __all__ = [
     "CurationResult",
     "Dataset",
     "Pipeline",
+    "Planned",
     "Progress",
     "Recipe",
     "RecipeChanges",
@@ -52,6 +54,10 @@ def __getattr__(name: str) -> Any:
             from datagen.pipeline.door import Pipeline
 
             return Pipeline
+        case "Planned":
+            from datagen.plan.parts import Planned
+
+            return Planned
         case "Progress":
             from datagen.pipeline.progress import Progress
 

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from datagen.common.errors import UserError
+from datagen.common.folders import folder
 from datagen.common.text import plain
-
-
-def folder(path: Path) -> Path:
-    """Check that a path names a local folder that can be written to.
-
-    The address of an object store is refused: taken as a path it would name a new folder.
-
-    Raises:
-        UserError: an address is given, or a name that is not UTF-8.
-    """
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-        raise UserError(
-            f"{path} looks like an address; give a folder: only `train --data` reads from object stores",
-            code=2,
-        )
-    try:
-        str(path.absolute()).encode()
-    except UnicodeEncodeError as error:  # Parquet files can only be named in UTF-8
-        raise UserError(f"the name of the folder {path} is not UTF-8; use another", code=2) from error
-    return path
 
 
 class Runner(StrEnum):

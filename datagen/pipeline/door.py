@@ -11,6 +11,7 @@ from typing import Literal
 
 from datagen.output.paths import Output
 from datagen.pipeline import stages
+from datagen.pipeline.arguments import output_folder, require, require_positive, texts
 from datagen.pipeline.dry_run import preview
 from datagen.pipeline.engine import Engine
 from datagen.pipeline.footage import Footage, Say, find_footage
@@ -45,7 +46,7 @@ class Pipeline:
         address: of a Ray cluster, or `auto`; None starts Ray on this machine.
         workers: processes; None for all CPUs.
         on_progress: called with a `Progress` at every change; None shows lines or a bar on stderr.
-        say: called with lines for the user, such as warnings; by default they go to `logging`.
+        say: called with lines for the user, such as warnings; by default they go to `logging`, None drops them.
     """
 
     recipe: Recipe | RecipeChanges = field(default_factory=RecipeChanges)
@@ -55,7 +56,19 @@ class Pipeline:
     address: str | None = None
     workers: int | None = None
     on_progress: OnProgress | None = None
-    say: Say = log_line
+    say: Say | None = log_line
+
+    def __post_init__(self) -> None:
+        recipe = "give a Recipe, such as Recipe.load('mine.yaml'), or RecipeChanges"
+        require(isinstance(self.recipe, Recipe | RecipeChanges), "recipe", self.recipe, recipe)
+        require(self.runner in ("local", "ray"), "runner", self.runner, "give 'local' or 'ray'")
+        require_positive("workers", self.workers)
+        for name in ("donors", "styles"):
+            folder = getattr(self, name)
+            require(isinstance(folder, str | Path | None), name, folder, "give a folder of pictures, or None")
+        for name in ("say", "on_progress"):
+            function = getattr(self, name)
+            require(function is None or callable(function), name, function, "give a function, or None")
 
     def run(
         self,
@@ -78,7 +91,8 @@ class Pipeline:
         Raises:
             UserError: bad options, footage that is not there, or not a single usable clip.
         """
-        output = Output(Path(out))
+        output = Output(output_folder(out))
+        require_positive("limit", limit)
         inputs, _ = self._plan(output, footage, root, accept_terms)
         curated, made = stages.run(output, inputs, self._engine, limit)
         return finish(output, inputs, curated, made)
@@ -92,7 +106,7 @@ class Pipeline:
         accept_terms: Sequence[str] = (),
     ) -> Planned:
         """List the source videos and cut them into parts; nothing is decoded yet. Arguments as those of `run`."""
-        return self._plan(Output(Path(out)), footage, root, accept_terms)[1]
+        return self._plan(Output(output_folder(out)), footage, root, accept_terms)[1]
 
     def curate(
         self, out: str | Path, *, limit: int | None = None, roots: Sequence[str] = ()
@@ -104,15 +118,16 @@ class Pipeline:
             limit: curate about so many more sources now, whole parts.
             roots: `[NAME=]FOLDER`, where the footage lies now, if it has moved.
         """
-        output = Output(Path(out))
-        inputs = resume(output, self._options, roots, self.say)
+        require_positive("limit", limit)
+        output = Output(output_folder(out))
+        inputs = resume(output, self._options, texts("roots", roots), self._say)
         stages.curate(output, inputs, self._engine, stages.cut(output, inputs, limit), limit)
         return describe_curation(output)
 
     def synthesise(self, out: str | Path, *, roots: Sequence[str] = ()) -> RunResult:
         """Swap, stylise, augment, mask and pack the curated clips. Arguments as those of `curate`."""
-        output = Output(Path(out))
-        inputs = resume(output, self._options, roots, self.say)
+        output = Output(output_folder(out))
+        inputs = resume(output, self._options, texts("roots", roots), self._say)
         return finish(output, inputs, [], [stages.synthesise(output, inputs, self._engine)])
 
     def dry_run(
@@ -125,11 +140,16 @@ class Pipeline:
         accept_terms: Sequence[str] = (),
     ) -> str:
         """What `run` would do and cost, as text; nothing is written. Arguments as those of `run`."""
-        output = Output(Path(out))
+        require_positive("limit", limit)
+        output = Output(output_folder(out))
         with tempfile.TemporaryDirectory() as folder:
             found = self._footage(footage, root, accept_terms, Path(folder))
-            inputs = gather(output, found.recipe, self._options, self.say)
-            return preview(output, found, inputs, limit, self.say)
+            inputs = gather(output, found.recipe, self._options, self._say)
+            return preview(output, found, inputs, limit, self._say)
+
+    def _say(self, text: str) -> None:
+        if self.say is not None:
+            self.say(text)
 
     @property
     def _engine(self) -> Engine:
@@ -144,20 +164,26 @@ class Pipeline:
         self, out: Output, footage: Source, root: str | Path | None, accept_terms: Sequence[str]
     ) -> tuple[RunInputs, Planned]:
         found = self._footage(footage, root, accept_terms, out.root / "media")
-        inputs = gather(out, found.recipe, self._options, self.say)
-        return inputs, stages.plan(out, found, inputs, self.say)
+        inputs = gather(out, found.recipe, self._options, self._say)
+        return inputs, stages.plan(out, found, inputs, self._say)
 
     def _footage(
         self, footage: Source, root: str | Path | None, accept_terms: Sequence[str], media: Path
     ) -> Footage:
         manifest, paths = manifest_or_paths(footage)
         where = None if root is None else Path(root)
-        return find_footage(manifest, paths, where, list(accept_terms), media)
+        return find_footage(manifest, paths, where, list(texts("accept_terms", accept_terms)), media)
 
 
 def manifest_or_paths(footage: Source) -> tuple[str | None, list[Path]]:
-    """The name of a manifest, or paths of footage."""
+    """The name of a manifest, or paths of footage.
+
+    Raises:
+        UserError: it is neither a path or name, nor a list of paths.
+    """
     if not isinstance(footage, str | Path):
+        paths = isinstance(footage, Sequence) and all(isinstance(path, str | Path) for path in footage)
+        require(paths, "footage", footage, "give a folder, a video, a manifest, or a list of paths")
         return None, [Path(path) for path in footage]
     path = Path(footage)
     if path.suffix in (".yaml", ".yml") or not path.exists():

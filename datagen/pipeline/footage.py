@@ -86,11 +86,11 @@ def find_footage(
         UserError: bad usage, a path that does not exist, or terms that forbid the use.
     """
     if (manifest_name is None) == (not inputs):
-        raise UserError("give either a MANIFEST or one or more --input paths", code=2)
+        raise UserError("give footage: either a manifest, or one or more paths (--input)", code=2)
     if manifest_name is None:
         for path in inputs:
             if not path.exists():
-                raise UserError(f"--input {path} does not exist; check the path", code=2)
+                raise UserError(f"footage {path} does not exist; check the path", code=2)
         return Footage(tuple((input_manifest(), path.absolute()) for path in inputs), {})
     manifest, folder = load_manifest(manifest_name)
     manifest.check_terms(accepted)

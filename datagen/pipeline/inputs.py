@@ -10,6 +10,7 @@ from typing import Any
 from datagen.output.paths import Output
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
+from datagen.pipeline.arguments import require, texts
 from datagen.pipeline.content_hashes import content_hashes
 from datagen.pipeline.footage import Say
 from datagen.pipeline.run_record import RunInputs, read_record, recorded_recipe, require_plan, start
@@ -26,8 +27,12 @@ class RecipeChanges:
         values: `key.subkey=value`, on top of the file.
     """
 
-    file: Path | None = None
-    values: tuple[str, ...] = ()
+    file: str | Path | None = None
+    values: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.file, str | Path | None), "file", self.file, "give a YAML file, or None")
+        texts("values", self.values)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,9 @@ def gather(out: Output, base: dict[str, Any], options: RunOptions, say: Say | No
     if isinstance(recipe, RecipeChanges):
         if record is not None and recipe.file is None and not base:
             base = recorded_recipe(record).model_dump(mode="json")
-        recipe = load_recipe(recipe.file, list(recipe.values), base)
+        recipe = load_recipe(
+            None if recipe.file is None else Path(recipe.file), list(texts("values", recipe.values)), base
+        )
     donors, styles = donors and donors.absolute(), styles and styles.absolute()
     contents = content_hashes(recipe, donors, styles, say)
     if record is not None:  # a withdrawn portrait may be deleted from its folder: the recipe stays the same

@@ -160,7 +160,8 @@ class CurationResult:
 
     Attributes:
         clips, frames: in the clip table.
-        sources: that gave clips.
+        sources: source videos that were curated.
+        failed_sources: those of them that gave no clip.
         left_out: sources and clips that are left out, by reason.
         text: all of it for people, one line.
     """
@@ -168,6 +169,7 @@ class CurationResult:
     clips: int
     frames: int
     sources: int
+    failed_sources: int
     left_out: dict[str, int]
     text: str
 
@@ -177,12 +179,20 @@ def describe_curation(out: Output) -> CurationResult:
     clips = read_tables(out.clips, ["frames", "source"])
     failures = read_failures(out.root)
     frames = clips.column("frames").to_pylist()
-    sources = len(set(clips["source"].to_pylist()))
+    sources, failed = _failed_sources(out, failures)
+    used = len(set(clips["source"].to_pylist()))
     text = (
-        f"{len(frames)} clips, {sum(frames)} frames, from {sources} sources; "
+        f"{len(frames)} clips, {sum(frames)} frames, from {used} sources; "
         f"left out: {_reasons(failures) or 'nothing'}"
     )
-    return CurationResult(len(frames), sum(frames), sources, failures_by_reason(Store.open(out.root)), text)
+    return CurationResult(
+        clips=len(frames),
+        frames=sum(frames),
+        sources=sources,
+        failed_sources=failed,
+        left_out=failures_by_reason(Store.open(out.root)),
+        text=text,
+    )
 
 
 def _lines(

@@ -27,25 +27,27 @@ _SHARING_OF: dict[Derivatives, Sharing] = {
 class Terms(FrozenConfig):
     """Terms of a data set as its authors state them; never taken from the licence tag of a hub."""
 
-    licence: str | None = Field(None, description="licence of the footage, its name verbatim")
-    consent: str | None = Field(None, description="what the filmed people agreed to")
+    licence: str | None = Field(default=None, description="licence of the footage, its name verbatim")
+    consent: str | None = Field(default=None, description="what the filmed people agreed to")
     covers: Literal["footage", "annotations"] = Field(
-        "footage",
+        default="footage",
         description="what the licence is about; `annotations` leaves the terms of the footage unstated",
     )
-    use: Literal["any", "non-commercial", "research"] | None = Field(None, description="who may use it")
+    use: Literal["any", "non-commercial", "research"] | None = Field(
+        default=None, description="who may use it"
+    )
     derivatives: Derivatives = Field(
-        "unstated",
+        default="unstated",
         description="whether faces may be swapped and restyled; `private`: made, but not passed on",
     )
-    sharing: Sharing = Field("unstated", description="whether derived clips may be passed on")
+    sharing: Sharing = Field(default="unstated", description="whether derived clips may be passed on")
     credit: str | None = Field(
-        None,
+        default=None,
         description="whom to name; `{source}` and the named groups of `subject` and `group` are filled in",
     )
-    agreement: str | None = Field(None, description="text or address of what a user signs")
-    obtain: str | None = Field(None, description="how to get the data set")
-    checked: date | None = Field(None, description="day these terms were read, such as 2026-11-24")
+    agreement: str | None = Field(default=None, description="text or address of what a user signs")
+    obtain: str | None = Field(default=None, description="how to get the data set")
+    checked: date | None = Field(default=None, description="day these terms were read, such as 2026-11-24")
 
     @property
     def for_footage(self) -> tuple[Derivatives, Sharing]:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from datagen.common.cli_options import answer, folder
+from datagen.common.cli_options import answer
 from datagen.common.extras import needs_extra
+from datagen.common.folders import folder
 
 commands = typer.Typer()
 

@@ -19,9 +19,11 @@ class DataSource(FrozenConfig):
 
     path: str = Field(description="output folder of the pipeline, or a URI such as s3://bucket/set")
     weight: float | None = Field(
-        None, gt=0, description="share of the samples; empty: by its number of clips"
+        default=None, gt=0, description="share of the samples; empty: by its number of clips"
     )
-    where: str | None = Field(None, description="SQL over the index columns, such as `gaze_movement > 0.05`")
+    where: str | None = Field(
+        default=None, description="SQL over the index columns, such as `gaze_movement > 0.05`"
+    )
 
 
 class Drivers(FrozenConfig):
@@ -45,29 +47,35 @@ class Drivers(FrozenConfig):
 class DataConfig(FrozenConfig):
     """How one training sample is made."""
 
-    frames: int = Field(12, ge=1, le=256, description="frames of target and driver; 1 trains on images")
+    frames: int = Field(
+        default=12, ge=1, le=256, description="frames of target and driver; 1 trains on images"
+    )
     frame_rate: float = Field(
-        12.5, gt=0, description="frames per second of a sample; a whole stride comes as near as it can"
+        default=12.5,
+        gt=0,
+        description="frames per second of a sample; a whole stride comes as near as it can",
     )
     references: int = Field(
-        4, ge=0, description="candidate reference frames of a clip, fixed by its id; 0: any frame"
+        default=4, ge=0, description="candidate reference frames of a clip, fixed by its id; 0: any frame"
     )
     drivers: Drivers = Drivers()
     driving: Literal["online", "baked"] = Field(
-        "online",
+        default="online",
         description="`online`: augment and mask the raw streams while training; `baked`: read the `driving_*` streams",
     )
     warp_rate: float = Field(
-        0.25, ge=0, le=1, description="share of online drivers with another scale and aspect"
+        default=0.25, ge=0, le=1, description="share of online drivers with another scale and aspect"
     )
-    warp_low: float = Field(0.8, gt=0, le=1, description="smallest scale and aspect")
-    warp_high: float = Field(1.2, ge=1, le=2, description="largest scale and aspect")
-    mask: Literal["box", "hull"] = Field("box", description="what online drivers show: face box or hull")
+    warp_low: float = Field(default=0.8, gt=0, le=1, description="smallest scale and aspect")
+    warp_high: float = Field(default=1.2, ge=1, le=2, description="largest scale and aspect")
+    mask: Literal["box", "hull"] = Field(
+        default="box", description="what online drivers show: face box or hull"
+    )
     precomputed: Literal["auto", "always", "never"] = Field(
-        "auto",
+        default="auto",
         description="use latents and tokens of `precompute`; `auto`: if all clips have them; `always`; `never`",
     )
-    clip_size: int = Field(224, ge=1, description="side of CLIP's input image in pixels")
+    clip_size: int = Field(default=224, ge=1, description="side of CLIP's input image in pixels")
     check_bytes: bool = Field(
-        True, description="compare the bytes of every file with the sha256 in the index"
+        default=True, description="compare the bytes of every file with the sha256 in the index"
     )

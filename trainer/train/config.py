@@ -19,11 +19,11 @@ NETWORKS = ("vae", "cosine", "random")  # values of `codec` and `image_encoder` 
 class ModelChoice(FrozenConfig):
     """A preset of `trainer.model.config`, or a checkpoint's config, with some fields changed."""
 
-    preset: Preset = Field("default", description="used where no checkpoint is given with --init")
-    model: dict[str, Any] = Field({}, description="fields of ModelConfig to change")
-    vae: dict[str, Any] = Field({}, description="fields of VAEConfig to change")
-    image_encoder: dict[str, Any] = Field({}, description="fields of ImageEncoderConfig to change")
-    diffusion: dict[str, Any] = Field({}, description="fields of DiffusionConfig to change")
+    preset: Preset = Field(default="default", description="used where no checkpoint is given with --init")
+    model: dict[str, Any] = Field(default={}, description="fields of ModelConfig to change")
+    vae: dict[str, Any] = Field(default={}, description="fields of VAEConfig to change")
+    image_encoder: dict[str, Any] = Field(default={}, description="fields of ImageEncoderConfig to change")
+    diffusion: dict[str, Any] = Field(default={}, description="fields of DiffusionConfig to change")
 
     @model_validator(mode="after")
     def _builds(self) -> ModelChoice:
@@ -44,32 +44,36 @@ class ModelChoice(FrozenConfig):
 class Optimiser(FrozenConfig):
     """AdamW and its learning rate."""
 
-    learning_rate: float = Field(1e-5, gt=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(1e-2, ge=0)
-    epsilon: float = Field(1e-8, gt=0)
-    warmup_steps: int = Field(500, ge=0, description="steps over which the rate rises from near 0")
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="after the warm-up")
-    final_rate: float = Field(0.0, ge=0, le=1, description="share of the rate left at the last step")
+    weight_decay: float = Field(default=1e-2, ge=0)
+    epsilon: float = Field(default=1e-8, gt=0)
+    warmup_steps: int = Field(default=500, ge=0, description="steps over which the rate rises from near 0")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="after the warm-up"
+    )
+    final_rate: float = Field(default=0.0, ge=0, le=1, description="share of the rate left at the last step")
     clip_norm: float | None = Field(
-        1.0, gt=0, description="largest norm of all gradients together; empty: no clipping"
+        default=1.0, gt=0, description="largest norm of all gradients together; empty: no clipping"
     )
 
 
 class Validation(FrozenConfig):
     """Validation on clips of `split = val`, with the averaged weights where there are any."""
 
-    every: int = Field(1000, ge=0, description="steps between validations; 0: none")
-    samples: int = Field(64, ge=1, description="samples of the validation loss, always the same")
-    videos: int = Field(2, ge=0, description="clips for which a video reference | driver | result is written")
-    video_frames: int = Field(16, ge=1, le=256)
+    every: int = Field(default=1000, ge=0, description="steps between validations; 0: none")
+    samples: int = Field(default=64, ge=1, description="samples of the validation loss, always the same")
+    videos: int = Field(
+        default=2, ge=0, description="clips for which a video reference | driver | result is written"
+    )
+    video_frames: int = Field(default=16, ge=1, le=256)
 
 
 class Checkpoints(FrozenConfig):
     """When checkpoints are saved, and how many are kept."""
 
-    every: int = Field(1000, ge=1, description="steps between checkpoints")
-    keep: int = Field(3, ge=1, description="newest checkpoints kept")
+    every: int = Field(default=1000, ge=1, description="steps between checkpoints")
+    keep: int = Field(default=3, ge=1, description="newest checkpoints kept")
 
 
 class Watching(FrozenConfig):
@@ -78,9 +82,9 @@ class Watching(FrozenConfig):
     Both limits are ten times as long while a worker starts, saves or validates.
     """
 
-    silent_s: float = Field(20, gt=0, description="seconds without a heartbeat of a worker's process")
+    silent_s: float = Field(default=20, gt=0, description="seconds without a heartbeat of a worker's process")
     still_s: float = Field(
-        300,
+        default=300,
         gt=0,
         description="seconds without progress, though heartbeats arrive; at least ten times the slowest step",
     )
@@ -89,44 +93,46 @@ class Watching(FrozenConfig):
 class TrainConfig(FrozenConfig):
     """One run; see docs/training.md."""
 
-    stage: Stage = Field("joint", description="image, video or joint: which parameter groups train")
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    steps: int = Field(30_000, ge=1, description="optimiser steps of the run")
-    batch: int = Field(8, ge=1, description="samples of one optimiser step, over all workers")
+    stage: Stage = Field(default="joint", description="image, video or joint: which parameter groups train")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    steps: int = Field(default=30_000, ge=1, description="optimiser steps of the run")
+    batch: int = Field(default=8, ge=1, description="samples of one optimiser step, over all workers")
     micro_batch: int = Field(
-        1,
+        default=1,
         ge=1,
         description="most samples a worker processes at once; gradients add up over its share of the batch",
     )
     data: DataConfig = DataConfig()
-    where: str | None = Field(None, description="SQL over the index columns that chooses the clips")
+    where: str | None = Field(default=None, description="SQL over the index columns that chooses the clips")
     weights: tuple[float, ...] | None = Field(
-        None, description="share of each --data; empty: by number of clips"
+        default=None, description="share of each --data; empty: by number of clips"
     )
     model: ModelChoice = ModelChoice()
     codec: str = Field(
-        "vae",
+        default="vae",
         description="`vae`: the checkpoint's own; `cosine`: fixed, for tiny models; `random`: untrained; or a folder",
     )
     image_encoder: str | None = Field(
-        None,
+        default=None,
         description="folder of the CLIP vision model; `random`: untrained, for tiny models; empty: precomputed",
     )
     optimiser: Optimiser = Optimiser()
-    ema: float | None = Field(0.9999, gt=0, lt=1, description="decay of the averaged weights; empty: none")
+    ema: float | None = Field(
+        default=0.9999, gt=0, lt=1, description="decay of the averaged weights; empty: none"
+    )
     precision: Precision = "bf16"
     recompute: bool = Field(
-        False, description="compute activations inside layers again: less memory, a third more time"
+        default=False, description="compute activations inside layers again: less memory, a third more time"
     )
-    compile: bool = Field(False, description="compile each layer with torch.compile")
-    loader_workers: int = Field(4, ge=0, description="processes that make samples, for each worker")
+    compile: bool = Field(default=False, description="compile each layer with torch.compile")
+    loader_workers: int = Field(default=4, ge=0, description="processes that make samples, for each worker")
     threads: int | None = Field(
-        None, ge=1, description="CPU threads of torch, for each worker; empty: its default"
+        default=None, ge=1, description="CPU threads of torch, for each worker; empty: its default"
     )
     peak_tflops: float | None = Field(
-        None, gt=0, description="peak of the device, for MFU; empty: known GPUs only"
+        default=None, gt=0, description="peak of the device, for MFU; empty: known GPUs only"
     )
-    log_every: int = Field(10, ge=1)
+    log_every: int = Field(default=10, ge=1)
     checkpoints: Checkpoints = Checkpoints()
     validation: Validation = Validation()
     watching: Watching = Watching()
