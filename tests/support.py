@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import subprocess
@@ -21,6 +20,7 @@ import skimage.data
 import cli
 from datagen.bundled.portraits import portraits
 from datagen.bundled.talking_head import talking_head
+from datagen.common.hashing import file_sha256
 from datagen.media import bundled_ffmpeg, encode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,7 +121,7 @@ def run_words(footage: Path, recipe: Path, out: Path, runner: str = "local", *mo
 def published(out: Path) -> dict[str, str]:
     """Relative path -> sha256 of every file that must not differ between runs."""
     paths = (path for folder in PUBLISHED for path in sorted((out / folder).glob("*")) if path.is_file())
-    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {str(path.relative_to(out)): file_sha256(path) for path in paths}
 
 
 def head(person: int, frames: int, seed: int, fps: float = 25.0) -> Iterator[np.ndarray]:

@@ -6,7 +6,6 @@ Talking heads are made by `talking_head` from the photographs and invented peopl
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -21,6 +20,7 @@ import numpy as np
 from datagen.bundled.artworks import artworks
 from datagen.bundled.portraits import BundledPortrait, portraits
 from datagen.bundled.talking_head import TalkingHead, talking_head
+from datagen.common.hashing import file_sha256
 from datagen.media import encode
 
 __all__ = [
@@ -113,7 +113,7 @@ def write_demo(folder: Path) -> None:
         _write_png(folder / "styles" / f"{name}.png", picture)
         terms[f"styles/{name}.png"] = {"origin": origin, "licence": licence}
     for name, entry in terms.items():
-        entry["sha256"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        entry["sha256"] = file_sha256(folder / name)
     _write(
         folder / LICENCES, json.dumps({"edition": EDITION, "files": terms}, indent=1, sort_keys=True).encode()
     )
@@ -125,10 +125,7 @@ def _is_complete(folder: Path) -> bool:
         listed = json.loads((folder / LICENCES).read_text())
         if listed["edition"] != EDITION:
             return False
-        return all(
-            hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
-            for name, entry in listed["files"].items()
-        )
+        return all(file_sha256(folder / name) == entry["sha256"] for name, entry in listed["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from datagen.common.errors import Refusal
 from datagen.donors.candidates import refusal_columns
+from datagen.output.ids import portraits_pattern
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, packed_rows, read_table, write_table
 from datagen.output.schema import DONORS, WAVE, schema_of
@@ -82,7 +83,7 @@ def publish_pool(out: Output, name: str, chosen: list[Row], cut: dict[str, Row])
     table = pa.Table.from_pylist(rows, schema=schema_of(DONORS))
     write_table(table, out.donors / f"{name}.parquet", out.tmp)
     blank_withdrawn(out, out.donors, name)
-    for path in out.portraits.glob(f"{name}-*.parquet"):
+    for path in out.portraits.glob(portraits_pattern(name)):
         path.unlink(missing_ok=True)
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from datagen.common.errors import UserError
 from datagen.inspect.contact_sheet import save_sheet
 from datagen.output.failures import count_values, failures_by_reason
+from datagen.output.ids import member_suffix
 from datagen.output.schema import INDEX
 from datagen.shards.reader import Dataset
 
@@ -70,7 +71,7 @@ def clip_details(dataset: Dataset, clip_id: str) -> dict[str, Any]:
     members = row.pop("members")
     row.pop("face_boxes", None)
     details = {name: value for name, value in row.items() if value is not None}
-    details["files"] = {member["name"].removeprefix(f"{clip_id}."): member["size"] for member in members}
+    details["files"] = {member_suffix(member["name"]): member["size"] for member in members}
     return details
 
 
@@ -87,7 +88,7 @@ def _clip_bytes(table: pa.Table) -> list[int]:
 def _streams(table: pa.Table) -> dict[str, int]:
     """Number of clips with each video stream."""
     names = pc.struct_field(pc.list_flatten(table["members"]), "name").to_pylist()
-    suffixes = Counter(name.partition(".")[2] for name in names)
+    suffixes = Counter(member_suffix(name) for name in names)
     return {
         suffix.removesuffix(".mp4"): count
         for suffix, count in sorted(suffixes.items())

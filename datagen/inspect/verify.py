@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from datagen.common.errors import UserError
-from datagen.output.failures import owner_of
-from datagen.output.ids import SHARD_NAME, UNIT_NAME
+from datagen.output.ids import SHARD_NAME, UNIT_NAME, failures_owner, table_name
 from datagen.output.publish import save_table
 from datagen.output.schema import CLIPS, FAILURES, INDEX, PLAN, WAVE, Column, schema_of
 from datagen.output.store import Store
@@ -68,7 +67,7 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
     seen = _Seen(read_withdrawn(store))
     referenced: set[str] = set()
     for name in tqdm(tables, desc="verify", unit="unit", disable=not sys.stderr.isatty()):
-        unit = name.removesuffix(".parquet")
+        unit = table_name(name)
         if not UNIT_NAME.fullmatch(unit) or not name.endswith(".parquet"):
             found.faults.append(f"index/{name}: unexpected file")
             continue
@@ -82,7 +81,7 @@ def verify(out: str | Path, *, deep: bool = False) -> Findings:
         found.clips += len(rows)
         for shard, own in _by_shard(rows):
             found.fault(unit, check_shard(store, shard, own, deep=deep))
-    units = {name.removesuffix(".parquet") for name in tables}
+    units = {table_name(name) for name in tables}
     _stray_shards(shards - referenced, units, found)
     _check_nothing_lost(store, units, seen, found)
     _check_latents(store, seen.clips, found)
@@ -159,7 +158,7 @@ def _rows(
     before = len(found.faults)
     rows = _table_rows(store, folder, name, columns, found)
     if damaged is not None and len(found.faults) > before:
-        damaged.add(name.removesuffix(".parquet"))
+        damaged.add(table_name(name))
     return rows
 
 
@@ -196,7 +195,7 @@ def _rewritten(table: pa.Table, written: bytes) -> bytes:
 def _index_faults(
     name: str, rows: list[dict[str, Any]], shards: set[str | None], seen: _Seen
 ) -> Iterator[str]:
-    unit = name.removesuffix(".parquet")
+    unit = table_name(name)
     if len(shards) > 1:
         yield f"index/{name}: its clips point to {len(shards)} shards"
     for row in rows:
@@ -237,7 +236,7 @@ def _check_nothing_lost(store: Store, units: set[str], seen: _Seen, found: Findi
     for name in store.names("clips"):
         rows = _rows(store, "clips", name, CLIPS, found, found.damaged_pieces)
         if rows is not None:
-            curated[name.removesuffix(".parquet")] = {row["source"] for row in rows}
+            curated[table_name(name)] = {row["source"] for row in rows}
     damaged = frozenset(found.damaged_pieces)
     for name in store.names("plan"):
         rows = _rows(store, "plan", name, PLAN, found) if name.endswith(".parquet") else None
@@ -275,7 +274,7 @@ def _failed(store: Store, found: Findings) -> dict[str, set[tuple[str, str | Non
     """Part or unit -> (source, clip) and (source, None) for each of its failure rows that is not about a stream."""
     failed: dict[str, set[tuple[str, str | None]]] = {}
     for name in store.names("failures"):
-        owner = owner_of(name.removesuffix(".parquet"))
+        owner = failures_owner(table_name(name))
         damaged: set[str] = set()
         rows = _rows(store, "failures", name, FAILURES, found, damaged)
         if damaged:

@@ -7,7 +7,7 @@ from typing import Any
 
 from datagen.common.errors import UserError
 from datagen.donors.choose import blank_withdrawn
-from datagen.output.ids import SHARD_NAME
+from datagen.output.ids import SHARD_NAME, shards_pattern
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, replace
 from datagen.output.schema import PLAN, schema_of
@@ -134,7 +134,7 @@ def _drop_precomputed(out: Output) -> None:
         if kept.exists() and clips <= set(read_table(kept, ["clip_id"])["clip_id"].to_pylist()):
             continue
         path.unlink()
-        for shard in out.precomputed.glob(f"{path.stem}-*.tar"):
+        for shard in out.precomputed.glob(shards_pattern(path.stem)):
             match = SHARD_NAME.fullmatch(shard.name)
             if match is not None and match["unit"] == path.stem:
                 shard.unlink()

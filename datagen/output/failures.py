@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.common.errors import KilledError, Refusal, UserError
-from datagen.output.ids import is_again
+from datagen.output.ids import failures_owner, is_again, more_failures_name, table_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import Put, disk_errors, exchange, publish, read_table, write_table
 from datagen.output.schema import FAILURES, schema_of
@@ -29,9 +29,6 @@ from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
 
 Row = dict[str, Any]
-
-OTHER = "~"
-"""Separates the name of a part or unit from the hash of its rows, in the name of an additional file."""
 
 
 def failure_row(
@@ -85,14 +82,9 @@ def refuse_unexpected() -> Iterator[None]:
         raise Refusal("internal", text, "please report it with the file") from error
 
 
-def owner_of(name: str) -> str:
-    """The part or unit that a failure file is about."""
-    return name.partition(OTHER)[0]
-
-
 def files_of(out: Output, owner: str) -> list[str]:
     """Names of the failure files of a part or unit."""
-    return sorted(name for name in published_names(out.failures) if owner_of(name) == owner)
+    return sorted(name for name in published_names(out.failures) if failures_owner(name) == owner)
 
 
 def publish_failures(out: Output, owner: str, rows: list[Row], put: Put = publish) -> None:
@@ -113,7 +105,7 @@ def publish_failures(out: Output, owner: str, rows: list[Row], put: Put = publis
         same = False
     if not same:
         digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:8]
-        write_table(table, out.failures / f"{owner}{OTHER}{digest}.parquet", out.tmp)
+        write_table(table, out.failures / f"{more_failures_name(owner, digest)}.parquet", out.tmp)
 
 
 def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table:
@@ -135,7 +127,7 @@ def read_failures(out: str | Path | Store, *, lenient: bool = False) -> pa.Table
     latest: dict[tuple[Any, ...], int] = {}
     for row in rows:
         latest[_subject(row)] = max(latest.get(_subject(row), 0), row["attempt"] or 1)
-    owners = {f"{owner_of(name.removesuffix('.parquet'))}.parquet" for name in store.names("failures")}
+    owners = {f"{failures_owner(table_name(name))}.parquet" for name in store.names("failures")}
     made = _later_results(store, owners, "index", ["clip_id"], lenient)
     curated = _later_results(store, owners, "clips", ["source", "clip_id"], lenient)
     last = {(*_subject(row), row["attempt"] or 1): number for number, row in enumerate(rows)}

@@ -8,7 +8,11 @@ p00003-u07        unit number 7 of the part's clips; `p00003-r2-u07` if the part
 p00003-u07-r4     some clips of that unit; retry number 4 made them again
 p00003-u07-<16 hex digits of its sha256>.tar     the shard of a unit
 <name>-<hash>-t<track>-f<first frame>            a clip; name and hash are those of its source
+<clip>.<suffix>   a file of a clip in a shard, such as `<clip>.video.mp4`
 w002, r00004      a wave and a retry
+w002-0007         some portraits cut for the donor pool of that wave
+sources-00001     the second table of the plan
+p00003-u07~<hash> further failure rows of that unit
 """
 
 from __future__ import annotations
@@ -23,6 +27,19 @@ SEPARATOR = "::"
 
 UNIT_NAME = re.compile(r"p\d{5,}(?:-r\d+)?-u\d{2,}(?:-r\d+)?")
 SHARD_NAME = re.compile(rf"(?P<unit>{UNIT_NAME.pattern})-(?P<digest>[0-9a-f]{{16}})\.tar")
+CLIP_ID = re.compile(r"[a-z0-9_-]+")
+SUFFIX = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_TABLE = ".parquet"
+
+
+def table_name(file: str) -> str:
+    """Name of what a Parquet file holds: the file's name without its ending."""
+    return file.removesuffix(_TABLE)
+
+
+def plan_table(number: int) -> str:
+    """Name of a table of the plan; every call that finds new sources adds one."""
+    return f"sources-{number:05d}"
 
 
 def part_name(number: int) -> str:
@@ -131,3 +148,38 @@ def clip_id_of(name: str, key: str, track: int, start: int) -> str:
 def first_frame(clip: str) -> int:
     """Number of a clip's first frame, from its id."""
     return int(clip.rpartition("-f")[2])
+
+
+def member_name(clip: str, suffix: str) -> str:
+    """Name of a clip's file in its shard."""
+    return f"{clip}.{suffix}"
+
+
+def member_suffix(name: str) -> str:
+    """`video.mp4` of `<clip>.video.mp4`; clip ids have no dots."""
+    return name.partition(".")[2]
+
+
+def portraits_name(wave: str, number: int) -> str:
+    """Name of a table of portraits that were cut for a wave's donor pool."""
+    return f"{wave}-{number:04d}"
+
+
+def portraits_pattern(wave: str) -> str:
+    """Glob pattern of the files of these tables."""
+    return f"{wave}-*{_TABLE}"
+
+
+def shards_pattern(unit: str) -> str:
+    """Glob pattern of the shards of a unit; it also finds those of its retries, so check with `SHARD_NAME`."""
+    return f"{unit}-*.tar"
+
+
+def more_failures_name(owner: str, digest: str) -> str:
+    """Name of a further table of failure rows of a part or unit, where the first one holds other rows."""
+    return f"{owner}~{digest}"
+
+
+def failures_owner(name: str) -> str:
+    """The part or unit that a table of failure rows is about."""
+    return name.partition("~")[0]

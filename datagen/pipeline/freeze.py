@@ -11,7 +11,7 @@ from datagen.common.seeding import seed_of
 from datagen.donors.candidates import measured_portraits
 from datagen.donors.choose import choose_donors, earlier_portraits, publish_pool
 from datagen.faces.mediapipe.analyser import FaceAnalyser
-from datagen.output.ids import is_again, is_retry, unit_name
+from datagen.output.ids import is_again, is_retry, portraits_pattern, unit_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import packed_rows, read_table, write_table
 from datagen.output.schema import WAVE, schema_of
@@ -116,7 +116,7 @@ def _freeze_wave(out: Output, inputs: RunInputs, engine: Engine, wave: Wave) -> 
         do_or_record(out, inputs, engine, "donors", "part", pending)
     made = {
         row["name"]: {name: value for name, value in row.items() if value is not None}
-        for path in sorted(out.portraits.glob(f"{wave.name}-*.parquet"))
+        for path in sorted(out.portraits.glob(portraits_pattern(wave.name)))
         for row in read_table(path).to_pylist()
     }
     publish_pool(out, wave.name, chosen, made)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.output.ids import again, clip_table_of, is_retry, part_of, retry_of
+from datagen.output.ids import again, clip_table_of, is_retry, part_of, portraits_name, retry_of
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.output.schema import PLAN
@@ -118,7 +118,7 @@ def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) ->
     sources = {row["source_key"]: row for rows in plan.values() for row in rows}
     tasks = []
     for number, group in enumerate(groups):
-        task = f"{name}-{number:04d}"
+        task = portraits_name(name, number)
         if task not in done:
             cuts = [_cut(out, row, sources) for row in group]
             frames = sum(cut.clip["donor_frame"] for cut in cuts)

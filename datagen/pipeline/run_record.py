@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 from datagen.common.config import parse
 from datagen.common.errors import UserError
+from datagen.common.hashing import file_sha256
 from datagen.common.version import __version__
 from datagen.media import X264, bundled_ffmpeg, ffmpeg_version
 from datagen.output.paths import Output
@@ -176,7 +176,7 @@ def _codec(ffmpeg: str | None) -> dict[str, str]:
     return {
         "ffmpeg": ffmpeg_version(ffmpeg),
         "x264": X264,
-        "ffmpeg_sha256": hashlib.sha256(Path(ffmpeg or bundled_ffmpeg()).read_bytes()).hexdigest(),
+        "ffmpeg_sha256": file_sha256(Path(ffmpeg or bundled_ffmpeg())),
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from datagen.output.ids import clip_stem, key_hash, part_name, part_number, source_key
+from datagen.output.ids import clip_stem, key_hash, part_name, part_number, plan_table, source_key
 from datagen.output.paths import Output
 from datagen.output.publish import read_tables, write_table
 from datagen.output.schema import PLAN, schema_of
@@ -65,7 +65,7 @@ def extend_plan(out: Output, found: Iterable[ListedSource], recipe: Recipe) -> P
     if planned.added:
         generation = len(list(out.plan.glob("sources-*.parquet")))
         fresh = planned.table.slice(planned.table.num_rows - planned.added)
-        write_table(fresh, out.plan / f"sources-{generation:05d}.parquet", out.tmp)
+        write_table(fresh, out.plan / f"{plan_table(generation)}.parquet", out.tmp)
         return Planned(read_plan(out), planned.added, planned.changed, planned.withdrawn)
     return planned
 

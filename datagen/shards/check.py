@@ -18,7 +18,7 @@ from safetensors.numpy import load
 
 from datagen.common.errors import Refusal
 from datagen.media import decode_bytes
-from datagen.output.ids import SHARD_NAME
+from datagen.output.ids import SHARD_NAME, member_suffix
 from datagen.output.store import Store
 from datagen.shards.writer import row_json
 
@@ -146,7 +146,7 @@ def _entry_faults(info: tarfile.TarInfo, data: bytes, member: Row) -> Iterator[s
 
 
 def _stream_or_row_faults(data: bytes, row: Row, name: str, deep: bool) -> Iterator[str]:
-    suffix = name.removeprefix(row["clip_id"] + ".")
+    suffix = member_suffix(name)
     if suffix == "json":
         if data != row_json(row):
             yield "differs from the index row"

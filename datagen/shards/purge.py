@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.output.failures import files_of
-from datagen.output.ids import SHARD_NAME, shard_name
+from datagen.output.ids import SHARD_NAME, member_suffix, shard_name, shards_pattern
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, publish, read_table, write_table
 from datagen.output.schema import CLIPS, FAILURES, INDEX, WAVE, Column, schema_of
@@ -79,7 +79,7 @@ def purge_unit(out: Output, unit: str, withdrawn: Withdrawn) -> tuple[int, int]:
 
 def remove_other_shards(out: Output, unit: str, kept: set[str]) -> None:
     """Delete shards of a unit that its index does not point to."""
-    for path in out.shards.glob(f"{unit}-*.tar"):
+    for path in out.shards.glob(shards_pattern(unit)):
         match = SHARD_NAME.fullmatch(path.name)
         if match is not None and match["unit"] == unit and path.name not in kept:
             path.unlink(missing_ok=True)
@@ -108,14 +108,13 @@ def _repacked(out: Output, unit: str, rows: list[Row]) -> tuple[list[Row], int]:
             for row in rows:
                 old = {member["name"]: member for member in row["members"]}
                 files = {
-                    name.removeprefix(f"{row['clip_id']}."): store.read(
+                    member_suffix(name): store.read(
                         "shards", row["shard"], offset=member["offset"], size=member["size"]
                     )
                     for name, member in old.items()
                 }
                 damaged += any(
-                    hashlib.sha256(files[name.removeprefix(f"{row['clip_id']}.")]).hexdigest()
-                    != member["sha256"]
+                    hashlib.sha256(files[member_suffix(name)]).hexdigest() != member["sha256"]
                     for name, member in old.items()
                 )
                 row["members"] = [

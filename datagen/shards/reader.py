@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from safetensors.numpy import load
 
 from datagen.common.errors import UserError
+from datagen.output.ids import member_name, member_suffix
 from datagen.output.publish import CHECKED
 from datagen.output.schema import INDEX, schema_of
 from datagen.output.store import Store
@@ -101,7 +102,7 @@ class Dataset:
     def suffixes(self, clip: str | Row) -> list[str]:
         """Files of a clip: `video.mp4`, `face.safetensors` ..."""
         row = self._row(clip)
-        return [member["name"].removeprefix(row["clip_id"] + ".") for member in row["members"]]
+        return [member_suffix(member["name"]) for member in row["members"]]
 
     def read(self, clip: str | Row, suffix: str) -> bytes:
         """Content of one file of a clip, by one range read.
@@ -115,7 +116,7 @@ class Dataset:
         """
         row = self._row(clip)
         self._check_consent(row)
-        name = f"{row['clip_id']}.{suffix}"
+        name = member_name(row["clip_id"], suffix)
         for member in row["members"]:
             if member["name"] == name:
                 return self.store.read("shards", row["shard"], offset=member["offset"], size=member["size"])

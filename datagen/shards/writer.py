@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,13 +13,11 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.output.failures import publish_failures
-from datagen.output.ids import shard_name
+from datagen.output.ids import CLIP_ID, SUFFIX, member_name, shard_name
 from datagen.output.paths import Output
 from datagen.output.publish import Put, disk_errors, publish, write_table
 from datagen.output.schema import INDEX, schema_of
 
-CLIP_ID = re.compile(r"[a-z0-9_-]+")
-SUFFIX = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 JSON_LEAVES_OUT = ("shard", "members")
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -96,7 +93,7 @@ class ShardWriter:
                 raise ValueError(f"suffix {suffix!r} must be like 'video.mp4', in lower case")
         self._clips.add(clip_id)
         with disk_errors(self.path.parent):
-            return [self._append(f"{clip_id}.{suffix}", files[suffix]) for suffix in sorted(files)]
+            return [self._append(member_name(clip_id, suffix), files[suffix]) for suffix in sorted(files)]
 
     def close(self) -> str:
         """End the tar and return its sha256; further calls return it again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,12 +10,13 @@ import pytest
 import datagen.bundled.demo_set as demo
 from datagen.bundled.demo_set import Take, carphone, write_demo
 from datagen.bundled.talking_head import motion
+from datagen.common.hashing import file_sha256
 from datagen.media import VideoReader, probe
 
 
 def contents(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
 
 
 def test_write_demo_twice_is_the_same_and_leaves_what_is_there(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from datagen.common.errors import UserError
+from datagen.common.hashing import file_sha256
 from datagen.faces.mediapipe import shipped as models
 
 
 def test_every_shipped_file_has_the_hash_its_manifest_names():
     for entry in json.loads((models.WEIGHTS / models.MANIFEST_NAME).read_text()):
-        assert hashlib.sha256((models.WEIGHTS / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
+        assert file_sha256(models.WEIGHTS / entry["file"]) == entry["sha256"]
         assert entry["licence"] == "Apache-2.0"
         assert entry["source_sha256"] and entry["source"]
 
