@@ -1,9 +1,9 @@
-"""Data generation for MegActor: talking-head video in, Parquet-indexed training shards out.
+"""Data generation for MegActor: from talking-head videos to training shards with a Parquet index.
 
     from datagen import Pipeline, Recipe
     Pipeline(Recipe()).run("videos/", "out/set")
 
-The names below are public and stay; they are loaded when they are first used, so that a reader of shards does not load
+The names below are the public interface. Each is imported when it is first used, so that reading shards does not import
 the pipeline.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the program sets up logging
 
-_HOMES = {
+_MODULES = {
     "CurationResult": "datagen.pipeline.summary",
     "Dataset": "datagen.shards",
     "Pipeline": "datagen.pipeline.door",
@@ -51,6 +51,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
