@@ -1,4 +1,4 @@
-"""The `megactor-datagen` command: reads the command line, calls the library, prints what happened."""
+"""The `megactor-datagen` command: it parses the command line, calls the packages and prints the results."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from trainer.commands.train import commands as train_commands
 from trainer.commands.weights import app as weights
 
 DEBUG = "MEGACTOR_DATAGEN_DEBUG=1 shows the traceback"
-ANYWHERE = ("--verbose", "--log-json")
+PROGRAM_OPTIONS = ("--verbose", "--log-json")
 
 
 class Program(typer.core.TyperGroup):
-    """The commands; options of the program itself may also stand behind the command."""
+    """The command group; options of the program may also come after the command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Move the options of the program to the front, where click expects them."""
-        own = [word for word in args if word in ANYWHERE]
-        return super().parse_args(ctx, own + [word for word in args if word not in ANYWHERE])
+        own = [word for word in args if word in PROGRAM_OPTIONS]
+        return super().parse_args(ctx, own + [word for word in args if word not in PROGRAM_OPTIONS])
 
 
 app = typer.Typer(
     cls=Program,
     name="megactor-datagen",
-    help="Turn talking-head video into training data for MegActor, look into it, and train from it.",
+    help="Turn talking-head videos into training data for MegActor, inspect the data, and train with it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,7 +49,7 @@ def program(
     verbose: Annotated[bool, typer.Option("--verbose", help="Print the log to stderr.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Print the log as JSON lines.")] = False,
 ) -> None:
-    """Options of the program, before or behind any command."""
+    """Options of the program; they may come before or after any command."""
     if verbose or log_json:
         show_logs(as_json=log_json)
 
@@ -60,28 +60,28 @@ app.add_typer(weights, name="weights")
 
 
 def _missing(error: ImportError) -> str:
-    """What to install so that an import works."""
+    """Message that says what to install."""
     text = " ".join(str(error).split())
     if ".so" in text and any(name in text for name in ("libGL", "libglib", "libgthread", "libX", "libxcb")):
-        return f"OpenCV misses a system library ({text}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"
+        return f"OpenCV needs a system library ({text}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"
     return (
         f"{text}; install the project with its dependencies: pip install -c constraints.txt megactor-datagen"
     )
 
 
 def main() -> None:
-    """Entry point: every expected error is one line and an exit code."""
+    """Entry point: every expected error becomes one line and an exit code."""
     try:
         app()
     except UserError as error:
         say(f"error: {error}")
         sys.exit(error.code)
     except KeyboardInterrupt:
-        say("interrupted; run the same command again to go on")
+        say("interrupted; run the same command again to continue")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
-    except OSError as error:  # the disk, a path or permissions: what the system says names it
+    except OSError as error:  # disk, path or permissions: the message of the operating system names the cause
         if os.environ.get("MEGACTOR_DATAGEN_DEBUG"):
             raise
         where = f": {error.filename}" if error.filename else ""
@@ -90,7 +90,7 @@ def main() -> None:
     except ImportError as error:
         say(f"error: {_missing(error)}")
         sys.exit(1)
-    except Exception as error:  # a bug: still one line, the traceback only for those who ask
+    except Exception as error:  # a bug: one line as well; the traceback only on request
         if os.environ.get("MEGACTOR_DATAGEN_DEBUG"):
             raise
         say(

@@ -1,9 +1,9 @@
-"""Data generation for MegActor: talking-head video in, Parquet-indexed training shards out.
+"""Data generation for MegActor: from talking-head videos to training shards with a Parquet index.
 
     from datagen import Pipeline, Recipe
     Pipeline(Recipe()).run("videos/", "out/set")
 
-The names below are public and stay; they are loaded when they are first used, so that a reader of shards does not load
+The names below are the public interface. Each is imported when it is first used, so that reading shards does not import
 the pipeline.
 """
 

@@ -1,4 +1,4 @@
-"""Dataset manifests shipped with the package, named without path: `megactor-datagen run demo`."""
+"""Manifests that are part of the package. They are used by name: `megactor-datagen run demo`."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ FOLDER = Path(__file__).parent
 
 
 def bundled() -> dict[str, Path]:
-    """Name -> file of every manifest in the package."""
+    """Name -> file of every bundled manifest."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}

@@ -1,4 +1,4 @@
-"""Commands that look into a finished or growing data set, check it and repair it."""
+"""Commands that inspect, check and repair a data set; the set may be unfinished."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ commands = typer.Typer()
 def inspect(
     out: OutArgument,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="SQL", help="Which clips: SQL of the index.")
+        str | None,
+        typer.Option("--where", metavar="SQL", help="Select clips by an SQL condition on the index."),
     ] = None,
     clip: Annotated[
-        str | None, typer.Option("--clip", metavar="ID", help="Everything about one clip.")
+        str | None, typer.Option("--clip", metavar="ID", help="Show all data of one clip.")
     ] = None,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write a contact sheet PNG of the clips.")
+        Path | None, typer.Option("--save", help="Write a contact sheet of the clips as PNG.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Clips listed or drawn.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Largest number of clips to list or draw.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look into a data set: summary, matching clips, one clip, a picture."""
+    """Inspect a data set: summary, matching clips, one clip, or a contact sheet."""
     from datagen.inspect import query as inspecting
     from datagen.inspect import terminal as show
     from datagen.shards import Dataset
@@ -62,7 +65,7 @@ def inspect(
                 answer(show.table(rows))
     if save is not None:
         if not chosen:
-            raise UserError("no clip matches: there is nothing to draw; loosen --where")
+            raise UserError("no clip matches, so there is nothing to draw; relax --where")
         inspecting.sheet(data, chosen, save)
         say(f"wrote {save}")
 
@@ -70,16 +73,16 @@ def inspect(
 @commands.command(epilog="Example:  megactor-datagen verify out/demo --deep")
 def verify(
     out: OutArgument,
-    deep: Annotated[bool, typer.Option("--deep", help="Decode every frame too.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also decode every frame.")] = False,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Make lost and damaged shards and tables again, then check again."),
+        typer.Option("--repair", help="Make missing and damaged shards and tables again, then check again."),
     ] = False,
     runner: RunnerOption = Runner.ray,
     address: AddressOption = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Check hashes, rows against members and frame counts; exit 1 and a list on any fault."""
+    """Check hashes, rows against members, and frame counts. Faults are listed; the exit code is 1 then."""
     from datagen.inspect.verify import verify as check
 
     found = check(out, deep=deep)
@@ -109,9 +112,9 @@ def verify(
 @commands.command(epilog="Example:  megactor-datagen status out/demo --watch")
 def status(
     out: OutArgument,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the run ends.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show every change until the run ends.")] = False,
 ) -> None:
-    """How far a run is: parts, units, clips, failures, time left."""
+    """Show the progress of a run: parts, units, failures, time left."""
     from datagen.output.paths import Output
     from datagen.pipeline.status import describe, watch_status
 
@@ -124,9 +127,9 @@ def status(
 @commands.command(epilog="Example:  megactor-datagen failures out/demo --json")
 def failures(
     out: OutArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """What was left out and why; failures that a retry resolved are not listed."""
+    """List what was left out and why, without failures that a retry has resolved."""
     from datagen.inspect import terminal as show
     from datagen.output.failures import read_failures
     from datagen.output.paths import Output

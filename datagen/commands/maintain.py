@@ -1,4 +1,4 @@
-"""Commands that change a finished data set: try failures again, withdraw people, merge and purge."""
+"""Commands that change a finished data set: retry failures, withdraw people, merge and purge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from datagen.commands.run import end
+from datagen.commands.run import print_result
 from datagen.common.cli_options import (
     AddressOption,
     MaxFailedOption,
@@ -27,7 +27,7 @@ commands = typer.Typer()
 def retry(
     out: OutArgument,
     reason: Annotated[
-        list[str] | None, typer.Option("--reason", help="Only this reason; repeatable.")
+        list[str] | None, typer.Option("--reason", help="Only failures with this reason; repeatable.")
     ] = None,
     runner: RunnerOption = Runner.ray,
     address: AddressOption = None,
@@ -35,30 +35,30 @@ def retry(
     roots: RootsOption = None,
     max_failed: MaxFailedOption = 0.5,
 ) -> None:
-    """Try failed sources and clips again, as new parts and units; what is published stays as it is.
+    """Try failed sources and clips again, as new parts and units; published files stay unchanged.
 
-    Failures that depend on the footage alone (too small, no face ...) are left out unless named.
+    Failures that depend only on the footage (too small, no face ...) are left out unless named.
     """
     from datagen.maintain.retry import retry as try_again
     from datagen.output.paths import Output
     from datagen.pipeline.engine import Engine
 
     engine = Engine(runner.value, address, workers)
-    end(try_again(Output(out), engine, reason or [], roots or [], say), max_failed)
+    print_result(try_again(Output(out), engine, reason or [], roots or [], say), max_failed)
 
 
 @commands.command(epilog="Example:  megactor-datagen remove out/set --subject id10042")
 def remove(
     out: OutArgument,
     source: Annotated[
-        str | None, typer.Option("--source", help="Source video, as `inspect` names it.")
+        str | None, typer.Option("--source", help="Source video, with the name that `inspect` shows.")
     ] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="Person id.")] = None,
     donor: Annotated[
-        str | None, typer.Option("--donor", help="Portrait that lent its face or served as a style.")
+        str | None, typer.Option("--donor", help="Portrait that was used as donor or style.")
     ] = None,
 ) -> None:
-    """Withdraw a person (consent revoked): hidden from every reader at once, their face lent to nobody."""
+    """Withdraw a person (consent revoked): hide them from all readers at once and never use them as donor."""
     from datagen.maintain.withdraw import remove as withdraw
     from datagen.output.paths import Output
     from datagen.pipeline.run_record import require_plan
@@ -74,9 +74,9 @@ def remove(
 @commands.command(epilog="Example:  megactor-datagen compact out/set --purge")
 def compact(
     out: OutArgument,
-    purge: Annotated[bool, typer.Option("--purge", help="Delete the bytes of withdrawn footage.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete withdrawn footage first.")] = False,
 ) -> None:
-    """Merge the index into one file for fast opening; optionally delete withdrawn bytes."""
+    """Merge the index into one file, which opens faster; with --purge, delete withdrawn footage."""
     from datagen.maintain.purge import compact as merge
     from datagen.output.paths import Output
     from datagen.pipeline.run_record import require_plan

@@ -1,4 +1,4 @@
-"""Commands that make a data set: run, or its steps plan, curate and synthesise."""
+"""Commands that make a data set: `run`, or its steps `plan`, `curate` and `synthesise`."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ def run(
     accept_terms: TermsOption = None,
     max_failed: MaxFailedOption = 0.5,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, touch nothing.")
+        bool, typer.Option("--dry-run", help="Only print what would be done; write nothing.")
     ] = False,
 ) -> None:
-    """Plan, curate and synthesise: from footage to a finished data set. Rerun to resume."""
+    """Plan, curate and synthesise: from footage to a finished data set. Run it again to resume."""
     pipeline = _pipeline(recipe, assignments, donors, styles, runner, address, workers)
     footage, terms = _footage(manifest, inputs), accept_terms or []
     if dry_run:
         answer(pipeline.dry_run(footage, output, limit=limit, root=root, accept_terms=terms))
         return
-    end(pipeline.run(footage, output, limit=limit, root=root, accept_terms=terms), max_failed)
+    print_result(pipeline.run(footage, output, limit=limit, root=root, accept_terms=terms), max_failed)
 
 
 @commands.command(
@@ -84,7 +84,7 @@ def plan(
     root: RootOption = None,
     accept_terms: TermsOption = None,
 ) -> None:
-    """List the source videos and cut them into parts; nothing is decoded yet."""
+    """List the source videos and divide them into parts; nothing is decoded yet."""
     pipeline = _pipeline(recipe, assignments, donors, styles)
     planned = pipeline.plan(_footage(manifest, inputs), output, root=root, accept_terms=accept_terms or [])
     say(
@@ -105,7 +105,7 @@ def curate(
     limit: LimitOption = None,
     roots: RootsOption = None,
 ) -> None:
-    """Find, measure and choose the clips of a planned output; look at OUT/clips before going on."""
+    """Find, measure and choose the clips of a planned output. You can inspect OUT/clips before the next step."""
     pipeline = _pipeline(recipe, assignments, donors, styles, runner, address, workers)
     answer(pipeline.curate(out, limit=limit, roots=roots or []).text)
     say(f"next: megactor-datagen synthesise {out}")
@@ -126,14 +126,14 @@ def synthesise(
 ) -> None:
     """Swap, stylise, augment, mask and pack the curated clips into shards."""
     pipeline = _pipeline(recipe, assignments, donors, styles, runner, address, workers)
-    end(pipeline.synthesise(out, roots=roots or []), max_failed)
+    print_result(pipeline.synthesise(out, roots=roots or []), max_failed)
 
 
-def end(result: RunResult, max_failed: float) -> None:
-    """Print the summary of a run and exit with its code.
+def print_result(result: RunResult, max_failed: float) -> None:
+    """Print the summary of a run and exit with its exit code.
 
     Raises:
-        typer.Exit: the code is not 0.
+        typer.Exit: the exit code is not 0.
     """
     answer(result.text)
     if code := result.exit_code(max_failed):
@@ -161,10 +161,10 @@ def _pipeline(
 
 
 def _footage(manifest: str | None, inputs: list[Path] | None) -> str | list[Path]:
-    """What `Pipeline` takes as footage.
+    """The footage argument of `Pipeline`.
 
     Raises:
-        UserError: both are given, or none.
+        UserError: both are given, or neither.
     """
     if (manifest is None) == (not inputs):
         raise UserError("give either a MANIFEST or one or more --input paths", code=2)

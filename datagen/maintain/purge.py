@@ -1,4 +1,4 @@
-"""Delete withdrawn people from an output: what shows or names them, anywhere under it."""
+"""Purge: delete all data of an output that shows or names withdrawn people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datagen.output.schema import PLAN, schema_of
 from datagen.output.store import Store
 from datagen.output.temporary import TOUCH_S
 from datagen.output.tombstones import BLANK, Withdrawn, read_withdrawn, source_hash
-from datagen.pipeline.retries import plan_worn, read_retries
+from datagen.pipeline.retries import plan_remakes, read_retries
 from datagen.plan.parts import read_plan
 from datagen.shards.compact import compact_index
 from datagen.shards.purge import SCRUBBED, purge_unit, rewrite, scrub
@@ -22,49 +22,49 @@ from datagen.shards.purge import SCRUBBED, purge_unit, rewrite, scrub
 Row = dict[str, Any]
 
 IDLE_S = 3 * TOUCH_S
-"""Idle time after which temporary files of other hosts go: workers touch theirs more often."""
+"""Temporary files of other hosts are deleted after this time without a change; workers touch theirs more often."""
 
 
 def compact(out: Output, *, purge: bool = False) -> str:
     """Merge the index pieces into one file; with `purge`, delete withdrawn footage first.
 
-    A purge that is interrupted can be repeated.
+    An interrupted purge can be repeated.
     """
     deleted, damaged = purge_all(out) if purge else (0, 0)
-    pieces = published_names(out.index)
-    if pieces:
+    units = published_names(out.index)
+    if units:
         rows = compact_index(out)
-        text = f"{rows} rows of {len(pieces)} units merged into {out.compacted / 'index.parquet'}"
+        text = f"{rows} rows of {len(units)} units merged into {out.compacted / 'index.parquet'}"
     elif purge:
         text = f"{out.root} holds no finished unit yet"
     else:
         raise UserError(f"{out.root} holds no finished unit: nothing to compact")
     if purge:
-        text += f"; bytes of {deleted} withdrawn clips deleted, and every other trace of what was withdrawn"
+        text += f"; bytes of {deleted} withdrawn clips deleted, and all other data about what was withdrawn"
         if left := len(list(out.tmp.glob("*"))):
-            text += f"; {left} temporary files of workers that may be at work are left: purge again when they ended"
+            text += f"; {left} temporary files of workers that may still run are left: purge again when they have ended"
     if damaged:
-        text += f"; {damaged} clips that were kept were damaged before: `verify --repair` makes them again"
+        text += f"; {damaged} of the remaining clips are damaged: `verify --repair` makes them again"
     return text
 
 
 def purge_all(out: Output) -> tuple[int, int]:
-    """Delete what shows or names withdrawn people, everywhere under the output.
+    """Delete all that shows or names withdrawn people, everywhere under the output.
 
     Returns:
-        Clips whose bytes went, and kept clips that were found damaged.
+        Number of clips whose bytes were deleted, and of remaining clips that were found damaged.
     """
     withdrawn = read_withdrawn(Store.open(out.root))
     out.clear_stale_tmp(foreign_age_s=IDLE_S)
     if not withdrawn:
         return 0, 0
-    plan_worn(out)  # before the rows that name them go
+    plan_remakes(out)  # before the rows that name the clips are deleted
     for path in out.compacted.glob("*.parquet"):
         path.unlink(missing_ok=True)
     deleted = damaged = 0
     for unit in sorted(published_names(out.index)):
-        gone, hurt = purge_unit(out, unit, withdrawn)
-        deleted, damaged = deleted + gone, damaged + hurt
+        unit_deleted, unit_damaged = purge_unit(out, unit, withdrawn)
+        deleted, damaged = deleted + unit_deleted, damaged + unit_damaged
     _drop_precomputed(out)
     _scrub_retries(out, withdrawn)
     for folder in SCRUBBED:
@@ -75,13 +75,13 @@ def purge_all(out: Output) -> tuple[int, int]:
             blank_withdrawn(out, pools, name, withdrawn)
     for name in sorted(published_names(out.plan)):
         _blank_plan(out, name, withdrawn)
-    for path in out.logs.glob("**/*.log"):  # what processes printed may name files
+    for path in out.logs.glob("**/*.log"):  # output of processes may contain file names
         path.unlink(missing_ok=True)
     return deleted, damaged
 
 
 def _clips_named(out: Output, withdrawn: Withdrawn) -> set[str]:
-    """Ids of withdrawn clips, wherever a table still names them."""
+    """Ids of withdrawn clips that a clip table or a wave still names."""
     found: set[str] = set()
     for folder in (out.clips, out.waves):
         for name in published_names(folder):
@@ -92,7 +92,7 @@ def _clips_named(out: Output, withdrawn: Withdrawn) -> set[str]:
 
 
 def _blank_plan(out: Output, name: str, withdrawn: Withdrawn) -> None:
-    """Rows of the plan stay, so that parts keep their places, but name nobody."""
+    """Remove names from withdrawn rows of the plan; the rows stay, so that all parts keep their sources."""
     rows = read_table(out.plan / f"{name}.parquet", schema=schema_of(PLAN)).to_pylist()
     kept = [_blank_source(row) if withdrawn.covers(row["source"], row["subject"]) else row for row in rows]
     if kept != rows:
@@ -113,7 +113,7 @@ def _blank_source(row: Row) -> Row:
 
 
 def _scrub_retries(out: Output, withdrawn: Withdrawn) -> None:
-    """Drop withdrawn clips and sources from what was asked for again."""
+    """Remove withdrawn clips and sources from the requested retries."""
     named = _clips_named(out, withdrawn)
     plan = read_plan(out, ["source", "source_key", "subject"]).to_pylist()
     keys = {row["source_key"] for row in plan if not withdrawn.covers(row["source"], row["subject"])}
@@ -127,7 +127,7 @@ def _scrub_retries(out: Output, withdrawn: Withdrawn) -> None:
 
 
 def _drop_precomputed(out: Output) -> None:
-    """Delete the latents of units that hold withdrawn clips; `precompute` makes the others' again."""
+    """Delete the latents of units that hold withdrawn clips; `precompute` makes those of other clips again."""
     for path in sorted((out.precomputed / "index").glob("*.parquet")):
         kept = out.index / path.name
         clips = set(read_table(path, ["clip_id"])["clip_id"].to_pylist())

@@ -1,4 +1,4 @@
-"""Make damaged pieces of the clip table and damaged units again, in their places and with the same bytes."""
+"""Make damaged clip tables and units again, with the same names and bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from datagen.runners import Report, Task
 
 
 def repair(out: Output, inputs: RunInputs, engine: Engine, found: Findings) -> list[str]:
-    """Make again what `verify` found damaged. What cannot be made again whole stays as it is.
+    """Make again what `verify` found damaged. A file that cannot be made again completely stays as it is.
 
     Returns:
-        One line for each piece or unit that could not be repaired.
+        One line for each clip table or unit that could not be repaired.
     """
     problems: list[str] = []
     for name in found.damaged_merged:
@@ -32,46 +32,48 @@ def repair(out: Output, inputs: RunInputs, engine: Engine, found: Findings) -> l
         problems.append(f"{task.name} cannot be repaired: {report['message']}")
 
     if found.damaged_pieces:
-        parts = list(_pieces(out, inputs, found.damaged_pieces))
+        parts = list(_curate_again(out, inputs, found.damaged_pieces))
         do_tasks(out, inputs, engine, "repair", "part", Pending(parts, len(parts), len(parts)), on_lost)
     if found.damaged_units:
-        units = list(_units(out, inputs, found.damaged_units))
+        units = list(_synthesise_again(out, inputs, found.damaged_units))
         do_tasks(out, inputs, engine, "repair", "unit", Pending(units, len(units), len(units)), on_lost)
     return problems
 
 
-def _pieces(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[CurateTask]:
-    """Tasks that curate damaged pieces of the clip table again."""
+def _curate_again(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[CurateTask]:
+    """Tasks that make damaged clip tables again."""
     frozen = _frozen_clips(out)
     pending = curate_tasks(out, inputs.recipe, read_waves(out), only=damaged)
     for task in pending.tasks:
         yield replace(task, replaces=frozenset(frozen.get(task.name, ())))
 
 
-def _units(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[SynthesiseTask]:
-    """Tasks that make damaged units again, without the clips that another unit holds by now."""
-    homes: dict[str, set[str]] = {}
+def _synthesise_again(out: Output, inputs: RunInputs, damaged: set[str]) -> Iterator[SynthesiseTask]:
+    """Tasks that make damaged units again, without clips that are now in another unit."""
+    units_of_clip: dict[str, set[str]] = {}
     unreadable: set[str] = set()
     for unit in published_names(out.index):
         try:
             for clip in read_table(out.index / f"{unit}.parquet", ["clip_id"])["clip_id"].to_pylist():
-                homes.setdefault(clip, set()).add(unit)
+                units_of_clip.setdefault(clip, set()).add(unit)
         except UserError:
             unreadable.add(unit)
     failed = {
         row["clip_id"] for row in read_failures(out.root, lenient=True).to_pylist() if row["stream"] is None
     }
     for task in synthesise_tasks(out, inputs.recipe, only=damaged).tasks:
-        clips = [row for row in task.clips if homes.get(row["clip_id"], set()) <= {task.name}]
+        clips = [row for row in task.clips if units_of_clip.get(row["clip_id"], set()) <= {task.name}]
         ids = {row["clip_id"] for row in clips}
         before = (
-            ids - failed if task.name in unreadable else {c for c in ids if task.name in homes.get(c, ())}
+            ids - failed
+            if task.name in unreadable
+            else {c for c in ids if task.name in units_of_clip.get(c, ())}
         )
         yield replace(task, clips=clips, replaces=frozenset(before))
 
 
 def _frozen_clips(out: Output) -> dict[str, set[str]]:
-    """Piece of the clip table -> clips that its wave froze."""
+    """Clip table -> ids of its frozen clips."""
     found: dict[str, set[str]] = {}
     for name in published_names(out.waves):
         for row in read_table(out.waves / f"{name}.parquet", ["piece", "clip_id"]).to_pylist():

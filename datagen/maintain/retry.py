@@ -1,4 +1,4 @@
-"""Ask for what failed to be tried again; the next run of the stages does it. Published files are never touched."""
+"""Retry failed sources and clips. Published files stay unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datagen.pipeline.door import log_line
 from datagen.pipeline.engine import Engine
 from datagen.pipeline.footage import Say
 from datagen.pipeline.inputs import RunOptions, resume
-from datagen.pipeline.retries import Retry, plan_worn, read_retries, record_retry, unfinished
+from datagen.pipeline.retries import Retry, plan_remakes, read_retries, record_retry, unfinished
 from datagen.pipeline.summary import RunResult, finish
 from datagen.plan.parts import read_plan
 
@@ -26,35 +26,35 @@ def retry(
 
     Args:
         out: the output.
-        engine: who does it.
-        reasons: only failures of these reasons; empty takes all that another try can mend.
-        roots: `[NAME=]FOLDER`, where the footage lies now, if it has moved.
-        say: told how much is tried again, and of warnings.
+        engine: what runs the tasks.
+        reasons: only failures with these reasons; empty takes all that another try can fix.
+        roots: `[NAME=]FOLDER`, new folders of footage that has moved.
+        say: called with the number of sources and clips, and with warnings.
 
     Raises:
         UserError: an unknown reason, or nothing to try again.
     """
     inputs = resume(out, RunOptions(), roots, say)
-    plan_worn(out)
-    asked = plan_retry(out, list(reasons))
-    sources = sum(len(keys) for retry in asked for keys in retry.parts.values())
-    clips = sum(len(ids) for retry in asked for ids in retry.units.values())
+    plan_remakes(out)
+    retries = plan_retry(out, list(reasons))
+    sources = sum(len(keys) for retry in retries for keys in retry.parts.values())
+    clips = sum(len(ids) for retry in retries for ids in retry.units.values())
     say(f"trying {sources} sources and {clips} clips again")
     curated = stages.curate(out, inputs, engine, [])
     return finish(out, inputs, [curated], [stages.synthesise(out, inputs, engine)])
 
 
 def plan_retry(out: Output, reasons: list[str]) -> list[Retry]:
-    """Record which failed sources and clips are to be tried again; the next run of the stages does it.
+    """Record which failed sources and clips are tried again; the next run of the stages does it.
 
-    What an earlier call asked for and is not done yet is not asked for twice.
+    Sources and clips of an unfinished retry are not recorded twice.
 
     Args:
         out: the output.
-        reasons: only failures of these reasons; empty takes all that another try can mend.
+        reasons: only failures with these reasons; empty takes all that another try can fix.
 
     Returns:
-        The retries that are to be done now: a new one, and those not finished.
+        The retries to do now: unfinished ones, and a new one if there is something new.
 
     Raises:
         UserError: an unknown reason, or nothing to try again.
@@ -66,45 +66,48 @@ def plan_retry(out: Output, reasons: list[str]) -> list[Retry]:
             )
     while True:
         retries = read_retries(out)
-        open_ones = unfinished(out, retries)
-        parts, units, lasting = _failed(out, reasons, open_ones)
+        open_retries = unfinished(out, retries)
+        parts, units, permanent = _failed(out, reasons, open_retries)
         if not parts and not units:
-            if open_ones:
-                return open_ones
-            raise UserError(_nothing(out, reasons, lasting))
+            if open_retries:
+                return open_retries
+            raise UserError(_nothing(out, reasons, permanent))
         if retry := record_retry(out, retries, parts, units):
-            return [*open_ones, retry]
+            return [*open_retries, retry]
 
 
 def _failed(
-    out: Output, reasons: list[str], open_ones: Iterable[Retry]
+    out: Output, reasons: list[str], open_retries: Iterable[Retry]
 ) -> tuple[dict[str, set[str]], dict[str, set[str]], Counter[str]]:
-    """Failed sources by part and clips by unit that nobody asked for yet, and what is left out since it is lasting."""
-    asked_sources = {key for retry in open_ones for keys in retry.parts.values() for key in keys}
-    asked_clips = {clip for retry in open_ones for clips in retry.units.values() for clip in clips}
+    """Failed sources by part, failed clips by unit, and the number of permanent failures by reason.
+
+    Sources and clips of open retries are left out.
+    """
+    requested_sources = {key for retry in open_retries for keys in retry.parts.values() for key in keys}
+    requested_clips = {clip for retry in open_retries for clips in retry.units.values() for clip in clips}
     parts: dict[str, set[str]] = defaultdict(set)
     units: dict[str, set[str]] = defaultdict(set)
     sources: dict[str, set[str]] = defaultdict(set)
-    lasting: Counter[str] = Counter()
+    permanent: Counter[str] = Counter()
     for row in read_failures(out.root).to_pylist():
         if row["stream"] is not None or (reasons and row["reason"] not in reasons):
             continue
         if not reasons and row["reason"] in PERMANENT:
-            lasting[row["reason"]] += 1
+            permanent[row["reason"]] += 1
         elif row["unit"] is None:
             sources[row["part"]].add(row["source"])
-        elif row["clip_id"] not in asked_clips:
+        elif row["clip_id"] not in requested_clips:
             units[first_unit(row["unit"])].add(row["clip_id"])
     if sources:
         for row in read_plan(out, ["part", "source", "source_key"]).to_pylist():
-            if row["source"] in sources.get(row["part"], ()) and row["source_key"] not in asked_sources:
+            if row["source"] in sources.get(row["part"], ()) and row["source_key"] not in requested_sources:
                 parts[row["part"]].add(row["source_key"])
-    return parts, units, lasting
+    return parts, units, permanent
 
 
-def _nothing(out: Output, reasons: list[str], lasting: Counter[str]) -> str:
+def _nothing(out: Output, reasons: list[str], permanent: Counter[str]) -> str:
     text = f"nothing to try again in {out.root}" + (f" for {', '.join(reasons)}" if reasons else "")
-    if lasting:
-        counted = ", ".join(f"{reason} {count}" for reason, count in lasting.most_common())
+    if permanent:
+        counted = ", ".join(f"{reason} {count}" for reason, count in permanent.most_common())
         text += f"; another try cannot change {counted}: name them with --reason after changing the footage"
     return text

@@ -1,7 +1,7 @@
-"""Withdraw people whose consent was revoked: from then on nobody sees them.
+"""Withdraw people who revoked their consent: all readers stop showing them at once.
 
-Readers, pools, workers and cards look at the tombstones; `maintain/purge.py` deletes the bytes later. Clips that wear a
-withdrawn face are asked for again.
+Readers, pools, workers and cards obey the tombstones; `maintain/purge.py` deletes the bytes later. A retry is recorded
+for clips whose donor or style was withdrawn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datagen.imaging.files import image_files, image_sha256
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
 from datagen.output.tombstones import withdraw
-from datagen.pipeline.retries import plan_worn, read_retries
+from datagen.pipeline.retries import plan_remakes, read_retries
 from datagen.pipeline.run_record import read_record
 from datagen.plan.parts import read_plan
 from datagen.shards.reader import Dataset
@@ -28,15 +28,15 @@ from datagen.shards.reader import Dataset
 def remove(
     out: Output, *, source: str | None = None, subject: str | None = None, donor: str | None = None
 ) -> str:
-    """Hide a source, a person or a portrait from every reader at once, also where the face was lent to others.
+    """Hide a source, a person or a portrait from all readers at once, including clips with this person as donor.
 
     Returns:
         What was withdrawn, and what to do next.
 
     Raises:
-        UserError: the output knows no such source, subject or donor.
+        UserError: the output has no such source, subject or donor.
     """
-    before, worn = _shown(out)
+    before, visible = _visible_clips(out)
     if donor is not None:
         kind, name = "donor", donor
         fresh = withdraw(out, portraits=_portraits_named(out, donor))
@@ -48,20 +48,20 @@ def remove(
         fresh = withdraw(
             out, sources=sources, subject=subject, portraits=_portraits_of(out, sources, subject)
         )
-    plan_worn(out)
+    plan_remakes(out)
     again = len(
-        {clip for retry in read_retries(out) for clips in retry.units.values() for clip in clips} & worn
+        {clip for retry in read_retries(out) for clips in retry.units.values() for clip in clips} & visible
     )
-    after, _ = _shown(out)
+    after, _ = _visible_clips(out)
     done = "withdrawn" if fresh else "was withdrawn before"
     text = f"{kind} {name}: {done}; {before - after} clips hidden from every reader"
     if again:
-        text += f", {again} of them since they wear the face: `run`, `synthesise` or `retry` makes them again"
+        text += f", {again} of them because they use the portrait: `run`, `synthesise` or `retry` makes them again"
     return f"{text}; megactor-datagen compact {out.root} --purge deletes the bytes"
 
 
-def _shown(out: Output) -> tuple[int, set[str]]:
-    """How many clips a reader sees, and their ids."""
+def _visible_clips(out: Output) -> tuple[int, set[str]]:
+    """Number of clips that a reader sees, and their ids."""
     try:
         ids = set(Dataset(out.root, columns=["clip_id"]).table["clip_id"].to_pylist())
     except UserError:
@@ -77,7 +77,7 @@ def _require_known(out: Output, kind: str, name: str, known: set[str | None]) ->
 
 
 def _portraits_of(out: Output, sources: set[str], subject: str | None) -> Iterable[str]:
-    """Hashes of the portraits cut from these sources, or from footage of this subject."""
+    """Hashes of the portraits that were cut from these sources or from footage of this subject."""
     for folder in (out.donors, out.portraits):
         for name in published_names(folder):
             for row in read_table(
@@ -89,7 +89,7 @@ def _portraits_of(out: Output, sources: set[str], subject: str | None) -> Iterab
 
 
 def _portraits_named(out: Output, donor: str) -> set[str]:
-    """Hashes of the portraits of this name in the frozen pools, the folders of donors and styles, and the bundled."""
+    """Hashes of the portraits with this name: in frozen pools, folders of donors and styles, and the bundled ones."""
     found: dict[str, set[str]] = {}
     for name in published_names(out.donors):
         for row in read_table(out.donors / f"{name}.parquet", ["name", "sha256"]).to_pylist():
@@ -98,7 +98,7 @@ def _portraits_named(out: Output, donor: str) -> set[str]:
     record = read_record(out) or {}
     for folder in filter(None, (record.get("donors"), record.get("styles"))):
         for path in image_files(Path(folder)) if Path(folder).is_dir() else ():
-            with suppress(Refusal):  # a picture that cannot be read lends no face
+            with suppress(Refusal):  # a picture that cannot be read is never used
                 found.setdefault(shown(path.relative_to(folder)), set()).add(image_sha256(path))
     if not record.get("donors"):
         for portrait in bundled_portraits():

@@ -1,4 +1,4 @@
-"""Content hashes the recipe hash covers: models, donors, styles, another ffmpeg."""
+"""Content hashes that are part of the recipe hash: models, donors, styles, a custom ffmpeg."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from datagen.synthesise.swap.base import build_swapper
 def content_hashes(
     recipe: Recipe, donors: Path | None, styles: Path | None, say: Callable[[str], None] | None = None
 ) -> dict[str, str]:
-    """Name -> sha256 of everything outside the recipe that decides the bytes.
+    """Name -> sha256 of everything outside the recipe that changes the bytes of the output.
 
     Args:
-        say: told of styles that are left out.
+        recipe: decides which backends and pictures are used.
+        donors: folder of portraits, or None.
+        styles: folder of style pictures, or None.
+        say: called with a line for each style that is left out.
 
     Raises:
         UserError: a folder does not exist or holds no picture, or a backend is unknown.
@@ -38,10 +41,12 @@ def content_hashes(
     for model in models:
         found[f"model {model.name}"] = model.sha256
     if donors is not None:
-        for path in image_files(donors):  # named by hash: a name would stay when the person is withdrawn
+        for path in image_files(
+            donors
+        ):  # named by hash, since a name would remain after the person is withdrawn
             try:
                 sha256 = image_sha256(path)
-            except Refusal as refusal:  # refused with the same reason when the pool is frozen
+            except Refusal as refusal:  # the freeze of the pool refuses it with the same reason
                 sha256 = hashlib.sha256(
                     f"{shown(path.relative_to(donors))} {refusal.reason}".encode()
                 ).hexdigest()

@@ -1,4 +1,4 @@
-"""The pipeline as one object: `Pipeline(recipe).run("videos/", "out/set")`. The command line is a layer over it."""
+"""The Python entry point: `Pipeline(recipe).run("videos/", "out/set")`. The command line calls it."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ logger = logging.getLogger(__name__)
 
 
 def log_line(text: str) -> None:
-    """Pass what a user should know to `logging`."""
+    """Send a message for the user to `logging`."""
     logger.log(logging.WARNING if text.startswith("warning:") else logging.INFO, "%s", text)
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Turns footage into a data set. Every method can be called again after a stop and goes on where it stopped.
+    """Turns footage into a data set. After an interruption, the same call continues where it stopped.
 
     Attributes:
-        recipe: what to do to the clips. `RecipeChanges` are values that differ from the manifest's recipe or, in an
-            output that exists, from the one it was begun with.
-        donors: folder of portraits that lend their identity; None takes people of the set and bundled portraits.
-        styles: folder of pictures to take styles from; None takes the bundled ones.
+        recipe: a whole recipe, or `RecipeChanges`: values that differ from the manifest's recipe or, for an existing
+            output, from its recipe.
+        donors: folder of donor portraits; None uses people of the set and bundled portraits.
+        styles: folder of style pictures; None uses the bundled ones.
         runner: `local` for one child process, `ray` for Ray actors.
-        address: of a Ray cluster, or `auto`; None starts Ray on this machine.
-        workers: processes; None for all CPUs.
+        address: address of a Ray cluster, or `auto`; None starts Ray on this machine.
+        workers: number of worker processes; None for one per CPU.
         on_progress: called with a `Progress` at every change; None shows lines or a bar on stderr.
         say: called with lines for the user, such as warnings; by default they go to `logging`, None drops them.
     """
@@ -82,14 +82,14 @@ class Pipeline:
         """Plan, curate and synthesise.
 
         Args:
-            footage: where the source videos are.
+            footage: the source videos, see `Source`.
             out: folder of the data set.
-            limit: curate about so many more sources now, whole parts.
-            root: where the manifest's footage lies, if elsewhere.
-            accept_terms: names of data sets whose terms are missing or forbid the use, and are accepted all the same.
+            limit: curate about this many more sources now, in whole parts; None for all.
+            root: folder of the manifest's footage, if it is not where the manifest says.
+            accept_terms: names of data sets to use although their terms are missing or forbid it.
 
         Raises:
-            UserError: bad options, footage that is not there, or not a single usable clip.
+            UserError: wrong options, missing footage, or no usable clip at all.
         """
         output = Output(output_folder(out))
         require_positive("limit", limit)
@@ -105,7 +105,7 @@ class Pipeline:
         root: str | Path | None = None,
         accept_terms: Sequence[str] = (),
     ) -> Planned:
-        """List the source videos and cut them into parts; nothing is decoded yet. Arguments as those of `run`."""
+        """List the source videos and divide them into parts; nothing is decoded. Arguments as for `run`."""
         return self._plan(Output(output_folder(out)), footage, root, accept_terms)[1]
 
     def curate(
@@ -115,8 +115,8 @@ class Pipeline:
 
         Args:
             out: folder of the data set.
-            limit: curate about so many more sources now, whole parts.
-            roots: `[NAME=]FOLDER`, where the footage lies now, if it has moved.
+            limit: curate about this many more sources now, in whole parts; None for all.
+            roots: `[NAME=]FOLDER`, new folders of footage that has moved.
         """
         require_positive("limit", limit)
         output = Output(output_folder(out))
@@ -125,7 +125,7 @@ class Pipeline:
         return describe_curation(output)
 
     def synthesise(self, out: str | Path, *, roots: Sequence[str] = ()) -> RunResult:
-        """Swap, stylise, augment, mask and pack the curated clips. Arguments as those of `curate`."""
+        """Swap, stylise, augment, mask and pack the curated clips. Arguments as for `curate`."""
         output = Output(output_folder(out))
         inputs = resume(output, self._options, texts("roots", roots), self._say)
         return finish(output, inputs, [], [stages.synthesise(output, inputs, self._engine)])
@@ -139,7 +139,7 @@ class Pipeline:
         root: str | Path | None = None,
         accept_terms: Sequence[str] = (),
     ) -> str:
-        """What `run` would do and cost, as text; nothing is written. Arguments as those of `run`."""
+        """Text that says what `run` would do and cost; nothing is written. Arguments as for `run`."""
         require_positive("limit", limit)
         output = Output(output_folder(out))
         with tempfile.TemporaryDirectory() as folder:

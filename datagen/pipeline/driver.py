@@ -1,4 +1,4 @@
-"""What the driver of a run said last, in `logs/status.json`, and whether it still lives."""
+"""Last status of the driver of a run, in `logs/status.json`, and whether the driver still runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tqdm import tqdm
 from datagen.common.owner import is_alive
 from datagen.output.paths import Output
 
-SILENT_S = 180.0  # a driver on another host that has not renewed its status file for so long is dead
-NEXT_STAGE_S = 600.0  # a process that lives on after its stage may be one that does other things
-LONG_S = 120.0  # a task that takes longer is named
+SILENT_S = 180.0  # a driver on another host counts as dead if its status file is older
+NEXT_STAGE_S = 600.0  # if no stage follows in this time, the process is taken to do something else
+LONG_S = 120.0  # `status` names tasks that take longer
 
 
 class _Worker(BaseModel):
-    """What one worker is busy with; see `datagen.runners.WorkerStatus`."""
+    """The current task of a worker; see `datagen.runners.WorkerStatus`."""
 
     worker: str
     task: str
@@ -25,7 +25,7 @@ class _Worker(BaseModel):
 
 
 class _RecordedDriver(BaseModel):
-    """What the driver said last, in `logs/status.json`."""
+    """Contents of `logs/status.json`."""
 
     state: str
     stage: str
@@ -41,7 +41,7 @@ class _RecordedDriver(BaseModel):
 
 
 def driver_lines(out: Output) -> list[str]:
-    """What `status` shows of the driver; nothing where it never ran."""
+    """Lines about the driver for `status`; empty if there was no driver yet."""
     driver = _read(out)
     if driver is None:
         damaged = out.status_json.exists()
@@ -51,12 +51,12 @@ def driver_lines(out: Output) -> list[str]:
     state, left = driver.state, ""
     if state == "running":
         if not _is_alive(out, driver):
-            state = "stopped without a word (killed?):"
+            state = "stopped unexpectedly (killed?):"
         elif driver.eta_s:
             left = f", {tqdm.format_interval(driver.eta_s)} left"
     lines = [
         f"  driver      {state} {driver.stage}: {driver.done}/{driver.total} {driver.unit}s, "
-        f"{driver.frames_per_s} frames/s{left} (said at {driver.updated})"
+        f"{driver.frames_per_s} frames/s{left} (at {driver.updated})"
     ]
     if state == "running":
         if driver.longest is not None and driver.longest.busy_s > LONG_S:
@@ -71,7 +71,7 @@ def driver_lines(out: Output) -> list[str]:
 
 
 def driver_ended(out: Output) -> bool:
-    """Whether nothing more will come of the driver; another stage may follow while it lives."""
+    """Whether the driver is finished. While its process runs, another stage may follow."""
     driver = _read(out)
     if driver is None or driver.state in ("failed", "interrupted"):
         return True
@@ -82,12 +82,12 @@ def driver_ended(out: Output) -> bool:
 
 
 def _is_alive(out: Output, driver: _RecordedDriver) -> bool:
-    """Whether the driver runs: asked of this host, or told by a status file that is renewed."""
+    """Whether the driver runs: checked on this host, or by the age of its status file on another."""
     return is_alive(driver.owner, out.status_json, SILENT_S)
 
 
 def _read(out: Output) -> _RecordedDriver | None:
-    """What the driver said last; None where it never ran, or the file is damaged."""
+    """Last status of the driver; None if there is no status file or it is damaged."""
     try:
         return _RecordedDriver.model_validate_json(out.status_json.read_bytes())
     except (OSError, ValidationError):

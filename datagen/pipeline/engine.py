@@ -1,4 +1,4 @@
-"""Do tasks: by the engine that was asked for, with progress, and with a failure row for whatever could not be done."""
+"""Run tasks with the chosen runner, show progress, and write failure rows for tasks that could not be done."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ from datagen.sources.roots import read_roots
 logger = logging.getLogger(__name__)
 
 OnLost = Callable[[Task, Report], None]
+"""Called with a task that could not be done, and its report with `reason` and `message`."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who does the tasks.
+    """What runs the tasks.
 
     Attributes:
         runner: `local` for one child process, `ray` for Ray actors.
-        address: of a Ray cluster, or `auto`; None starts Ray on this machine.
-        workers: processes; None for all CPUs.
-        on_progress: called with every change of the progress, in place of the lines and bars on stderr.
+        address: address of a Ray cluster, or `auto`; None starts Ray on this machine.
+        workers: number of worker processes; None for one per CPU.
+        on_progress: called at every change of the progress, instead of lines or bars on stderr.
     """
 
     runner: Literal["local", "ray"] = "ray"
@@ -63,15 +64,15 @@ def do_tasks(
 
     Args:
         out: the output.
-        inputs: what it is made with.
-        engine: who does it.
-        stage: name for the progress.
-        unit: what a task is called.
+        inputs: recipe, donors and styles of the output.
+        engine: what runs the tasks.
+        stage: name of the stage in the progress.
+        unit: word for one task in the progress.
         pending: the tasks.
         on_lost: called for tasks that could not be done.
 
     Raises:
-        UserError: a root of the sources is not there.
+        UserError: a root of the sources is missing.
     """
     done = pending.total - pending.count
     with RunProgress(
@@ -108,7 +109,7 @@ def do_tasks(
 def do_or_record(
     out: Output, inputs: RunInputs, engine: Engine, stage: str, unit: str, pending: Pending
 ) -> RunProgress:
-    """Run tasks; those that could not be done become failure rows."""
+    """Run tasks; write failure rows for tasks that could not be done."""
 
     def on_lost(task: Task, report: Report) -> None:
         record_lost_task(out, task, report)
@@ -117,7 +118,7 @@ def do_or_record(
 
 
 def record_lost_task(out: Output, task: Task, report: Report) -> None:
-    """Publish failure rows for everything in a task that could not be done, so that nothing is lost silently."""
+    """Publish failure rows for all items of a task that could not be done, so that nothing is lost silently."""
     refusal = Refusal(report["reason"], report["message"], "megactor-datagen retry")
     match task:
         case PortraitTask():

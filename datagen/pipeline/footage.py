@@ -1,4 +1,4 @@
-"""Where the footage of a command lies, and what is listed there."""
+"""Find the footage of a command and list its source videos."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from datagen.sources.roots import Roots, name_root, prefix_of, read_roots
 from datagen.sources.source import describe_skipped
 
 Say = Callable[[str], None]
+"""Shows a message to the user."""
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Where the footage of a command lies; nothing is listed yet.
+    """Location of the footage of a command; it is not listed yet.
 
     Attributes:
-        places: manifest, and the folder, archive or video that is its root.
-        recipe: what the manifest asks for.
+        places: pairs of a manifest and its root: a folder, archive or video.
+        recipe: recipe values of the manifest.
     """
 
     places: tuple[tuple[Manifest, Path], ...]
     recipe: dict[str, Any]
 
     def sources(self, out: Output, say: Say) -> tuple[list[ListedSource], Roots]:
-        """Every source video once, and the roots by name.
+        """List every source video once, and name the roots.
 
         Args:
-            out: the output; its folder is never listed, and it knows the roots of earlier commands.
-            say: told what was passed over, and which root has moved.
+            out: the output; its folder is not listed, and it stores the roots of earlier commands.
+            say: called with what was skipped and which root has moved.
 
         Raises:
-            UserError: a root is not there, or there is no source.
+            UserError: a root is missing, or there is no source.
         """
         roots = read_roots(out)
         plan = read_plan(out)
@@ -66,24 +67,24 @@ class Footage:
                     found.append(ListedSource(source, manifest, name, prefix))
         if not found:
             places = ", ".join(str(path) for _, path in self.places)
-            raise UserError(f"no video found in {places}; check the path and the file endings")
+            raise UserError(f"no video found in {places}; check the path and the file suffixes")
         return found, roots
 
 
 def find_footage(
     manifest_name: str | None, inputs: list[Path], root: Path | None, accepted: list[str], media: Path
 ) -> Footage:
-    """Where the footage of the command line lies.
+    """Find the footage that a command names.
 
     Args:
-        manifest_name: manifest or None.
-        inputs: paths given instead.
-        root: where the manifest's footage lies, if elsewhere.
-        accepted: data sets whose terms are accepted by name.
-        media: folder where footage made by code goes; it is made now.
+        manifest_name: name or file of a manifest, or None.
+        inputs: paths of footage, if there is no manifest.
+        root: folder of the manifest's footage, if it is not where the manifest says.
+        accepted: names of data sets whose terms the user accepted.
+        media: folder for generated footage; it is generated now if the manifest asks for it.
 
     Raises:
-        UserError: bad usage, a path that does not exist, or terms that forbid the use.
+        UserError: wrong usage, a path that does not exist, or terms that forbid the use.
     """
     if (manifest_name is None) == (not inputs):
         raise UserError("give footage: either a manifest, or one or more paths (--input)", code=2)

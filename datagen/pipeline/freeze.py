@@ -1,4 +1,4 @@
-"""Freeze a wave: group its clips, give each group its split and each clip its unit and turn."""
+"""Freeze a wave: group its clips, assign a split to each group, a unit and a donor turn to each clip."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ GROUPED = (
 
 
 def freeze(out: Output, inputs: RunInputs, engine: Engine) -> list[Wave]:
-    """Freeze the waves that are curated, in order, and then the parts that were curated again.
+    """Freeze the curated waves in order, then the parts that retries curated again.
 
     Returns:
-        Waves that wait for parts to be curated.
+        Waves that are not completely curated yet.
     """
     waves = read_waves(out)
     curated = published_names(out.clips)
@@ -49,48 +49,50 @@ def freeze(out: Output, inputs: RunInputs, engine: Engine) -> list[Wave]:
             _freeze_wave(out, inputs, engine, wave)
     for retry in read_retries(out):
         ready = (
-            retry.parts and curated.issuperset(retry.pieces) and retry.name not in published_names(out.waves)
+            retry.parts
+            and curated.issuperset(retry.clip_tables)
+            and retry.name not in published_names(out.waves)
         )
-        if ready and not any(wave.holds(piece) for wave in waiting for piece in retry.pieces):
-            freeze_clips(out, retry.name, retry.pieces, inputs.recipe)
+        if ready and not any(wave.holds(name) for wave in waiting for name in retry.clip_tables):
+            freeze_clips(out, retry.name, retry.clip_tables, inputs.recipe)
             apply_withdrawals(out, ("plan/waves", retry.name))
     return waiting
 
 
-def freeze_clips(out: Output, name: str, pieces: list[str], recipe: Recipe) -> None:
-    """Publish groups, splits and units of a wave's pieces of the clip table, or of the pieces of one retry.
+def freeze_clips(out: Output, name: str, clip_tables: list[str], recipe: Recipe) -> None:
+    """Publish groups, splits and units for the clips of a wave or of a retry.
 
     Args:
         out: the output.
-        name: of the wave or retry.
-        pieces: of the clip table, all there.
+        name: name of the wave or retry.
+        clip_tables: names of its clip tables, all published.
         recipe: seed, splits and size of units.
     """
     clips = [
-        {**row, "piece": piece}
-        for piece in pieces
+        {**row, "piece": clip_table}
+        for clip_table in clip_tables
         for row in sorted(
-            packed_rows(read_table(out.clips / f"{piece}.parquet", list(GROUPED))),
+            packed_rows(read_table(out.clips / f"{clip_table}.parquet", list(GROUPED))),
             key=lambda row: str(row["clip_id"]),
         )
     ]
-    groups = group_clips(clips, _settled(out), recipe.split, recipe.seed)
-    ranks: Counter[str] = Counter()
-    numbers: Counter[str] = Counter()
+    groups = group_clips(clips, _frozen_earlier(out), recipe.split, recipe.seed)
+    donor_turns: Counter[str] = Counter()  # by split
+    clip_numbers: Counter[str] = Counter()  # by clip table
     rows = []
     for clip, group in zip(clips, groups, strict=True):
-        piece = clip["piece"]
-        base = seed_of(piece) % 2**30 if is_again(piece) else 0  # a retry takes turns of its own
-        unit = unit_name(piece, numbers[piece] // recipe.plan.clips_per_unit)
-        rows.append({**clip, **vars(group), "unit": unit, "rank": base + ranks[group.split]})
-        numbers[piece] += 1
-        ranks[group.split] += 1
+        clip_table = clip["piece"]
+        base = seed_of(clip_table) % 2**30 if is_again(clip_table) else 0  # a retry starts at another donor
+        unit = unit_name(clip_table, clip_numbers[clip_table] // recipe.plan.clips_per_unit)
+        rows.append({**clip, **vars(group), "unit": unit, "rank": base + donor_turns[group.split]})
+        clip_numbers[clip_table] += 1
+        donor_turns[group.split] += 1
     table = pa.Table.from_pylist(rows, schema=schema_of(WAVE))
     write_table(table, out.waves / f"{name}.parquet", out.tmp)
 
 
-def _settled(out: Output) -> list[Row]:
-    """What earlier waves and retries settled: their clips, and the portraits of their pools."""
+def _frozen_earlier(out: Output) -> list[Row]:
+    """Rows of earlier waves and retries: their clips, and the portraits of their pools."""
     rows: list[Row] = []
     for name in sorted(published_names(out.waves), key=lambda name: (is_retry(name), name)):
         rows += packed_rows(read_table(out.waves / f"{name}.parquet", schema=schema_of(WAVE)))

@@ -1,4 +1,4 @@
-"""What a run is made with, beside the footage: recipe, donors and styles, with their content hashes."""
+"""Inputs of a run besides the footage: recipe, donors and styles, with their content hashes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from datagen.sources.roots import move, read_roots, write_roots
 
 @dataclass(frozen=True)
 class RecipeChanges:
-    """Values that differ from the manifest's recipe, or from the one an output was begun with.
+    """Values that differ from the recipe of the manifest or of an existing output.
 
     Attributes:
         file: YAML file.
-        values: `key.subkey=value`, on top of the file.
+        values: `key.subkey=value`, applied after the file.
     """
 
     file: str | Path | None = None
@@ -37,10 +37,10 @@ class RecipeChanges:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a command or a `Pipeline` asks for. What is left out is as the output was begun with.
+    """Options of a command or a `Pipeline`. For an existing output, missing ones are taken from its `run.json`.
 
     Attributes:
-        recipe: all of it, or changes.
+        recipe: a whole recipe, or changes of one.
         donors, styles: folders of pictures.
     """
 
@@ -50,13 +50,13 @@ class RunOptions:
 
 
 def gather(out: Output, base: dict[str, Any], options: RunOptions, say: Say | None = None) -> RunInputs:
-    """Recipe, donors and styles of a run, hashed.
+    """Recipe, donors and styles of a run, with their content hashes.
 
     Args:
         out: the output, which may be new.
         base: recipe values of the manifest.
-        options: what is asked for.
-        say: told of styles that are left out.
+        options: options of the user.
+        say: called with a line for each style that is left out.
 
     Raises:
         UserError: a value, folder or picture that cannot be used.
@@ -74,23 +74,23 @@ def gather(out: Output, base: dict[str, Any], options: RunOptions, say: Say | No
         )
     donors, styles = donors and donors.absolute(), styles and styles.absolute()
     contents = content_hashes(recipe, donors, styles, say)
-    if record is not None:  # a withdrawn portrait may be deleted from its folder: the recipe stays the same
+    if record is not None:  # the recipe hash stays the same if a withdrawn portrait was deleted
         portraits = read_withdrawn(Store.open(out.root)).portraits
         contents |= {key: sha256 for key, sha256 in record["contents"].items() if sha256 in portraits}
     return RunInputs(recipe, contents, donors, styles)
 
 
 def resume(out: Output, options: RunOptions, roots: Sequence[str], say: Say) -> RunInputs:
-    """Inputs of a planned output; options that are given must agree with those it was begun with.
+    """Inputs of a planned output; given options must agree with those of its first run.
 
     Args:
         out: the output.
-        options: what is asked for.
-        roots: `[NAME=]FOLDER`, where the footage lies now, if it has moved.
-        say: told of warnings.
+        options: options of the user.
+        roots: `[NAME=]FOLDER`, new folders of footage that has moved.
+        say: called with warnings.
 
     Raises:
-        UserError: nothing was planned there, something changed, or a root is not there.
+        UserError: nothing was planned there, the inputs changed, or a root is missing.
     """
     require_plan(out)
     inputs = gather(out, {}, options, say)

@@ -1,4 +1,4 @@
-"""What is still to do: the plan minus what is published. No database, no lock; resuming is asking again."""
+"""What is still to do: the plan minus the published files. No database and no lock; a resume just asks again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from datagen.recipe import Recipe
 
 Row = dict[str, Any]
 PORTRAITS_PER_TASK = 8
-BYTES_PER_FRAME = 4_000  # of a compressed source: 25 fps at 0.8 Mbit/s; only time limits depend on it
+BYTES_PER_FRAME = 4_000  # typical of compressed sources (25 fps at 0.8 Mbit/s); used only for time limits
 
 FROZEN = ("piece", "unit", "clip_id", "source", "source_key", "subject", "frames", "person", "duplicate_of")
 FROZEN_COLUMNS = [*FROZEN, "split", "rank"]
@@ -38,9 +38,9 @@ class Pending(Generic[T]):
     """Tasks that are not done yet.
 
     Attributes:
-        tasks: made one by one, in order.
-        count: how many they are.
-        total: of all tasks, those done included.
+        tasks: the tasks in order, made one by one.
+        count: number of these tasks.
+        total: number of all tasks, including those that are done.
     """
 
     tasks: Iterable[T]
@@ -49,7 +49,7 @@ class Pending(Generic[T]):
 
 
 def rows_by_part(plan: pa.Table, parts: set[str]) -> dict[str, list[Row]]:
-    """Plan rows of some parts."""
+    """Plan rows of some parts, by part."""
     chosen = plan.filter(pc.is_in(plan.column("part"), pa.array(sorted(parts), pa.string())))
     grouped: dict[str, list[Row]] = {part: [] for part in parts}
     for row in chosen.to_pylist():
@@ -66,44 +66,45 @@ def curate_tasks(
     retries: bool = True,
     only: set[str] | None = None,
 ) -> Pending[CurateTask]:
-    """Parts of some waves that are not curated yet, and those that `retry` asked for.
+    """Tasks for the parts of some waves that are not curated yet, and for parts of retries.
 
     Args:
         out: the output.
-        recipe: for time limits.
-        waves: whose parts are wanted.
-        limit: enough parts for this many sources, whole parts always.
-        retries: parts asked for again too.
-        only: pieces to make whether they are published or not; None takes all that are not.
+        recipe: has the time limits.
+        waves: waves whose parts are curated.
+        limit: take whole parts until they hold at least this many sources; None takes all.
+        retries: include parts of retries.
+        only: names of clip tables to make even if they are published; None takes all that are not published.
     """
     plan = read_plan(out)
     done = published_names(out.clips)
 
-    def wanted(piece: str) -> bool:
-        return piece in only if only is not None else piece not in done
+    def wanted(clip_table: str) -> bool:
+        return clip_table in only if only is not None else clip_table not in done
 
     parts = [part for wave in waves for part in wave.parts]
     pending = [part for part in parts if wanted(part)]
-    asked = [
+    requested = [
         (retry, part, again(part, retry.number))
         for retry in (read_retries(out) if retries else ())
         for part in sorted(retry.parts)
     ]
-    pending_again = [item for item in asked if wanted(item[2])]
+    pending_again = [item for item in requested if wanted(item[2])]
     rows = rows_by_part(plan, {*pending, *(part for _, part, _ in pending_again)})
     if limit is not None:
-        pending = _enough(pending, rows, limit)
+        pending = _first_parts(pending, rows, limit)
     withdrawn = read_withdrawn(Store.open(out.root))
-    tasks = [_curate_task(part, part, _standing(rows[part], withdrawn), recipe) for part in pending]
-    for retry, part, piece in pending_again:
+    tasks = [_curate_task(part, part, _not_withdrawn(rows[part], withdrawn), recipe) for part in pending]
+    for retry, part, clip_table in pending_again:
         chosen = [row for row in rows[part] if row["source_key"] in retry.parts[part]]
-        known = _clip_ids(out, part, before=piece)
-        tasks.append(_curate_task(part, piece, _standing(chosen, withdrawn), recipe, retry.attempt, known))
-    return Pending(tasks, len(tasks), len(parts) + len(asked))
+        known = _clip_ids(out, part, before=clip_table)
+        rest = _not_withdrawn(chosen, withdrawn)
+        tasks.append(_curate_task(part, clip_table, rest, recipe, retry.attempt, known))
+    return Pending(tasks, len(tasks), len(parts) + len(requested))
 
 
 def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) -> Pending[PortraitTask]:
-    """Portraits of a wave's donors that are to be cut from the footage, a few in each task."""
+    """Tasks that cut the portraits of a wave's donors from the footage, a few in each task."""
     withdrawn = read_withdrawn(Store.open(out.root))
     wanted = [
         row
@@ -127,7 +128,7 @@ def portrait_tasks(out: Output, name: str, chosen: list[Row], recipe: Recipe) ->
 
 
 def frozen_units(out: Output, name: str, columns: list[str]) -> dict[str, list[Row]]:
-    """Units of a frozen wave or retry, in order, each with its rows."""
+    """Unit -> its rows, for the units of a frozen wave or retry, in order."""
     units: dict[str, list[Row]] = {}
     for row in read_table(out.waves / f"{name}.parquet", columns).to_pylist():
         units.setdefault(row["unit"], []).append(row)
@@ -135,55 +136,57 @@ def frozen_units(out: Output, name: str, columns: list[str]) -> dict[str, list[R
 
 
 def synthesise_tasks(out: Output, recipe: Recipe, only: set[str] | None = None) -> Pending[SynthesiseTask]:
-    """Units of frozen waves that are not published yet, and those to be made again.
+    """Tasks for units of frozen waves that are not published yet, and for units of retries.
 
     Args:
         out: the output.
-        recipe: for time limits.
-        only: units to make whether they are published or not; None takes all that are not.
+        recipe: has the time limits.
+        only: units to make even if they are published; None takes all that are not published.
     """
     done = published_names(out.index)
     frozen = sorted(published_names(out.waves), key=lambda name: (is_retry(name), name))
     listed = {name: list(frozen_units(out, name, ["unit"])) for name in frozen}
     retries = [retry for retry in read_retries(out) if retry.units]
-    asked = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}
+    requested = {retry.unit(unit): (retry, unit) for retry in retries for unit in retry.units}
 
     def wanted(unit: str) -> bool:
         return unit in only if only is not None else unit not in done
 
     pending = {name: [unit for unit in units if wanted(unit)] for name, units in listed.items()}
-    pending_again = {unit: item for unit, item in asked.items() if wanted(unit)}
-    home = {unit: name for name, units in listed.items() for unit in units}
+    pending_again = {unit: item for unit, item in requested.items() if wanted(unit)}
+    wave_of_unit = {unit: name for name, units in listed.items() for unit in units}
 
     def make() -> Iterator[SynthesiseTask]:
         withdrawn = read_withdrawn(Store.open(out.root))
         waves = read_waves(out)
         plan = read_plan(out)
         for name in frozen:
-            mine = {unit: item for unit, item in pending_again.items() if home.get(item[1]) == name}
-            if not pending[name] and not mine:
+            remakes = {
+                unit: item for unit, item in pending_again.items() if wave_of_unit.get(item[1]) == name
+            }
+            if not pending[name] and not remakes:
                 continue
             units = frozen_units(out, name, FROZEN_COLUMNS)
-            parts = {part_of(unit) for unit in (*pending[name], *mine)}
+            parts = {part_of(unit) for unit in (*pending[name], *remakes)}
             sources = {row["source_key"]: row for rows in rows_by_part(plan, parts).values() for row in rows}
             for unit in pending[name]:
-                later = asked_after(retries, unit, 0)
+                later = clips_of_later_retries(retries, unit, 0)
                 chosen = [row for row in units[unit] if row["clip_id"] not in later]
                 yield _unit_task(unit, chosen, 1, sources, waves, withdrawn, recipe)
-            for unit, (retry, first) in mine.items():
-                wanted_clips = set(retry.units[first]) - asked_after(retries, first, retry.number)
+            for unit, (retry, first) in remakes.items():
+                wanted_clips = set(retry.units[first]) - clips_of_later_retries(retries, first, retry.number)
                 chosen = [row for row in units[first] if row["clip_id"] in wanted_clips]
                 yield _unit_task(unit, chosen, retry.attempt, sources, waves, withdrawn, recipe)
 
     count = sum(map(len, pending.values())) + len(pending_again)
-    return Pending(make(), count, sum(map(len, listed.values())) + len(asked))
+    return Pending(make(), count, sum(map(len, listed.values())) + len(requested))
 
 
-def asked_after(retries: list[Retry], unit: str, number: int) -> set[str]:
-    """Clips of a unit that retries after a number ask for.
+def clips_of_later_retries(retries: list[Retry], unit: str, number: int) -> set[str]:
+    """Clips of a unit that retries with a higher number make again.
 
-    A clip is made by the last retry that names it. So a unit that was lost and is made once more does not bring back
-    what another unit holds, or will hold, by now.
+    If several retries name a clip, only the last one makes it. Therefore, a lost unit that is made again does not make
+    clips that belong to the unit of a later retry.
     """
     return {clip for retry in retries if retry.number > number for clip in retry.units.get(unit, ())}
 
@@ -215,7 +218,7 @@ def _unit_task(
     withdrawn: Withdrawn,
     recipe: Recipe,
 ) -> SynthesiseTask:
-    clips = _standing(rows, withdrawn)
+    clips = _not_withdrawn(rows, withdrawn)
     conflict = "it joins clips of earlier waves that are in different splits"
     return SynthesiseTask(
         name=unit,
@@ -231,19 +234,20 @@ def _unit_task(
 
 
 def _cut(out: Output, row: Row, sources: dict[str, Row]) -> PortraitCut:
-    """What a worker needs to cut one portrait."""
+    """All that a worker needs to cut one portrait."""
     columns = ["clip_id", "source_key", "source_sha256", "crop", "size", "donor_frame"]
     clips = read_table(out.clips / f"{row['piece']}.parquet", columns).to_pylist()
     clip = next(clip for clip in clips if clip["clip_id"] == row["clip_id"])
     return PortraitCut(clip, {column.name: sources[clip["source_key"]][column.name] for column in PLAN})
 
 
-def _standing(rows: list[Row], withdrawn: Withdrawn) -> list[Row]:
+def _not_withdrawn(rows: list[Row], withdrawn: Withdrawn) -> list[Row]:
     """Rows of footage that was not withdrawn."""
     return [row for row in rows if not withdrawn.covers(row["source"], row["subject"])]
 
 
-def _enough(pending: list[str], rows: dict[str, list[Row]], limit: int) -> list[str]:
+def _first_parts(pending: list[str], rows: dict[str, list[Row]], limit: int) -> list[str]:
+    """The first parts that together hold at least `limit` sources."""
     kept: list[str] = []
     sources = 0
     for part in pending:
@@ -255,10 +259,10 @@ def _enough(pending: list[str], rows: dict[str, list[Row]], limit: int) -> list[
 
 
 def _clip_ids(out: Output, part: str, before: str) -> set[str]:
-    """Clips of a part and of the retries of it before this one."""
+    """Ids of the clips of a part and of its retries before the clip table `before`."""
     found: set[str] = set()
-    for piece in (part, *(again(part, number) for number in range(1, retry_of(before)))):
-        path = out.clips / f"{piece}.parquet"
+    for clip_table in (part, *(again(part, number) for number in range(1, retry_of(before)))):
+        path = out.clips / f"{clip_table}.parquet"
         if path.exists():
             found.update(read_table(path, ["clip_id"])["clip_id"].to_pylist())
     return found

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line every 10 s elsewhere, and `logs/status.json` for others."""
+"""Progress of a run: a bar on a terminal, else a line every 10 s, and `logs/status.json` for other programs."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ logger = logging.getLogger(__name__)
 
 LINE_S = 10.0
 STATUS_S = 1.0
-RENEW_S = 10.0  # where no task ends, so that others see that the driver lives
+RENEW_S = 10.0  # the status file is renewed even if no task ends, to show that the driver runs
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is.
+    """Progress of a stage.
 
     Attributes:
         stage: `curate`, `donors`, `synthesise` or `repair`.
         state: `running`, `finished`, `interrupted` or `failed`.
-        done, total: tasks, those of earlier runs included.
-        unit: what a task is called.
-        tasks_failed: tasks that could not be done.
+        done, total: number of tasks, including those of earlier runs.
+        unit: word for one task.
+        tasks_failed: number of tasks that could not be done.
         totals: sums of what the tasks reported: `clips`, `failed`, `frames` ...
-        elapsed_s: since the stage began.
-        left_s: that it will take, None before the first task is over.
-        workers_busy: workers that have a task.
+        elapsed_s: seconds since the stage began.
+        left_s: estimated seconds left; None before the first task has ended.
+        workers_busy: number of workers that have a task.
     """
 
     stage: str
@@ -58,7 +58,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class RunProgress:
-    """Sums reports and shows them; a context manager, and what the runners report to.
+    """Sums up task reports and shows them. A context manager; the runners call it with each report.
 
     Attributes:
         totals: sums of all reports: `clips`, `failed`, `frames`, `seconds` per operation ...
@@ -80,10 +80,10 @@ class RunProgress:
         Args:
             output: its `logs/status.json` is kept up to date.
             stage: `curate`, `donors` or `synthesise`.
-            total: tasks of the whole run, finished ones of earlier runs included.
-            unit: what a task is called.
-            done: tasks finished by earlier runs.
-            on_progress: told of every change; nothing is printed then.
+            total: number of tasks of the whole run, including those that earlier runs finished.
+            unit: word for one task.
+            done: number of tasks that earlier runs finished.
+            on_progress: called at every change; nothing is printed then.
         """
         self.totals: Report = {}
         self.failures: list[tuple[Task, Report]] = []
@@ -125,7 +125,7 @@ class RunProgress:
             self._save("interrupted" if kind is KeyboardInterrupt else "failed")
 
     def __call__(self, task: Task, report: Report) -> None:
-        """Count one task that is over."""
+        """Count one task that has ended."""
         self._done += 1
         if "reason" in report:
             self.failures.append((task, report))
@@ -143,11 +143,11 @@ class RunProgress:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the start, or from start to end."""
+        """Seconds since the start; after the end, the total time."""
         return (self._ended or time.monotonic()) - self._began
 
     def waiting(self, doing: Sequence[WorkerStatus]) -> None:
-        """Take what the workers are busy with; the status file is renewed also when no task ends."""
+        """Note the current tasks of the workers, and renew the status file even if no task ends."""
         silent = [worker.worker for worker in doing if worker.silent_s]
         news = silent != [worker.worker for worker in self._doing if worker.silent_s]
         self._doing = doing
@@ -155,7 +155,7 @@ class RunProgress:
             self._save("running")
 
     def say(self, text: str) -> None:
-        """One line for the user."""
+        """Show one line to the user."""
         if self._on_progress is not None:
             logger.info(text)
         elif self._bar is not None:
@@ -164,7 +164,7 @@ class RunProgress:
             print(text, file=sys.stderr, flush=True)
 
     def now(self, state: str) -> Progress:
-        """The progress at this moment."""
+        """The current progress."""
         new = self._done - self._before
         elapsed_s = self.elapsed_s
         return Progress(
@@ -181,7 +181,7 @@ class RunProgress:
         )
 
     def status(self, state: str) -> dict[str, Any]:
-        """What `status.json` holds."""
+        """Contents of `status.json`."""
         now = self.now(state)
         frames = self.totals.get("frames", 0)
         longest = max(self._doing, key=lambda worker: worker.busy_s, default=None)
@@ -234,7 +234,7 @@ class RunProgress:
 
 
 def add_up(totals: Report, report: Report) -> None:
-    """Add the counters of `report` to `totals`, nested ones too; other values are left out."""
+    """Add the counters of `report` to `totals`, including nested ones; other values are ignored."""
     for key, value in report.items():
         if isinstance(value, dict):
             add_up(totals.setdefault(key, {}), value)

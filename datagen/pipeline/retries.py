@@ -1,4 +1,4 @@
-"""Try again: what failed and is asked for, and clips that wear a withdrawn face. Published files are never touched."""
+"""Retries of failed sources and clips, and of clips with a withdrawn donor. Published files stay unchanged."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from datagen.output.tombstones import read_withdrawn
 
 @dataclass(frozen=True)
 class Retry:
-    """One call for another try, `plan/retries/r00001.json`.
+    """One requested retry, stored in `plan/retries/r00001.json`.
 
     Attributes:
-        number: 1 for the first; names of its pieces and units end in `-r1`.
+        number: 1 for the first one; names of its clip tables and units end in `-r1`.
         parts: part -> source keys to curate again.
         units: unit -> clip ids to make again.
     """
@@ -37,12 +37,12 @@ class Retry:
 
     @property
     def attempt(self) -> int:
-        """Attempt number in failure rows."""
+        """Number of the attempt in failure rows."""
         return self.number + 1
 
     @property
-    def pieces(self) -> list[str]:
-        """Pieces of the clip table that it makes."""
+    def clip_tables(self) -> list[str]:
+        """Names of the clip tables that it makes."""
         return [again(part, self.number) for part in sorted(self.parts)]
 
     def unit(self, unit: str) -> str:
@@ -51,7 +51,7 @@ class Retry:
 
 
 def read_retries(out: Output) -> list[Retry]:
-    """All retries asked for, in order.
+    """All requested retries, in order.
 
     Raises:
         UserError: one cannot be read.
@@ -62,32 +62,32 @@ def read_retries(out: Output) -> list[Retry]:
             held = json.loads(path.read_text(encoding="utf-8"))
             retry = Retry(int(held["number"]), _lists(held["parts"]), _lists(held["units"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is damaged; delete it and say `retry` again for what failed") from error
+            raise UserError(f"{path} is damaged; delete it and run `retry` again") from error
         found.append(retry)
     return sorted(found, key=lambda retry: retry.number)
 
 
-def plan_worn(out: Output) -> None:
-    """Ask for the clips that wear a withdrawn face, or took their style from one, to be made again."""
+def plan_remakes(out: Output) -> None:
+    """Request a retry for all clips whose donor or style portrait was withdrawn."""
     withdrawn = read_withdrawn(Store.open(out.root))
     while withdrawn.portraits:
         retries = read_retries(out)
-        asked = {
+        requested = {
             clip for retry in unfinished(out, retries) for clips in retry.units.values() for clip in clips
         }
         columns = ["clip_id", "source", "subject", "donor_sha256", "style_sha256"]
-        worn: dict[str, set[str]] = defaultdict(set)
-        shown: set[str] = set()
+        affected: dict[str, set[str]] = defaultdict(set)
+        unaffected: set[str] = set()
         for unit in published_names(out.index):
             for row in read_table(out.index / f"{unit}.parquet", columns).to_pylist():
                 if withdrawn.covers(row["source"], row["subject"]):
                     continue
                 if withdrawn.covers(None, None, row["donor_sha256"], row["style_sha256"]):
-                    worn[first_unit(unit)].add(row["clip_id"])
+                    affected[first_unit(unit)].add(row["clip_id"])
                 else:
-                    shown.add(row["clip_id"])
+                    unaffected.add(row["clip_id"])
         failed = {row["clip_id"] for row in read_failures(out.root).to_pylist() if row["stream"] is None}
-        units = {unit: clips - shown - asked - failed for unit, clips in worn.items()}
+        units = {unit: clips - unaffected - requested - failed for unit, clips in affected.items()}
         units = {unit: clips for unit, clips in units.items() if clips}
         if not units or record_retry(out, retries, {}, units):
             return
@@ -96,7 +96,7 @@ def plan_worn(out: Output) -> None:
 def record_retry(
     out: Output, retries: list[Retry], parts: dict[str, set[str]], units: dict[str, set[str]]
 ) -> Retry | None:
-    """Publish one more retry; None when another command published one at the same moment."""
+    """Publish a new retry; None if another command published one at the same time."""
     number = max((retry.number for retry in retries), default=0) + 1
     retry = Retry(number, _sorted(parts), _sorted(units))
     data = json.dumps(asdict(retry), indent=1, sort_keys=True).encode()
@@ -104,12 +104,12 @@ def record_retry(
 
 
 def unfinished(out: Output, retries: list[Retry]) -> list[Retry]:
-    """Retries with a piece or unit that is not published."""
-    pieces, units = published_names(out.clips), published_names(out.index)
+    """Retries with a clip table or unit that is not published yet."""
+    clip_tables, units = published_names(out.clips), published_names(out.index)
     frozen = published_names(out.waves)
     found = []
     for retry in retries:
-        done = pieces.issuperset(retry.pieces) and units.issuperset(map(retry.unit, retry.units))
+        done = clip_tables.issuperset(retry.clip_tables) and units.issuperset(map(retry.unit, retry.units))
         if done and retry.parts:
             done = retry.name in frozen and units.issuperset(
                 read_table(out.waves / f"{retry.name}.parquet", ["unit"])["unit"].to_pylist()
@@ -124,5 +124,5 @@ def _sorted(groups: dict[str, set[str]]) -> dict[str, list[str]]:
 
 
 def _lists(value: Any) -> dict[str, list[str]]:
-    """Names and what they list; those that a purge emptied are passed over."""
+    """Parts or units and their items; those that a purge emptied are skipped."""
     return {str(name): [str(item) for item in items] for name, items in value.items() if items}

@@ -1,4 +1,4 @@
-"""`run.json`: what made an output, so that a rerun continues the same thing or says what changed."""
+"""`run.json` records the inputs of an output, so that a rerun continues with the same ones or says what changed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _is_texts(value: object) -> bool:
 _PICTURE = re.compile(r"(donor|style) [0-9a-f]{16}")
 _VERBS = {("added", False): "was", ("added", True): "were", ("gone", False): "is", ("gone", True): "are"}
 
-_FITS: dict[str, Callable[[object], bool]] = {
+_CHECKS: dict[str, Callable[[object], bool]] = {
     "recipe": lambda value: isinstance(value, dict),
     "recipe_hash": lambda value: isinstance(value, str),
     "contents": _is_texts,
@@ -46,16 +46,16 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "software": _is_texts,
     "fingerprint": _is_texts,
 }
-"""What `run.json` must hold."""
+"""Checks of the values of `run.json`."""
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run is made with, beside the footage.
+    """Inputs of a run besides the footage.
 
     Attributes:
-        contents: name -> sha256 of every model, donor and style the recipe hash covers.
-        donors, styles: folders given on the command line.
+        contents: name -> sha256 of every model, donor and style that the recipe hash covers.
+        donors, styles: folders that the user gave.
     """
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class RunInputs:
 
     @property
     def hash(self) -> str:
-        """The recipe hash, in every row."""
+        """The recipe hash, which is in every row."""
         return recipe_hash(self.recipe, self.contents)
 
 
@@ -83,7 +83,7 @@ def describe(inputs: RunInputs) -> dict[str, Any]:
 
 
 def read_record(out: Output) -> dict[str, Any] | None:
-    """`run.json` of an output, or None where nothing was planned yet.
+    """`run.json` of an output, or None if nothing was planned yet.
 
     Raises:
         UserError: the file is damaged.
@@ -95,7 +95,7 @@ def read_record(out: Output) -> dict[str, Any] | None:
     except ValueError as error:
         raise UserError(f"{out.run_json} is damaged ({error}); restore it or use a new --output") from error
     if not isinstance(record, dict) or (
-        wrong := [key for key, fits in _FITS.items() if not fits(record.get(key))]
+        wrong := [key for key, check in _CHECKS.items() if not check(record.get(key))]
     ):
         what = f": {wrong[0]} is missing or wrong" if isinstance(record, dict) else ""
         raise UserError(f"{out.run_json} is damaged{what}; restore it or use a new --output")
@@ -103,7 +103,7 @@ def read_record(out: Output) -> dict[str, Any] | None:
 
 
 def recorded_recipe(record: dict[str, Any]) -> Recipe:
-    """Recipe an output was started with."""
+    """The recipe of an output."""
     return parse(Recipe, record["recipe"], "run.json")
 
 
@@ -111,16 +111,16 @@ def start(out: Output, inputs: RunInputs) -> list[str]:
     """Write `run.json`, or check that the output was made with the same inputs.
 
     Returns:
-        Warnings: software or processor differ from the first run's, so bytes may differ too.
+        Warnings if software or processor differ from those of the first run, since bytes may differ then.
 
     Raises:
-        UserError: the recipe, a model, the donors or the styles changed; the message names what.
+        UserError: the recipe, a model, the donors or the styles changed; the message says which.
     """
     new = describe(inputs)
     old = read_record(out)
     if old is None:
         write_bytes((json.dumps(new, indent=2, sort_keys=True) + "\n").encode(), out.run_json, out.tmp)
-        old = read_record(out) or new  # another driver may have been first
+        old = read_record(out) or new  # another driver may have written it first
     if old["recipe_hash"] != new["recipe_hash"]:
         changes = [
             *_differences(_hashed(old["recipe"]), _hashed(new["recipe"])),
@@ -140,10 +140,10 @@ def start(out: Output, inputs: RunInputs) -> list[str]:
 
 
 def fingerprint(ffmpeg: str | None) -> Fingerprint:
-    """What the machine this runs on makes bytes with.
+    """Software and processor of this machine, as far as they change bytes of the output.
 
     Args:
-        ffmpeg: of the recipe; None for the bundled one.
+        ffmpeg: path from the recipe; None for the bundled one.
     """
     versions = _versions()
     of_extras = {name: versions.pop(name) for name in OF_EXTRAS if name in versions}
@@ -151,10 +151,10 @@ def fingerprint(ffmpeg: str | None) -> Fingerprint:
 
 
 def expected_fingerprint(out: Output, inputs: RunInputs) -> Fingerprint:
-    """What every node that works on an output must tell.
+    """The fingerprint that every node working on an output must have.
 
-    Software and codec must be the driver's own: where those differ from `run.json`, `start` has said so. The processor
-    is compared with the one that began the output.
+    Software and codec must be those of the driver; if they differ from `run.json`, `start` has warned. The processor is
+    compared with that of the first run.
     """
     own = fingerprint(inputs.recipe.encode.ffmpeg)
     began = (read_record(out) or {}).get("fingerprint", {})
@@ -172,7 +172,7 @@ def _versions() -> dict[str, str]:
 
 
 def _codec(ffmpeg: str | None) -> dict[str, str]:
-    """The encoder: its binary and its settings."""
+    """Binary and settings of the encoder."""
     return {
         "ffmpeg": ffmpeg_version(ffmpeg),
         "x264": X264,
@@ -181,20 +181,20 @@ def _codec(ffmpeg: str | None) -> dict[str, str]:
 
 
 def _processor() -> dict[str, str]:
-    """What decides the last bits besides the software: the instructions of the processor."""
+    """Machine type and instruction sets, which can change the last bits of results."""
     flags = ""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
     except OSError:
-        pass  # not Linux: the machine name has to do
-    telling = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni")
-    features = " ".join(name for name in telling if name in flags.split())
+        pass  # not Linux: only the machine type is known
+    relevant = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni")
+    features = " ".join(name for name in relevant if name in flags.split())
     return {"machine": platform.machine(), "cpu_features": features}
 
 
 def _hashed(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recorded recipe without what may change; see `Recipe.canonical`."""
+    """The recorded recipe without values that may change; see `Recipe.canonical`."""
     return {key: value for key, value in recipe.items() if key != "limits"}
 
 
@@ -212,14 +212,14 @@ def _content_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     lines = []
     pictures: Counter[tuple[str, str]] = Counter()
     for key, before, after in _pairs(old, new):
-        if before != after and _PICTURE.fullmatch(key):  # named by hash, which tells people nothing
+        if before != after and _PICTURE.fullmatch(key):  # named by hash, so only their number is reported
             pictures[key.partition(" ")[0], "added" if before is None else "gone"] += 1
         elif before != after:
             what = "was added" if before is None else "is gone" if after is None else "has other contents"
             lines.append(f"{key} {what}")
     for (kind, what), count in pictures.items():
         lines.append(f"{count} {kind}{'s' if count > 1 else ''} {_VERBS[what, count > 1]} {what}")
-    lines.sort(key=lambda line: not line.endswith("added"))  # what was asked for now comes first
+    lines.sort(key=lambda line: not line.endswith("added"))  # additions come first
     return lines if len(lines) <= 5 else [*lines[:5], f"and {len(lines) - 5} more"]
 
 
@@ -228,6 +228,6 @@ def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any
 
 
 def require_plan(out: Output) -> None:
-    """Raise a `UserError` where nothing was planned."""
+    """Raise a `UserError` if nothing was planned."""
     if read_record(out) is None:
-        raise UserError(f"{out.root} holds no data set; begin with `megactor-datagen run` or `plan`", code=2)
+        raise UserError(f"{out.root} holds no data set; start with `megactor-datagen run` or `plan`", code=2)

@@ -1,6 +1,6 @@
-"""The stages of a run in order; each can be called alone and picks up where it stopped.
+"""The stages of a run, in order. Each can be called alone and continues where it stopped.
 
-Waves follow each other: a wave is curated, its groups, splits and donors are frozen, and its clips are made.
+Waves are done one after another: a wave is curated; its groups, splits and donors are frozen; its clips are made.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from datagen.pipeline.footage import Footage, Say
 from datagen.pipeline.freeze import freeze
 from datagen.pipeline.pending import curate_tasks, frozen_units, synthesise_tasks
 from datagen.pipeline.progress import RunProgress
-from datagen.pipeline.retries import plan_worn
-from datagen.pipeline.run_record import (
-    RunInputs,
-    start,
-)
+from datagen.pipeline.retries import plan_remakes
+from datagen.pipeline.run_record import RunInputs, start
 from datagen.plan.parts import Planned, extend_plan, read_plan
 from datagen.plan.waves import Wave, cut_waves, read_waves
 from datagen.shards.compact import merge
 from datagen.sources.roots import INPUT, write_roots
 
-MERGE_FROM = 100  # units of a wave; fewer index pieces open as fast as one file
+MERGE_FROM = 100  # least number of units in a wave; fewer index pieces open as fast as one file
 
 
 def plan(out: Output, footage: Footage, inputs: RunInputs, say: Say) -> Planned:
-    """Record the run and its roots, and append new sources to the plan."""
+    """Write `run.json` and the roots, and append new sources to the plan."""
     found, roots = footage.sources(out, say)
     if any(manifest.name == INPUT for manifest, _ in footage.places):
         say("warning: --input footage states no licence or consent; every row will say `unstated`")
@@ -37,7 +34,7 @@ def plan(out: Output, footage: Footage, inputs: RunInputs, say: Say) -> Planned:
     planned = extend_plan(out, found, inputs.recipe)
     for name in planned.changed[:5]:
         say(
-            f"warning: {name} changed since it was planned; clips of it that are not made yet will fail as `changed`"
+            f"warning: {name} has changed since it was planned; its clips that are not made yet will fail as `changed`"
         )
     if planned.withdrawn:
         say(f"{planned.withdrawn} sources are left out: their consent was withdrawn")
@@ -45,9 +42,9 @@ def plan(out: Output, footage: Footage, inputs: RunInputs, say: Say) -> Planned:
 
 
 def cut(out: Output, inputs: RunInputs, limit: int | None) -> list[Wave]:
-    """All waves, after cutting the planned parts that none holds yet, as far as a limit allows.
+    """Divide planned parts that are in no wave into waves, up to a limit, and return all waves.
 
-    A limit counts sources that are not curated yet: those of open waves come first.
+    The limit counts sources that are not curated yet, including those of existing waves.
     """
     waves = read_waves(out)
     if limit is not None:
@@ -60,7 +57,7 @@ def cut(out: Output, inputs: RunInputs, limit: int | None) -> list[Wave]:
 def run(
     out: Output, inputs: RunInputs, engine: Engine, limit: int | None
 ) -> tuple[list[RunProgress], list[RunProgress]]:
-    """Do wave after wave: curate, freeze, synthesise.
+    """For each wave: curate, freeze, synthesise.
 
     Returns:
         Progress of curation and of synthesis.
@@ -78,22 +75,22 @@ def run(
 def curate(
     out: Output, inputs: RunInputs, engine: Engine, waves: list[Wave], limit: int | None = None
 ) -> RunProgress:
-    """Curate the parts of some waves that are not curated yet, and those `retry` asked for."""
+    """Curate the parts of some waves that are not curated yet, and the parts of retries."""
     pending = curate_tasks(out, inputs.recipe, waves, limit)
     return do_or_record(out, inputs, engine, "curate", "part", pending)
 
 
 def synthesise(out: Output, inputs: RunInputs, engine: Engine) -> RunProgress:
-    """Make the units that are not published yet, as far as waves are curated."""
+    """Make the units of curated waves that are not published yet."""
     freeze(out, inputs, engine)
-    plan_worn(out)
+    plan_remakes(out)
     progress = do_or_record(out, inputs, engine, "synthesise", "unit", synthesise_tasks(out, inputs.recipe))
-    close_waves(out)
+    merge_finished_waves(out)
     return progress
 
 
-def close_waves(out: Output) -> None:
-    """Merge the index pieces of every large wave whose units are all published, so that readers open one file."""
+def merge_finished_waves(out: Output) -> None:
+    """Merge the index pieces of every large, finished wave, so that readers open one file."""
     done, merged = published_names(out.index), published_names(out.compacted)
     for name in sorted(published_names(out.waves) - merged):
         units = list(frozen_units(out, name, ["unit"]))

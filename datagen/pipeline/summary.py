@@ -1,4 +1,4 @@
-"""What a run came to, for the person who started it: numbers, what was left out and why, where to look next."""
+"""Summary of a run for the user: numbers, what was left out and why, what to look at next."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ SHEET_CLIPS = 8
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
-        out: the data set.
-        clips, frames: of the whole data set, which readers may see.
-        sources: source videos that were curated.
-        failed_sources: those of them that gave no clip.
-        left_out: sources and clips that are left out, by reason.
-        waiting: what is still to be curated before more clips can be made; empty when all is done.
-        text: all of it for people, several lines.
+        out: folder of the data set.
+        clips, frames: numbers of the whole data set, without withdrawn clips.
+        sources: number of source videos that were curated.
+        failed_sources: number of these that gave no clip.
+        left_out: number of sources and clips that are left out, by reason.
+        waiting: what must be curated before more clips can be made; empty if all is done.
+        text: summary for people, several lines.
     """
 
     out: Path
@@ -51,24 +51,24 @@ class RunResult:
     text: str
 
     def exit_code(self, max_failed: float) -> int:
-        """3 where more than this share of the sources failed, 1 where nothing is usable, else 0."""
+        """Exit code: 3 if a larger share of the sources failed, 1 if no clip is usable, else 0."""
         return exit_code(self.sources, self.failed_sources, self.clips, max_failed)
 
 
 def finish(
     out: Output, inputs: RunInputs, curated: Sequence[RunProgress], made: Sequence[RunProgress]
 ) -> RunResult:
-    """Write the contact sheet and the data set's cards, and say what came out.
+    """Write the contact sheet and the cards of the data set, and sum up the run.
 
     Raises:
-        UserError: not a single clip came out; the message says what went wrong most.
+        UserError: there is no usable clip; the message gives the most frequent reasons.
     """
     failures = read_failures(out.root)
     waiting = _waiting(out)
     dataset = Dataset(out.root) if published_names(out.index) else None
     if dataset is None or not len(dataset):
         why = waiting or _reasons(failures) or "there was no source"
-        raise UserError(f"nothing usable came out of {out.root}: {why}")
+        raise UserError(f"{out.root} has no usable clip: {why}")
     refresh(out)
     lines = list(_lines(out, inputs, dataset, failures, curated, made))
     if waiting:
@@ -87,7 +87,7 @@ def finish(
 
 
 def refresh(out: Output) -> None:
-    """Make contact sheet and cards again from what readers may see, and once more where that changes meanwhile."""
+    """Write contact sheet and cards without withdrawn clips; repeat if tombstones were added in the meantime."""
     tombstones = Tombstones(Store.open(out.root))
     while published_names(out.index):
         tombstones.read()
@@ -98,7 +98,7 @@ def refresh(out: Output) -> None:
             else:
                 (out.root / "sheet.png").unlink(missing_ok=True)
             write_cards(out, dataset)
-        except UserError:  # such as a clip that was withdrawn before it was drawn
+        except UserError:  # for example, a clip was withdrawn before it was drawn
             if not tombstones.changed():
                 raise
         if not tombstones.changed():
@@ -106,27 +106,27 @@ def refresh(out: Output) -> None:
 
 
 def _waiting(out: Output) -> str:
-    """Which waves wait for their parts, since a wave is made when all of it is curated."""
-    pieces = published_names(out.clips)
+    """Which waves wait for parts: clips of a wave are made only when all its parts are curated."""
+    clip_tables = published_names(out.clips)
     lines = [
-        f"wave {wave.name} waits for {sum(part not in pieces for part in wave.parts)} of {len(wave.parts)} parts"
+        f"wave {wave.name} waits for {sum(part not in clip_tables for part in wave.parts)} of {len(wave.parts)} parts"
         for wave in read_waves(out)
-        if not wave.is_curated(pieces)
+        if not wave.is_curated(clip_tables)
     ]
     if not lines:
         return ""
     more = f" and {len(lines) - 1} more waves wait" if len(lines) > 1 else ""
-    return f"{lines[0]}{more}; go on with `run` or `curate`"
+    return f"{lines[0]}{more}; continue with `run` or `curate`"
 
 
 def _failed_sources(out: Output, failures: pa.Table) -> tuple[int, int]:
-    """Sources that were curated, and those of them that gave no clip."""
-    pieces = published_names(out.clips)
+    """Number of sources that were curated, and of those that gave no clip."""
+    clip_tables = published_names(out.clips)
     plan = read_plan(out, ["part", "source"])
     tried = {
         source
         for part, source in zip(plan["part"].to_pylist(), plan["source"].to_pylist(), strict=True)
-        if part in pieces
+        if part in clip_tables
     }
     good = set(read_tables(out.clips, ["source"])["source"].to_pylist())
     failed = {
@@ -138,16 +138,16 @@ def _failed_sources(out: Output, failures: pa.Table) -> tuple[int, int]:
 
 
 def exit_code(sources: int, failed_sources: int, usable_clips: int, max_failed: float) -> int:
-    """Exit code of a run that ended by itself.
+    """Exit code of a run that was not interrupted.
 
     Args:
-        sources: source videos that were to be made.
-        failed_sources: those of them that gave no clip and have a failure row.
-        usable_clips: clips of the data set that may be read.
+        sources: number of source videos that were curated.
+        failed_sources: number of these that gave no clip and have a failure row.
+        usable_clips: number of clips that readers may see.
         max_failed: largest share of the sources that may fail, 0 to 1.
 
     Returns:
-        0 all well, 1 nothing usable, 3 finished but more than `max_failed` of the sources failed.
+        0 success, 1 no usable clip, 3 finished but more than `max_failed` of the sources failed.
     """
     if not usable_clips:
         return 1
@@ -156,14 +156,14 @@ def exit_code(sources: int, failed_sources: int, usable_clips: int, max_failed: 
 
 @dataclass(frozen=True)
 class CurationResult:
-    """What curation found so far.
+    """Result of curation so far.
 
     Attributes:
-        clips, frames: in the clip table.
-        sources: source videos that were curated.
-        failed_sources: those of them that gave no clip.
-        left_out: sources and clips that are left out, by reason.
-        text: all of it for people, one line.
+        clips, frames: numbers in all clip tables.
+        sources: number of source videos that were curated.
+        failed_sources: number of those that gave no clip.
+        left_out: number of sources and clips that are left out, by reason.
+        text: summary for people, one line.
     """
 
     clips: int
@@ -175,7 +175,7 @@ class CurationResult:
 
 
 def describe_curation(out: Output) -> CurationResult:
-    """Sum up the clip table."""
+    """Sum up the clip tables."""
     clips = read_tables(out.clips, ["frames", "source"])
     failures = read_failures(out.root)
     frames = clips.column("frames").to_pylist()
@@ -242,10 +242,10 @@ def _synthesis(table: pa.Table) -> Iterable[str]:
     swapped = np.array([name is not None for name in table["swapper"].to_pylist()])
     styled = np.array([name is not None for name in table["stylist"].to_pylist()])
     if swapped.any():
-        away, towards = _mean(table, "identity_to_source"), _mean(table, "identity_to_donor")
+        to_source, to_donor = _mean(table, "identity_to_source"), _mean(table, "identity_to_donor")
         yield (
-            f"  swapped     {swapped.sum()} clips; identity distance to the source {away:.2f} (same person < 0.6), "
-            f"to the donor {towards:.2f}"
+            f"  swapped     {swapped.sum()} clips; identity distance to the source {to_source:.2f} "
+            f"(same person < 0.6), to the donor {to_donor:.2f}"
         )
         yield f"              {_motion(table, 'swapped')}"
     if styled.any():
@@ -279,7 +279,7 @@ def _reasons(failures: pa.Table) -> str:
 
 
 def _pick(dataset: Dataset) -> list[str]:
-    """Clips for the sheet: one per source first, those with every stream before others."""
+    """Clips for the contact sheet: one per source first; clips with all streams before others."""
     rows = dataset.table.select(["clip_id", "source", "swapper", "stylist"]).to_pylist()
     rows.sort(key=lambda row: (row["swapper"] is None) + (row["stylist"] is None))
     seen: Counter[str] = Counter()

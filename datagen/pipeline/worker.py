@@ -1,4 +1,4 @@
-"""What one worker process does: holds the models, takes tasks, publishes their results."""
+"""A worker process: it holds the models, does tasks and publishes their results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _StageTask = TypeVar("_StageTask", CurateTask, PortraitTask, SynthesiseTask)
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Everything a worker process needs; small, picklable, the same for all."""
+    """Settings of the worker processes: small, picklable, and the same for all of them."""
 
     out: Path
     recipe: Recipe
@@ -51,7 +51,7 @@ class WorkerSettings:
     roots: Roots
 
     def __call__(self) -> Worker:
-        """The factory that runners call once in every process."""
+        """Make the worker; runners call this once in every process."""
         return Worker(self)
 
 
@@ -59,7 +59,7 @@ class Worker:
     """Runs tasks one after another. Models are loaded when the first task needs them.
 
     Raises:
-        UserError: a root of the sources is not there: a worker that cannot see the footage must not take tasks.
+        UserError: a root of the sources is missing; a worker that cannot see the footage must not take tasks.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -79,7 +79,7 @@ class Worker:
         return Backends.load(self.settings.recipe, load_styles(self.settings.styles, self.settings.recipe))
 
     def __call__(self, task: Task) -> Report:
-        """Do a task and publish what came out; doing it again is harmless.
+        """Do a task and publish its results; it may be done twice.
 
         Returns:
             Counters: clips, clips_failed, frames, seconds per operation ...
@@ -96,7 +96,7 @@ class Worker:
         raise TypeError(f"no stage does {type(task).__name__}")
 
     def try_out(self, task: StageTask) -> None:
-        """Do a task and keep nothing."""
+        """Do a task without keeping its results."""
         with self._scratch("alone") as scratch:
             match task:
                 case CurateTask():
@@ -153,7 +153,7 @@ class Worker:
 
     @contextmanager
     def _scratch(self, name: str) -> Iterator[Path]:
-        """A temporary folder that is gone after the block."""
+        """A temporary folder, deleted after the block."""
         folder = temporary(self.out.tmp, name)
         folder.mkdir(parents=True)
         try:
@@ -162,10 +162,10 @@ class Worker:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _isolated(self, task: _StageTask) -> _StageTask:
-        """The task; where it is to be isolated, items that kill or stall their process are refused.
+        """The task; if it must be isolated, items that kill their process or make it hang are marked as refused.
 
-        They are found by halving in throw-away processes. A group of items may take its share of the task's limit,
-        but never less than `limits.task_s`.
+        They are found by bisection, in temporary processes. A group of items may take its share of the task's time
+        limit, but at least `limits.task_s`.
         """
         if not task.isolate:
             return task
@@ -183,7 +183,12 @@ class Worker:
 
 
 def find_crashing_items(keys: list[str], crash: Callable[[list[str]], Why | None]) -> dict[str, Why]:
-    """Keys whose work kills or stalls a process, with the reason, which `crash` tells for a group of them."""
+    """Keys whose work kills a process or makes it hang, with the reason.
+
+    Args:
+        keys: keys of the items.
+        crash: tries a group of items; returns reason and message of a crash, None if there was none.
+    """
     why = crash(keys) if keys else None
     if why is None:
         return {}
@@ -194,5 +199,5 @@ def find_crashing_items(keys: list[str], crash: Callable[[list[str]], Why | None
 
 
 def try_group(settings: WorkerSettings, task: StageTask) -> None:
-    """Do some items of a task in this throw-away process and keep nothing."""
+    """Do some items of a task in this temporary process, without keeping the results."""
     settings().try_out(task)

@@ -1,1 +1,1 @@
-"""From the clip table to shards: swap, stylise, augment, mask, encode, pack."""
+"""Make shards from clip tables: swap, stylise, augment, mask, encode, pack."""

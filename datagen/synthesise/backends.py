@@ -1,4 +1,4 @@
-"""What a worker process holds: the face analyser and the recipe's swap and style backends, built once."""
+"""Models of a worker process: the face analyser and the recipe's swap and style backends, built once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datagen.synthesise.swap.base import Swapper, build_swapper
 
 @dataclass
 class Backends:
-    """Models of one worker process, loaded when first needed and kept."""
+    """Models of one worker process; donor pools are loaded when they are first needed, and kept."""
 
     recipe: Recipe
     analyser: FaceAnalyser
@@ -26,12 +26,12 @@ class Backends:
 
     @classmethod
     def load(cls, recipe: Recipe, styles: tuple[Style, ...]) -> Backends:
-        """Build the backends the recipe names."""
+        """Build the backends that the recipe names."""
         stylists = {name: build_stylist(name, recipe) for name in recipe.stylise.backends}
         return cls(recipe, FaceAnalyser(), build_swapper(recipe), stylists, styles, {})
 
     def pool(self, path: Path, withdrawn: frozenset[str]) -> Pool:
-        """A frozen donor pool without withdrawn people, read once."""
+        """A frozen donor pool without withdrawn people; it is read once."""
         key = (path, withdrawn)
         if key not in self._pools:
             self._pools[key] = load_pool(path, withdrawn)

@@ -1,4 +1,4 @@
-"""One clip: decode its square, swap, stylise, augment, mask, encode; every stream with the same frames."""
+"""Make one clip: decode its crop, swap, stylise, augment, mask, encode. All streams have the same frames."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def make_clip(
     withdrawn: frozenset[str],
     scratch: Path,
 ) -> MadeClip:
-    """Make every stream the recipe asks for.
+    """Make all streams of a clip that the recipe asks for.
 
     Args:
-        row: the clip's row of the clip table, with the columns its wave froze.
+        row: row of the clip table, with the frozen columns of its wave.
         source: its source video, a local file.
-        recipe: what to make.
+        recipe: the recipe.
         backends: models and styles.
         pool: donors of its wave.
-        withdrawn: sha256 of portraits that may not be used.
-        scratch: folder for encoded files, removed by the caller.
+        withdrawn: sha256 of withdrawn portraits.
+        scratch: folder for encoded files, deleted by the caller.
 
     Raises:
-        Refusal: the clip as a whole cannot be used. A refused swap or style only leaves out its streams.
+        Refusal: the whole clip cannot be used. If only a swap or style is refused, its streams are left out.
     """
     made = MadeClip()
     with made.timed("decode"):
@@ -74,7 +74,7 @@ def make_clip(
 
 
 def read_crop(row: Row, source: Path, recipe: Recipe) -> np.ndarray:
-    """(F, S, S, 3) uint8: the clip's square at its size; source frames are held a few at a time."""
+    """Frames of the clip, (F, S, S, 3) uint8, cropped and scaled; only a few source frames are in memory at once."""
     crop = ClipCrop(**row["crop"])
     wanted = row["source_frames"]
     frames = np.empty((len(wanted), row["size"], row["size"], 3), np.uint8)
@@ -94,10 +94,10 @@ def read_crop(row: Row, source: Path, recipe: Recipe) -> np.ndarray:
 
 
 def track_face(frames: np.ndarray, row: Row, analyser: FaceAnalyser) -> Faces:
-    """The curated face followed again in the crop, short gaps filled.
+    """Track the curated face again in the cropped frames and fill short gaps.
 
     Raises:
-        Refusal: the face is not there in a tenth of the frames or more.
+        Refusal: the face is lost in a tenth of the frames or more.
     """
     known = np.asarray(row["face_boxes"][0], np.float32)
     first = max(analyser.detect(frames[0]), key=lambda face: iou(face.box, known), default=None)
@@ -119,7 +119,9 @@ def track_face(frames: np.ndarray, row: Row, analyser: FaceAnalyser) -> Faces:
 
 
 def face_tensors(faces: Faces) -> bytes:
-    """`.face.safetensors`: per frame landmarks, irises, box and pose in crop pixels and degrees, float16."""
+    """Contents of `.face.safetensors`, float16, per frame: landmarks, irises and box in crop pixels, pose in degrees,
+    presence.
+    """
     arrays = {
         "landmarks": faces.landmarks,
         "irises": faces.irises,

@@ -1,4 +1,4 @@
-"""The encoded files of a clip: its video streams, and the driving streams made from them."""
+"""Encode the streams of a clip, and the driving streams that are made from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datagen.recipe import Recipe
 from datagen.synthesise.made_clip import MadeClip
 
 Row = dict[str, Any]
-MARKS = {
+SYNTHETIC_COMMENTS = {
     "swapped": "synthetic: face of another person put on real footage by megactor-datagen",
     "styled": "synthetic: real footage changed in style by megactor-datagen",
 }
@@ -27,14 +27,14 @@ MARKS = {
 def encode_streams(
     streams: dict[str, np.ndarray], made: MadeClip, row: Row, faces: Faces, recipe: Recipe, scratch: Path
 ) -> None:
-    """Encode the kept streams and bake the driving ones."""
+    """Encode the streams that the recipe keeps, and make and encode their driving streams."""
     augmentations = []
     for name, frames in streams.items():
         if name in recipe.encode.streams:
             with made.timed("encode"):
                 path = scratch / f"{name}.mp4"
                 made.files[f"{name}.mp4"] = encode_stream(
-                    frames, row, recipe, path, comment=MARKS.get(name, "")
+                    frames, row, recipe, path, comment=SYNTHETIC_COMMENTS.get(name, "")
                 )
         if name in recipe.encode.driving:
             with made.timed("augment"):
@@ -51,7 +51,7 @@ def encode_streams(
             with made.timed("encode"):
                 path = scratch / f"driving_{name}.mp4"
                 made.files[f"driving_{name}.mp4"] = encode_stream(
-                    driving, row, recipe, path, kind="grey", comment=MARKS.get(name, "")
+                    driving, row, recipe, path, kind="grey", comment=SYNTHETIC_COMMENTS.get(name, "")
                 )
             augmentations.append({"stream": name, "scale": drawn.scale, "aspect": drawn.aspect})
     made.columns["augmentations"] = augmentations
@@ -63,7 +63,7 @@ def encode_stream(
     """Encode one stream of a clip with the recipe's settings.
 
     Raises:
-        UserError: good frames cannot be written: a wrong encode.ffmpeg, or the folder.
+        UserError: valid frames cannot be encoded, because of encode.ffmpeg or the folder.
     """
     settings = recipe.encode
     try:
@@ -80,9 +80,7 @@ def encode_stream(
                 ffmpeg_binary=settings.ffmpeg,
             )
         )
-    except (
-        FfmpegError
-    ) as error:  # sound frames that cannot be written: the ffmpeg or the folder, not the clip
+    except FfmpegError as error:  # the frames are valid, so the cause is ffmpeg or the folder, not the clip
         raise UserError(
             f"{error}; check encode.ffmpeg and the output, then run the same command again"
         ) from error

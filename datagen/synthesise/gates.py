@@ -1,4 +1,4 @@
-"""Quality columns of a made clip and the gates on them."""
+"""Quality columns of a clip and the gates on them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from datagen.quality.motion import motion
 from datagen.recipe import Gates
 
 Columns = dict[str, float | None]
-LOST = 0.1  # share of frames in which a result may show no face
+LOST = 0.1  # largest share of frames of a result without a face
 
 
 def motion_columns(
     stream: str, source_FHWC: np.ndarray, faces: Faces, other_FHWC: np.ndarray, other: Faces
 ) -> Columns:
-    """Motion and flicker of a stream against its source.
+    """Motion and flicker of a stream compared with its source.
 
     Raises:
-        Refusal: the face is gone from the result.
+        Refusal: the face is lost in too many frames of the result.
     """
     measured = asdict(motion(faces, other))
     lost = measured.pop("lost")
@@ -49,7 +49,7 @@ def identity_columns(
     analyser: FaceAnalyser,
     frames: int,
 ) -> Columns:
-    """Identity distances of a swapped clip, means of `frames` sampled ones."""
+    """Identity distances of a swapped clip, each the mean over `frames` sampled frames."""
     found = identity(source_FHWC, faces, swapped_FHWC, swapped, donor.embedding, analyser, frames)
     return {"identity_to_source": found.to_source, "identity_to_donor": found.to_donor}
 
@@ -58,7 +58,7 @@ def gate_swap(columns: Columns, gates: Gates) -> None:
     """Refuse a swap that misses a gate.
 
     Raises:
-        Refusal: names the measure, its value and the gate.
+        Refusal: with the measure, its value and the gate.
     """
     _at_most(columns, "swapped_pose_rms", gates.swap_pose_rms, "gate_motion", "gates.swap_pose_rms")
     _at_most(columns, "swapped_mouth_rms", gates.swap_mouth_rms, "gate_motion", "gates.swap_mouth_rms")

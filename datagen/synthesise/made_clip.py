@@ -1,4 +1,4 @@
-"""What is made of one clip: its files, columns, refused streams and times."""
+"""Results of making one clip: files, columns, refused streams and times."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class MadeClip:
     """Files and index columns of one clip.
 
     Attributes:
-        files: member suffix -> bytes or an encoded file.
-        columns: index columns beyond the clip table's.
-        left_out: streams that were refused, with why.
+        files: member suffix -> bytes, or path of an encoded file.
+        columns: index columns that are not in the clip table.
+        left_out: refused streams with the reason.
         seconds: time per operation.
     """
 

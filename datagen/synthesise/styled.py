@@ -1,4 +1,4 @@
-"""The styled stream of a clip: which style, the stylised frames, their measures and gates."""
+"""The styled stream of a clip: choice of the style, stylised frames, measures and gates."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def stylise(
     pool: Pool,
     withdrawn: frozenset[str],
 ) -> np.ndarray | None:
-    """Change the look of a clip. Arguments as those of `datagen.synthesise.swapped.swap`, and:
+    """Change the look of a clip. Arguments as for `datagen.synthesise.swapped.swap`, and:
 
     Args:
-        withdrawn: sha256 of pictures that may not be used.
+        withdrawn: sha256 of withdrawn pictures.
 
     Returns:
-        The stylised frames; None where styles are off or were refused.
+        The stylised frames; None if styles are off or the style was refused.
     """
     if not backends.stylists:
         return None
@@ -59,9 +59,9 @@ def stylise(
 def choose_style(
     row: Row, recipe: Recipe, backends: Backends, pool: Pool, withdrawn: frozenset[str]
 ) -> tuple[Stylist, Style]:
-    """A backend, then one of its styles, with the clip's seeded generator.
+    """Draw a backend and then one of its styles, with the clip's seeded generator.
 
-    Styles are drawn in an order that does not depend on which of them were withdrawn.
+    The order in which styles are tried does not depend on which of them were withdrawn.
     """
     generator = keyed_rng(recipe.seed, row["clip_id"], "style")
     stylist = backends.stylists[

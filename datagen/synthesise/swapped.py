@@ -1,4 +1,4 @@
-"""The swapped stream of a clip: which donor, the swap, its measures and gates."""
+"""The swapped stream of a clip: choice of the donor, swap, measures and gates."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def swap(
 
     Args:
         video: (F, S, S, 3) frames of the target.
-        made: gets the columns and times, or the refusal.
-        row: the clip's row.
-        faces: followed in the target.
+        made: receives columns and times, or the refusal.
+        row: row of the clip.
+        faces: the tracked face in the target.
         recipe: settings and gates.
-        backends: the swapper and the analyser that measures.
+        backends: swapper, and the analyser for the measures.
         pool: donors of the clip's wave.
 
     Returns:
-        The swapped frames; None where swapping is off or was refused.
+        The swapped frames; None if swapping is off or was refused.
     """
     if backends.swapper is None:
         return None
@@ -67,10 +67,10 @@ def swap(
 def swap_in_turn(
     frames: np.ndarray, row: Row, faces: Faces, recipe: Recipe, swapper: Swapper, pool: Pool
 ) -> tuple[Donor, float | None, np.ndarray]:
-    """Swap with the donor whose turn it is; where the pose does not fit, with the ones nearest in pose after it.
+    """Swap with the first donor; if its pose does not fit, try those of the other donors with the most similar yaw.
 
     Raises:
-        Refusal: there is no donor, or the swap refuses every one that was tried.
+        Refusal: there is no donor, or the swap refused all donors that were tried.
     """
     embedding = None if row["embedding"] is None else np.asarray(row["embedding"], np.float32)
     offered = pool.choose(

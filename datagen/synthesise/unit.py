@@ -1,4 +1,4 @@
-"""One unit: make its clips, pack what came out into a shard, publish it with its index piece."""
+"""Make one unit: make its clips, pack them into a shard, and publish it with its index piece."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ FROZEN = (*GROUPED, "rank")
 CARRIED = ("clip_id", "part", *(column.name for column in (*SOURCE, *CLIP)))
 
 
-def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
-    """Rows of the clip table, in clip-id order."""
+def read_clips(out: Output, clip_table: str, clip_ids: list[str]) -> list[Row]:
+    """Rows of some clips in a clip table, sorted by clip id."""
     columns = [*CARRIED, "source_frames", "embedding"]
-    table = read_table(out.clips / f"{piece}.parquet", columns)
+    table = read_table(out.clips / f"{clip_table}.parquet", columns)
     wanted = set(clip_ids)
     return sorted(
         (row for row in table.to_pylist() if row["clip_id"] in wanted), key=lambda row: str(row["clip_id"])
@@ -45,10 +45,9 @@ def read_clips(out: Output, piece: str, clip_ids: list[str]) -> list[Row]:
 def make_clips(
     out: Output, task: SynthesiseTask, backends: Backends, files: SourceFiles, scratch: Path
 ) -> Iterator[tuple[Row, MadeClip | Refusal]]:
-    """Clips of a unit one after another: the clip's row, and what was made of it or why not.
+    """Make the clips of a unit one after another; yields the row of the clip, and the made clip or its refusal.
 
-    Clips whose consent was withdrawn meanwhile are passed over. The files of a clip are gone when the next one is
-    asked for.
+    Clips that were withdrawn in the meantime are skipped. The files of a clip are deleted before the next one is made.
     """
     store = Store.open(out.root)
     frozen = {row["clip_id"]: {name: row[name] for name in FROZEN} for row in task.clips}
@@ -83,12 +82,12 @@ def synthesise_unit(
     Args:
         out: the output.
         task: the unit.
-        recipe_hash: for the rows.
+        recipe_hash: written to all rows.
         backends: models and styles.
-        files: opens sources.
+        files: opens the sources.
 
     Returns:
-        Counters for the summary.
+        Counters for the progress and the summary.
     """
     unit = task.name
     rows: list[Row] = []
@@ -126,10 +125,10 @@ def synthesise_unit(
 def _replace(
     out: Output, unit: str, shard: ShardWriter, rows: list[Row], failures: list[Row], before: frozenset[str]
 ) -> None:
-    """Put a unit in the place of a damaged one.
+    """Replace a damaged unit.
 
     Raises:
-        Refusal: a clip of the damaged unit could not be made again; the damaged one stays.
+        Refusal: a clip of the damaged unit could not be made again; the damaged unit stays.
     """
     lost = sorted(before - {row["clip_id"] for row in rows})
     if lost:
@@ -140,7 +139,7 @@ def _replace(
 
 
 def index_row(clip: Row, unit: str, made: MadeClip, backends: Backends, recipe_hash: str) -> Row:
-    """Index row of a made clip, without shard and members."""
+    """Index row of a clip, without shard and members."""
     row = {name: clip[name] for name in (*CARRIED, *GROUPED)}
     if unknown := made.columns.keys() - {column.name for column in INDEX}:
         raise ValueError(f"no column of the index is named {min(unknown)!r}; add it to datagen.output.schema")
@@ -156,7 +155,7 @@ def index_row(clip: Row, unit: str, made: MadeClip, backends: Backends, recipe_h
 
 
 def _models(row: Row, backends: Backends) -> list[ModelInfo]:
-    """Networks that touched the clip."""
+    """Networks that were used for the clip."""
     used = list(backends.analyser.models)
     if row.get("swapper") and backends.swapper is not None:
         used += backends.swapper.models

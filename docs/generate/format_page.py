@@ -13,64 +13,64 @@ from datagen.output.schema import TABLES, Column
 PAGE = Path(__file__).resolve().parents[1] / "format.md"
 
 FOLDERS = {
-    "plan": ("plan/sources-*.parquet", "Source videos, in parts. Append-only: new sources make new parts."),
-    "clips": ("clips/<part>.parquet", "The clip table, one piece per curated part."),
+    "plan": ("plan/sources-*.parquet", "Source videos in parts. Append-only: new sources get new parts."),
+    "clips": ("clips/<part>.parquet", "Clip tables, one per curated part."),
     "waves": (
         "plan/waves/<wave>.parquet",
-        "What a wave, or the retry of some parts, froze of each clip: unit, split, person and turn.",
+        "Frozen columns of the clips of a wave, or of parts that a retry curated again: unit, split, person, rank.",
     ),
-    "donors": ("plan/donors/<wave>.parquet", "The donor pool of a wave, refused portraits with the reason."),
+    "donors": ("plan/donors/<wave>.parquet", "The donor pool of a wave; refused portraits have a reason."),
     "index": (
         "index/<unit>.parquet",
-        "The index, one piece per unit. No piece, no unit.",
+        "The index, one piece per unit. A unit exists only if its index piece does.",
     ),
-    "failures": ("failures/<part or unit>.parquet", "What was left out and why; nothing is lost silently."),
+    "failures": ("failures/<part or unit>.parquet", "What was left out and why; every loss has a row."),
 }
 
 INTRODUCTION = """\
 # The format
 
-*Made from `datagen/output/schema.py` by `python -m docs.generate.format_page`; edit there.*
+*Generated from `datagen/output/schema.py` by `python -m docs.generate.format_page`; edit the sources, not this page.*
 
 ```
 OUT/run.json                  recipe, hashes, software versions, codec and CPU fingerprint
-OUT/plan/  OUT/clips/         source videos in parts, waves, donor pools; and the clip table
-OUT/shards/<unit>-<hash>.tar  the clips; <hash> is the beginning of the tar's own sha256
-OUT/index/<unit>.parquet      their rows; the last file of a unit to appear
+OUT/plan/  OUT/clips/         source videos in parts, waves, donor pools; clip tables
+OUT/shards/<unit>-<hash>.tar  the clips; <hash> is the start of the sha256 of the tar
+OUT/index/<unit>.parquet      index piece: their rows; published last of all files of a unit
 OUT/failures/                 what was left out, and why
-OUT/withdrawn/                tombstones: hashes of withdrawn sources, people and portraits; readers obey them
-OUT/precomputed/              latents and tokens that `precompute` added, with an index of their own; see training.md
-OUT/README.md croissant.json  what the data set says of itself: for people, Hugging Face `datasets` and `mlcroissant`
-OUT/compacted/                index pieces merged, a file for each large finished wave; only saves time
-OUT/logs/  OUT/tmp/           whatever may differ between runs; nothing else does
+OUT/withdrawn/                tombstones: hashes of withdrawn sources, people and portraits; readers hide them
+OUT/precomputed/              latents and tokens from `precompute`, with their own index; see training.md
+OUT/README.md croissant.json  cards of the data set: for people, Hugging Face `datasets` and `mlcroissant`
+OUT/compacted/                merged index pieces, one file per large finished wave; optional, for fast opening
+OUT/logs/  OUT/tmp/           the only folders whose contents may differ between runs
 ```
 
-A unit appears whole or not at all: its shard, then its failures, and last of all its index piece are written
-under `tmp/`, synced, and linked to their names without replacing anything.
+A unit is complete or absent. First its shard, then its failures and last its index piece are written under `tmp/`,
+synced, and linked to their final names. Existing files are not replaced.
 
 ## Waves
 
-Parts of the plan that are worked on together make a wave: at most `plan.sources_per_wave` sources, or as many as
-`--limit` asks for. Which parts a wave holds is written to `plan/waves/<wave>.json` before the first of them is curated.
+A wave is a group of parts that are processed together: at most `plan.sources_per_wave` sources, or as many as
+`--limit` asks for. The parts of a wave are written to `plan/waves/<wave>.json` before the first of them is curated.
 When all of them are curated, the wave is frozen: clips are grouped by file, `group`, subject, same person and same
-footage, every group gets one split, and the donors of each split are chosen, so that no face is lent across splits.
-What a clip becomes depends on the recipe, on its own wave and on earlier ones. So **same waves, same bytes**: one
-`run`, many interrupted ones, stages one after another or side by side give the same files. `run --limit 1` and then
-`run` makes two waves where one `run` makes one; its shards differ from that one's, and are equal to those of any other
-run with the same limits.
+footage; every group gets one split; and donors are chosen for each split, so that no donor is used in two splits.
+A clip depends only on the recipe, on its own wave and on earlier waves. Therefore: **same waves, same bytes**. One
+`run`, several interrupted ones, or the stages one after another or in parallel give the same files. `run --limit 1`
+followed by `run` makes two waves where a single `run` makes one: the shards differ from those of the single run, but
+are equal to those of any other run with the same limits.
 
 ## Shards
 
-Plain tars in the WebDataset layout. Headers hold no times, users or hosts. The members of a clip follow each
-other, sorted by name, so that one range read fetches one file or the whole clip. All streams of a clip have
-the same number of frames, at the same times.
+Plain tar files in the WebDataset layout. Headers hold no times, users or hosts. The members of a clip are stored
+together, sorted by name, so that one range read fetches one file or the whole clip. All streams of a clip have
+the same number of frames at the same times.
 
 | member | content |
 |---|---|
 | `<clip>.video.mp4` | the target: the clip itself |
-| `<clip>.swapped.mp4`, `<clip>.styled.mp4` | the clip with another identity, with another look |
-| `<clip>.driving_video.mp4`, `.driving_swapped.mp4` ... | that stream augmented, masked to the face, grey |
-| `<clip>.mask.mp4` | foreground 255, background 0, lossless grey |
+| `<clip>.swapped.mp4`, `<clip>.styled.mp4` | the clip with another identity; with another look |
+| `<clip>.driving_video.mp4`, `.driving_swapped.mp4` ... | that stream, augmented, masked to the face, in grey |
+| `<clip>.mask.mp4` | foreground 255, background 0; lossless, grey |
 | `<clip>.face.safetensors` | per frame, float16: `landmarks` (F, 468, 3), `irises` (F, 2, 5, 2), \
 `box` (F, 4), `pose` (F, 3), `presence` (F,); pixels of the clip, degrees |
 | `<clip>.json` | the index row without `shard` and `members` |
@@ -80,7 +80,7 @@ A clip may lack `swapped` or `styled`; `swap_refused` and `style_refused` in its
 ## Reading
 
 ```python
-from datagen.shards import Dataset  # folders, s3://, gs:// and whatever fsspec knows
+from datagen.shards import Dataset  # folders, s3://, gs:// and all that fsspec supports
 
 data = Dataset("out/demo", where="split = 'train' and face_area > 0.2")
 row = data.row(0)  # a dict; data.table is the whole index
@@ -93,23 +93,23 @@ samples = webdataset.WebDataset(sorted(glob.glob("out/demo/shards/*.tar")), shar
 
 import datasets, mlcroissant  # both read the cards in the output
 
-clips = datasets.load_dataset("out/demo", split="train")  # all clips; a stream a clip lacks is None
+clips = datasets.load_dataset("out/demo", split="train")  # all clips; missing streams are None
 rows = datasets.load_dataset("parquet", data_files="out/demo/index/*.parquet", split="train")
 records = mlcroissant.Dataset("out/demo/croissant.json").records("clips")  # the index
 ```
 
-`datasets` hands videos over as bytes; `clips.cast_column("video.mp4", datasets.Video())` decodes them where
-torchcodec is installed. On the Hugging Face hub the output is a data set as it is: `hf upload NAME OUT
---repo-type dataset --include "README.md" "croissant.json" "shards/*" "index/*"`. Leave the rest at home: `clips/`
-and `plan/` hold portraits and identity embeddings.
+`datasets` returns videos as bytes; `clips.cast_column("video.mp4", datasets.Video())` decodes them if torchcodec is
+installed. An output can be uploaded to the Hugging Face hub as it is: `hf upload NAME OUT --repo-type dataset
+--include "README.md" "croissant.json" "shards/*" "index/*"`. Do not upload the rest: `clips/` and `plan/` hold
+portraits and identity embeddings.
 
 ```sql
 -- DuckDB; pyarrow and Polars read the same files
 select split, count(*), sum(frames / fps) / 3600 as hours from 'out/demo/index/*.parquet' group by split
 ```
 
-Readers of the bare files do not know of tombstones; `Dataset` leaves withdrawn clips out at once. Readers of
-the cards pass over every file that still holds a withdrawn clip, until `compact --purge` has written it again.
+`Dataset` leaves withdrawn clips out at once. Programs that read the files directly do not know tombstones. The cards
+leave out every file that still holds a withdrawn clip, until `compact --purge` has written it again.
 """
 
 

@@ -15,9 +15,9 @@ PAGE = Path(__file__).resolve().parents[1] / "recipe.md"
 INTRODUCTION = """\
 # The recipe
 
-*Made from `datagen/recipe.py` by `python -m docs.generate.recipe_page`; edit there.*
+*Generated from `datagen/recipe.py` by `python -m docs.generate.recipe_page`; edit the sources, not this page.*
 
-Everything a run decides. A recipe file holds only what differs from the defaults; `--set` changes one value on top:
+All settings of a run. A recipe file holds only values that differ from the defaults; `--set` changes single values:
 
 ```
 megactor-datagen run --input videos/ --output out/set --recipe mine.yaml --set gates.max_yaw=35
@@ -30,8 +30,8 @@ curate: {max_frames: 250, faces: all}
 stylise: {backends: [arbitrary]}
 ```
 
-The recipe's hash, which covers the models, donors and styles too, is in every row. An output belongs to one recipe: a
-changed one is refused, naming what changed. Unknown keys are errors that name the nearest known key.
+The recipe hash is in every row; it also covers models, donors and styles. An output belongs to one recipe: a run with
+a changed recipe is refused with an error that says what changed. An unknown key is an error that suggests a known key.
 """
 
 

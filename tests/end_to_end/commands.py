@@ -19,7 +19,7 @@ from datagen.pipeline import stages
 from datagen.pipeline.engine import Engine
 from datagen.pipeline.footage import Footage
 from datagen.pipeline.inputs import RunOptions, gather, resume
-from datagen.pipeline.retries import plan_worn
+from datagen.pipeline.retries import plan_remakes
 from datagen.pipeline.run_record import require_plan
 from datagen.pipeline.summary import finish, refresh
 from tests.end_to_end.films import BUNDLED, MANIFEST, RECIPE
@@ -88,7 +88,7 @@ def _synthesise(place: Place, _: Any) -> None:
 
 def _retry(place: Place, reasons: list[str]) -> None:
     given = place.inputs()
-    plan_worn(place.out)
+    plan_remakes(place.out)
     plan_retry(place.out, reasons)
     curated = stages.curate(place.out, given, ENGINE, [])
     finish(place.out, given, [curated], [stages.synthesise(place.out, given, ENGINE)])

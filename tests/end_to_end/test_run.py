@@ -190,7 +190,7 @@ def test_nothing_usable_is_an_error(tiny_run: ReferenceRun, tmp_path: Path) -> N
     (folder / "a.mp4").write_text("no video")
     done = command(*run_words(folder, tiny_run.recipe, tmp_path / "out"), check=False)
     assert done.returncode == 1
-    assert "nothing usable came out" in done.stderr
+    assert "has no usable clip" in done.stderr
     assert "unreadable 1" in done.stderr
 
 

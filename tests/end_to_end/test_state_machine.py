@@ -43,7 +43,7 @@ EXAMPLES = int(os.environ.get("MEGACTOR_STATE_EXAMPLES", "0"))
 SUBJECTS = (None, None, "zqsanna", "zqsbert")
 LETTERS = "ghjkmnpqrtuvwxyz"
 HARMLESS = (
-    "nothing usable came out", "nothing to try again", "holds no finished unit", "no source ", "no subject ",
+    "has no usable clip", "nothing to try again", "holds no finished unit", "no source ", "no subject ",
     "no donor ", "holds no data set", "no video found", "is an empty folder",
 )  # fmt: skip
 MAKING = ("plan", "curate", "curate", "synthesise", "synthesise", "run", "run")

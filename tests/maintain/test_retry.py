@@ -37,7 +37,7 @@ def test_a_gate_records_its_number_and_is_not_retried(people_set, tmp_path):
         shutil.rmtree(few.footage / name)
     out = tmp_path / "out"
     done = call("run", *few.words("plain.yaml"), "--set", "gates.min_luma=250", "--output", out, code=1)
-    assert "nothing usable came out" in done.stderr and "too_dark 1" in done.stderr
+    assert "has no usable clip" in done.stderr and "too_dark 1" in done.stderr
     (row,) = read_failures(out).to_pylist()
     assert (row["reason"], row["measure"], row["limit"]) == ("too_dark", "luma", 250)
     assert 20 < row["value"] < 250

@@ -47,7 +47,7 @@ def test_watching_ends_with_a_killed_driver(output: Output, quick: None) -> None
     subprocess.run([sys.executable, "-c", KILLED, output.root], env=environment(), check=False)
     said: list[str] = []
     status.watch_status(output, said.append)
-    assert len(said) == 1 and "stopped without a word (killed?): synthesise: 0/3" in said[0]
+    assert len(said) == 1 and "stopped unexpectedly (killed?): synthesise: 0/3" in said[0]
 
 
 @pytest.mark.parametrize(
