@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from datagen.common.errors import Refusal
-from datagen.sources import files as source_files
+from datagen.sources import archives
 from datagen.sources.files import local_file
 from tests.sources.made import absolute, listed, tar_with
 
@@ -90,7 +90,7 @@ def test_a_member_larger_than_the_disk_fails_alone(tmp_path, monkeypatch):
         pack.writestr("big.mp4", bytes(2_000_000))
         pack.writestr("small.mp4", b"x")
     usage = type("Usage", (), {"total": 10_000_000, "free": 2_100_000})
-    monkeypatch.setattr(source_files.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
     big, small = listed(tmp_path).sources
     with (
         pytest.raises(Refusal) as caught,
