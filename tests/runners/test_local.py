@@ -147,7 +147,13 @@ def test_a_local_run_works_in_a_thread(tmp_path: Path) -> None:
 
 def started(folder: Path) -> tuple[subprocess.Popen[bytes], int, int]:
     """A driver whose child works on a task and has started a program."""
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, folder], env=environment(), cwd=ROOT)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, folder],
+        env=environment(),
+        cwd=ROOT,
+        # a shell starts background jobs, such as these tests, with SIGINT ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     pids = folder / "pids"
     while not pids.exists() or len(pids.read_text().split()) < 2:
         assert driver.poll() is None

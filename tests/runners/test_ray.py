@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
+def remove(cluster: Any, node: Any) -> None:
+    """Remove a node, and wait until the cluster knows of it."""
+    cluster.remove_node(node)
+    deadline = time.monotonic() + 60
+    while any(item["Alive"] and item["NodeID"] == node.node_id for item in ray.nodes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_a_cluster_without_room_for_a_worker_is_an_error(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no worker could be placed for 1 s.*0 CPUs"):
         run_ray(Toy(tmp_path), tasks("work"), Reports(), patience_s=1)
@@ -56,7 +66,7 @@ def test_tasks_of_every_outcome_on_one_node(cluster: Any, tmp_path: Path) -> Non
         run_ray(toy, tasks("stop", *["work"] * 50), Reports())
     with pytest.raises(UserError, match="model file is missing"):
         run_ray(Broken(), tasks("work"), Reports())
-    cluster.remove_node(node)
+    remove(cluster, node)
 
 
 def test_workers_that_hang_or_are_stopped_are_replaced(cluster: Any, tmp_path: Path) -> None:
@@ -78,7 +88,7 @@ def test_workers_that_hang_or_are_stopped_are_replaced(cluster: Any, tmp_path: P
     assert silent == {"u0"}
     log = (tmp_path / "logs" / "tasks" / "synthesise-u2.log").read_text()
     assert log.count("took longer than 1.5 s (worker ") == 2 and "in run" in log
-    cluster.remove_node(node)
+    remove(cluster, node)
 
 
 def test_nodes_with_other_software_are_left_out(cluster: Any, tmp_path: Path) -> None:
@@ -97,16 +107,16 @@ def test_nodes_with_other_software_are_left_out(cluster: Any, tmp_path: Path) ->
     assert [line for line in said if "left out" in line] == [
         line for line in said if "numpy is 1.0 there" in line
     ]
-    others = [line for line in said if "left out" not in line]  # a node of the test before may still be there
+    others = [line for line in said if "left out" not in line]
     assert others and all("cpu_features is sse4 there and avx2 in this run" in line for line in others)
     nodes = json.loads((tmp_path / "logs" / "nodes.json").read_text())
     refused = {node["node"]: node["refused"] for node in nodes}
     assert refused[good.node_id] is False and refused[bad.node_id] is True
 
-    cluster.remove_node(good)
+    remove(cluster, good)
     with pytest.raises(UserError, match=r"no node of the cluster makes the same bytes.*numpy is 1\.0 there"):
         run_ray(Toy(tmp_path), tasks("work"), Reports(), supervision=supervision)
-    cluster.remove_node(bad)
+    remove(cluster, bad)
 
 
 def test_nodes_may_die_and_join_during_a_run(cluster: Any, tmp_path: Path) -> None:

@@ -84,7 +84,10 @@ def test_mistakes_in_training_commands_are_one_error_line(
     encode = ["--vae", networks["vae"], "--clip", networks["clip"]]
     for arguments, message in (
         (["train", "stage9", *base], "no config 'stage9'"),
-        (["train", "stage1", *base, *settings()], "image_encoder=DIR"),
+        (
+            ["train", "stage1", *base, "--set", "model.model.block_out_channels=[32, 32]"],
+            "image_encoder=DIR",
+        ),
         (["train", "tiny-image", "--data", tmp_path, "--output", tmp_path / "run"], str(tmp_path)),
         (["train", "tiny-image", *base, *settings(), "--where", "nonsense > 1"], "nonsense"),
         (["train", "tiny-image", *base, *settings("optimizer.learning_rate=1")], "optimiser"),
