@@ -296,6 +296,6 @@ def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _areas(points_PC: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Twice the signed area of each triangle; negative when the back faces the viewer."""
+    """Twice the signed area of each triangle; the sign changes when the back faces the viewer."""
     (ax, ay), (bx, by) = ((points_PC[triangles[:, k], :2] - points_PC[triangles[:, 0], :2]).T for k in (1, 2))
     return ax * by - ay * bx

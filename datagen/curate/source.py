@@ -169,7 +169,7 @@ def _luma_and_portrait(
 def _identity(
     portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe
 ) -> tuple[np.ndarray | None, float | None]:
-    """Embedding of the face in the middle of a portrait, and its donor score; None for a value that cannot be measured."""
+    """Embedding and donor score of the face in the middle of a portrait; None for a value that cannot be measured."""
     detections = analyser.detect(portrait)
     if not detections:
         return None, None

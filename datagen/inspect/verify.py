@@ -185,7 +185,10 @@ def _table_rows(
 
 
 def _rewritten(table: pa.Table, written: bytes) -> bytes:
-    """What writing the table again gives; it must equal the file. With another pyarrow it cannot be compared: `written`."""
+    """What writing the table again gives; it must equal the file.
+
+    A file of another pyarrow cannot be compared; then `written` itself is returned.
+    """
     copy = pa.BufferOutputStream()
     save_table(table, copy)
     data: bytes = copy.getvalue().to_pybytes()

@@ -1,4 +1,4 @@
-"""Call one function in a process of its own, so that a crash in a codec or a network costs only that call."""
+"""Call one function in a process of its own, so that a crash in a codec or a network fails only that call."""
 
 from __future__ import annotations
 

@@ -153,7 +153,8 @@ class Scheduler:
             except RayActorError as error:
                 self._lost(call, Loss("crashed", brief(error)))
                 continue
-            except RayTaskError as error:  # not an error of the worker (it comes back as an outcome), but a failed import
+            except RayTaskError as error:
+                # Not an error of the worker (it comes back as an outcome), but a failed import.
                 self._software_failed(call, error)
                 continue
             if call.step == "locate":

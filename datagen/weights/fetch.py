@@ -231,7 +231,9 @@ def _unpack(archive: Path, folder: Path) -> list[Path]:
             members = [item for item in bundle.infolist() if _is_network(item)]
             size = sum(item.file_size for item in members)  # `zipfile` reads no more than the stated sizes
             if size > _MAX_EXPANSION * archive.stat().st_size:
-                raise UserError(f"{archive.name} unpacks to {size} bytes, more than any pack of networks needs")
+                raise UserError(
+                    f"{archive.name} unpacks to {size} bytes, more than any pack of networks needs"
+                )
             if size > shutil.disk_usage(folder).free:
                 raise UserError(f"{archive.name} unpacks to {size} bytes: free space or give another --cache")
             for member in members:

@@ -139,7 +139,3 @@ def _size(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count} B"
-
-
-if __name__ == "__main__":
-    print(markdown())

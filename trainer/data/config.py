@@ -47,7 +47,7 @@ class DataConfig(FrozenConfig):
 
     frames: int = Field(12, ge=1, le=256, description="frames of target and driver; 1 trains on images")
     frame_rate: float = Field(
-        12.5, gt=0, description="frames per second of a sample; a whole stride comes as near as it can"
+        12.5, gt=0, description="frames per second of a sample; the nearest rate that a whole stride gives"
     )
     references: int = Field(
         4, ge=0, description="candidate reference frames of a clip, fixed by its id; 0: any frame"
