@@ -42,6 +42,7 @@ types: setup
 docs: setup
 	$(BIN)/python -m docs.generate.format_page
 	$(BIN)/python -m docs.generate.recipe_page
+	$(BIN)/python -m docs.generate.weights_table
 
 check: lint types test
 

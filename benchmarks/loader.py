@@ -66,7 +66,7 @@ class Result:
         driving: how drivers are made.
         grain: standard deviation of the film grain in grey levels; it makes streams larger.
         gop: frames between key frames.
-        frames: of a sample.
+        frames: frames of a sample.
         per_core: samples per second of CPU time.
         two_workers: samples per second of wall time from two loader processes, None where not measured.
         shown: frames delivered (target, driver, reference, mask) per second of CPU time.

@@ -18,10 +18,12 @@ STREAMS: tuple[Stream, ...] = ("video", "swapped", "styled")
 class Plan(FrozenConfig):
     """How the work is divided. It is part of the recipe because the contents of shards depend on it."""
 
-    sources_per_part: int = Field(4, ge=1, le=100_000, description="source videos that one task curates")
-    clips_per_unit: int = Field(8, ge=1, le=10_000, description="clips that make one shard")
+    sources_per_part: int = Field(
+        default=4, ge=1, le=100_000, description="source videos that one task curates"
+    )
+    clips_per_unit: int = Field(default=8, ge=1, le=10_000, description="clips that make one shard")
     sources_per_wave: int = Field(
-        20_000,
+        default=20_000,
         ge=1,
         le=200_000,
         description="source videos whose groups, splits and donors are frozen together",
@@ -31,34 +33,43 @@ class Plan(FrozenConfig):
 class Curate(FrozenConfig):
     """How clips are cut from a source video: one shot, one face, one fixed square crop."""
 
-    size: int = Field(512, ge=64, le=2048, multiple_of=16, description="side of a clip in pixels")
-    min_frames: int = Field(33, ge=1, description="shortest clip in frames")
+    size: int = Field(default=512, ge=64, le=2048, multiple_of=16, description="side of a clip in pixels")
+    min_frames: int = Field(default=33, ge=1, description="shortest clip in frames")
     max_frames: int = Field(
-        150, ge=1, le=1000, description="longest clip in frames; bounds memory per worker"
+        default=150, ge=1, le=1000, description="longest clip in frames; bounds memory per worker"
     )
     max_clips_per_source: int | None = Field(
-        None, ge=1, description="clips taken from one source, longest first"
+        default=None, ge=1, description="clips taken from one source, longest first"
     )
     fps: float | None = Field(
-        None, gt=0, le=120, description="frames per second of clips; empty keeps those of the source"
+        default=None, gt=0, le=120, description="frames per second of clips; empty keeps those of the source"
     )
     max_fps: float = Field(
-        30.0, gt=0, le=120, description="sources with more frames per second are reduced by a whole factor"
+        default=30.0,
+        gt=0,
+        le=120,
+        description="sources with more frames per second are reduced by a whole factor",
     )
     crop_scale: float = Field(
-        2.0, ge=1.2, le=4, description="side of the crop relative to the median side of the face box"
+        default=2.0, ge=1.2, le=4, description="side of the crop relative to the median side of the face box"
     )
-    max_upscale: float = Field(2.0, ge=1, description="largest enlargement from source pixels to the clip")
+    max_upscale: float = Field(
+        default=2.0, ge=1, description="largest enlargement from source pixels to the clip"
+    )
     max_outside: float = Field(
-        0.5, ge=0, le=0.9, description="largest share of the crop that lies outside the picture"
+        default=0.5, ge=0, le=0.9, description="largest share of the crop that lies outside the picture"
     )
-    faces: Literal["largest", "all"] = Field("largest", description="which faces of a shot become clips")
-    detect_every_s: float = Field(0.5, gt=0, description="seconds between two detections of new faces")
+    faces: Literal["largest", "all"] = Field(
+        default="largest", description="which faces of a shot become clips"
+    )
+    detect_every_s: float = Field(
+        default=0.5, gt=0, description="seconds between two detections of new faces"
+    )
     max_gap_s: float = Field(
-        0.4, ge=0, description="longest gap without the face that a track bridges, in seconds"
+        default=0.4, ge=0, description="longest gap without the face that a track bridges, in seconds"
     )
     shot_threshold: float = Field(
-        0.35,
+        default=0.35,
         gt=0,
         le=1,
         description="a larger histogram distance of two neighbouring frames counts as a cut",
@@ -68,57 +79,66 @@ class Curate(FrozenConfig):
 class Gates(FrozenConfig):
     """Quality that a clip must reach; otherwise it becomes a failure row with the number. Empty switches a gate off."""
 
-    min_luma: float | None = Field(5.0, ge=0, le=255, description="mean luma of the clip")
+    min_luma: float | None = Field(default=5.0, ge=0, le=255, description="mean luma of the clip")
     min_face_area: float | None = Field(
-        0.20, ge=0, le=1, description="area of the squared face box relative to the crop, median"
+        default=0.20, ge=0, le=1, description="area of the squared face box relative to the crop, median"
     )
     min_sharpness: float | None = Field(
-        None, ge=0, description="Laplacian variance of the face at 128 px, median"
+        default=None, ge=0, description="Laplacian variance of the face at 128 px, median"
     )
-    max_yaw: float | None = Field(60.0, ge=0, le=90, description="median absolute yaw in degrees")
+    max_yaw: float | None = Field(default=60.0, ge=0, le=90, description="median absolute yaw in degrees")
     min_presence: float = Field(
-        0.5, ge=0, le=1, description="a face counts as lost if the presence score of the mesh is lower"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="a face counts as lost if the presence score of the mesh is lower",
     )
     min_movement: float | None = Field(
-        0.015,
+        default=0.015,
         ge=0,
         description="movement inside the face; a photograph has about 0.01, a talking face 0.1",
     )
     min_gaze_movement: float | None = Field(
-        None, ge=0, description="smallest standard deviation of the gaze, for an eye-movement subset"
+        default=None, ge=0, description="smallest standard deviation of the gaze, for an eye-movement subset"
     )
     swap_pose_rms: float | None = Field(
-        8.0, gt=0, description="head pose of swapped compared with source, degrees RMS"
+        default=8.0, gt=0, description="head pose of swapped compared with source, degrees RMS"
     )
     swap_mouth_rms: float | None = Field(
-        0.10, gt=0, description="mouth opening of swapped compared with source, RMS"
+        default=0.10, gt=0, description="mouth opening of swapped compared with source, RMS"
     )
     swap_eyes_rms: float | None = Field(
-        0.10, gt=0, description="eye opening of swapped compared with source, RMS"
+        default=0.10, gt=0, description="eye opening of swapped compared with source, RMS"
     )
-    swap_flicker: float | None = Field(3.0, gt=0, description="flicker of swapped relative to source")
-    swap_min_distance: float | None = Field(0.35, ge=0, description="identity distance of swapped to source")
+    swap_flicker: float | None = Field(default=3.0, gt=0, description="flicker of swapped relative to source")
+    swap_min_distance: float | None = Field(
+        default=0.35, ge=0, description="identity distance of swapped to source"
+    )
     style_landmarks: float | None = Field(
-        0.08, gt=0, description="landmark error relative to the eye distance, mean"
+        default=0.08, gt=0, description="landmark error relative to the eye distance, mean"
     )
     style_pose_rms: float | None = Field(
-        10.0, gt=0, description="head pose of styled compared with source, degrees RMS"
+        default=10.0, gt=0, description="head pose of styled compared with source, degrees RMS"
     )
-    style_flicker: float | None = Field(4.0, gt=0, description="flicker of styled relative to source")
+    style_flicker: float | None = Field(default=4.0, gt=0, description="flicker of styled relative to source")
 
 
 class Swap(FrozenConfig):
     """Face swap: another identity with the same motion."""
 
-    backend: str = Field("mesh", description="mesh, off, or a backend of another installed package")
+    backend: str = Field(default="mesh", description="mesh, off, or a backend of another installed package")
     max_yaw_difference: float = Field(
-        40.0,
+        default=40.0,
         gt=0,
         le=90,
         description="largest yaw difference between face and donor, degrees; others are refused",
     )
-    identity_frames: int = Field(5, ge=1, le=100, description="frames sampled to measure identity distances")
-    shape: float = Field(0.9, ge=0, le=1, description="how far the face geometry moves towards the donor's")
+    identity_frames: int = Field(
+        default=5, ge=1, le=100, description="frames sampled to measure identity distances"
+    )
+    shape: float = Field(
+        default=0.9, ge=0, le=1, description="how far the face geometry moves towards the donor's"
+    )
 
     @field_validator("backend", mode="before")
     @classmethod
@@ -129,16 +149,24 @@ class Swap(FrozenConfig):
 class Donors(FrozenConfig):
     """Where donors come from, and which are accepted."""
 
-    from_set: bool = Field(True, description="use other people of the set as donors if no --donors are given")
-    bundled: bool = Field(True, description="add the bundled portraits to the pool if no --donors are given")
-    min_distance: float = Field(
-        0.6, ge=0, description="donor and source count as the same person below this identity distance"
+    from_set: bool = Field(
+        default=True, description="use other people of the set as donors if no --donors are given"
     )
-    max_pool: int = Field(512, ge=1, description="largest number of donors in a pool")
-    drawn: bool = Field(False, description="accept drawn, painted or sculpted portraits")
-    unknown_identity: bool = Field(False, description="also swap clips whose identity could not be measured")
+    bundled: bool = Field(
+        default=True, description="add the bundled portraits to the pool if no --donors are given"
+    )
+    min_distance: float = Field(
+        default=0.6,
+        ge=0,
+        description="donor and source count as the same person below this identity distance",
+    )
+    max_pool: int = Field(default=512, ge=1, description="largest number of donors in a pool")
+    drawn: bool = Field(default=False, description="accept drawn, painted or sculpted portraits")
+    unknown_identity: bool = Field(
+        default=False, description="also swap clips whose identity could not be measured"
+    )
     tries: int = Field(
-        3, ge=1, le=100, description="donors to try if the swap refuses one because of its pose"
+        default=3, ge=1, le=100, description="donors to try if the swap refuses one because of its pose"
     )
 
 
@@ -146,13 +174,17 @@ class Stylise(FrozenConfig):
     """Stylisation: another look with the same motion."""
 
     backends: tuple[str, ...] = Field(
-        ("arbitrary", "filter"),
+        default=("arbitrary", "filter"),
         description="one is drawn per clip: arbitrary, filter, or a backend of another installed package; empty is off",
     )
-    filters: tuple[str, ...] = Field((), description="classic filters to draw from; empty uses all of them")
-    portraits: bool = Field(True, description="use portraits of donors as styles too (appearance transfer)")
+    filters: tuple[str, ...] = Field(
+        default=(), description="classic filters to draw from; empty uses all of them"
+    )
+    portraits: bool = Field(
+        default=True, description="use portraits of donors as styles too (appearance transfer)"
+    )
     strength: float = Field(
-        0.8,
+        default=0.8,
         gt=0,
         le=1,
         description="arbitrary network: weight of the style's code against the clip's own code",
@@ -162,36 +194,39 @@ class Stylise(FrozenConfig):
 class Augment(FrozenConfig):
     """One scale and one aspect ratio per clip and stream, as the driving branch of the paper does."""
 
-    rate: float = Field(1.0, ge=0, le=1, description="share of driving streams that are augmented")
-    low: float = Field(0.8, gt=0, le=1, description="smallest factor")
-    high: float = Field(1.2, ge=1, le=2, description="largest factor")
+    rate: float = Field(default=1.0, ge=0, le=1, description="share of driving streams that are augmented")
+    low: float = Field(default=0.8, gt=0, le=1, description="smallest factor")
+    high: float = Field(default=1.2, ge=1, le=2, description="largest factor")
 
 
 class Mask(FrozenConfig):
     """Which part of a driving frame stays visible."""
 
     mode: Literal["box", "hull"] = Field(
-        "box", description="squared face box with margins, or the hull of the face mesh"
+        default="box", description="squared face box with margins, or the hull of the face mesh"
     )
-    foreground: bool = Field(True, description="store a foreground mask of the person in the target video")
+    foreground: bool = Field(
+        default=True, description="store a foreground mask of the person in the target video"
+    )
 
 
 class Encode(FrozenConfig):
     """How streams are stored."""
 
     streams: tuple[Stream, ...] = Field(
-        STREAMS, description="video streams to store; must contain `video`, the target"
+        default=STREAMS, description="video streams to store; must contain `video`, the target"
     )
     driving: tuple[Stream, ...] = Field(
-        STREAMS, description="streams from which an augmented, masked, grey driving video is made and stored"
+        default=STREAMS,
+        description="streams from which an augmented, masked, grey driving video is made and stored",
     )
-    crf: int = Field(18, ge=0, le=51, description="x264 constant rate factor")
-    gop: int = Field(12, ge=1, le=300, description="frames between key frames; 12 is fastest to read")
+    crf: int = Field(default=18, ge=0, le=51, description="x264 constant rate factor")
+    gop: int = Field(default=12, ge=1, le=300, description="frames between key frames; 12 is fastest to read")
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = Field(
-        "veryfast", description="x264 speed preset"
+        default="veryfast", description="x264 speed preset"
     )
     ffmpeg: str | None = Field(
-        None, description="path of another ffmpeg binary; its hash becomes part of the recipe hash"
+        default=None, description="path of another ffmpeg binary; its hash becomes part of the recipe hash"
     )
 
     @field_validator("streams")
@@ -205,13 +240,13 @@ class Encode(FrozenConfig):
 class Split(FrozenConfig):
     """Shares of the splits. Clips of one person or of the same footage are never in two splits."""
 
-    val: float = Field(0.05, ge=0, lt=1, description="share of validation clips")
-    test: float = Field(0.05, ge=0, lt=1, description="share of test clips")
+    val: float = Field(default=0.05, ge=0, lt=1, description="share of validation clips")
+    test: float = Field(default=0.05, ge=0, lt=1, description="share of test clips")
     same_person: float = Field(
-        0.45, ge=0, description="two clips show the same person below this identity distance"
+        default=0.45, ge=0, description="two clips show the same person below this identity distance"
     )
     same_frame: int = Field(
-        6,
+        default=6,
         ge=0,
         le=32,
         description="two frame hashes count as equal if at most this many of their 64 bits differ",
@@ -224,14 +259,14 @@ class Limits(FrozenConfig):
     They are not part of the recipe hash, since they change no bytes: a run may continue with other limits.
     """
 
-    task_s: float = Field(600.0, gt=0, description="seconds that every task may take")
-    frame_s: float = Field(5.0, ge=0, description="additional seconds for each frame of the task")
+    task_s: float = Field(default=600.0, gt=0, description="seconds that every task may take")
+    frame_s: float = Field(default=5.0, ge=0, description="additional seconds for each frame of the task")
 
 
 class Recipe(FrozenConfig):
     """All settings of a run. The same recipe hash and the same footage give the same bytes."""
 
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of all random choices")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of all random choices")
     plan: Plan = Plan()
     curate: Curate = Curate()
     gates: Gates = Gates()

@@ -29,7 +29,7 @@ def small_set(name: str = "set", *assignments: str) -> Path:
     """Data set of these videos; made when it is not there yet, in about 20 seconds.
 
     Args:
-        name: of its folder under `out/examples`.
+        name: name of its folder under `out/examples`.
         assignments: recipe values that differ from `small.yaml`, such as `swap.shape=0.5`.
     """
     output = WORK / name

@@ -57,11 +57,11 @@ def command(
     """Run `megactor-datagen` in a process of its own, to its end.
 
     Args:
-        words: of the command line.
+        words: words of the command line.
         check: raise AssertionError if the exit code is not 0.
         timeout: seconds.
         env: changes of the environment.
-        options: of `subprocess.run`.
+        options: options of `subprocess.run`.
     """
     done = subprocess.run(
         arguments(*words), capture_output=True, text=True, env=environment(**(env or {})), timeout=timeout, **options

@@ -81,7 +81,7 @@ def write_demo(folder: Path) -> None:
     `styles/`. Every call writes the same bytes, also on another machine of the same kind.
 
     Args:
-        folder: made if missing.
+        folder: the set's folder, made if missing.
 
     Raises:
         OSError: the folder cannot be written.
@@ -136,7 +136,7 @@ def _write_png(path: Path, image_HWC: np.ndarray) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file by way of a temporary one; a file with the same content is kept, with its date."""
+    """Write a file by way of a temporary one; a file with the same content is not touched."""
     if path.is_file() and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

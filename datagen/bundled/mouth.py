@@ -14,8 +14,8 @@ class Mouth:
 
     Args:
         portrait_HWC: uint8 RGB.
-        face_NC: its (468, 3) landmarks.
-        unit: its eye distance in pixels.
+        face_NC: (468, 3) landmarks of the portrait.
+        unit: the portrait's eye distance in pixels.
     """
 
     def __init__(self, portrait_HWC: np.ndarray, face_NC: np.ndarray, unit: float) -> None:

@@ -1,8 +1,8 @@
 """Portraits from installed packages, and invented people made from them.
 
 Two public-domain photographs are in wheels that the project needs anyway. The other people are made by code: the face
-of one photograph gets features of the other and changed proportions, until dlib's network takes the result for another
-person than both (for the distances see `INVENTED`).
+of one photograph gets features of the other and changed proportions, until dlib's network sees a person different
+from both (for the distances see `INVENTED`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class BundledPortrait:
     Attributes:
         name: short and unique, lower case.
         image: uint8 RGB (512, 512, 3).
-        origin: its source, or how it was made.
-        licence: its terms.
+        origin: the portrait's source, or how it was made.
+        licence: the portrait's terms of use.
         landmarks: (468, 3) float32.
     """
 

@@ -45,8 +45,8 @@ class TalkingHead:
         yaw, pitch, roll: degrees added to the portrait's own pose, signs as in `faces.geometry.pose`.
         mouth: 0 closed, 1 wide open.
         blink: 0 as in the portrait, 1 closed.
-        shift_x, shift_y: of the head, in picture widths.
-        scale: of the head, 1 as in the portrait.
+        shift_x, shift_y: movement of the head, in picture widths.
+        scale: size of the head, 1 as in the portrait.
         fps: frames per second.
     """
 
@@ -84,10 +84,10 @@ def talking_head(
 
     Args:
         portrait_HWC: uint8 RGB, one frontal face with space around it.
-        landmarks_NC: its (468, 3) landmarks.
-        frames: their number.
+        landmarks_NC: (468, 3) landmarks of the portrait.
+        frames: number of frames.
         fps: frames per second.
-        seed: of the motion.
+        seed: seed of the motion.
         yaw: largest yaw in degrees; beyond 15, errors of the method become visible.
 
     Returns:
@@ -296,6 +296,6 @@ def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _areas(points_PC: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Twice the signed area of each triangle; the sign turns when its back is seen."""
+    """Twice the signed area of each triangle; the sign changes when the back faces the viewer."""
     (ax, ay), (bx, by) = ((points_PC[triangles[:, k], :2] - points_PC[triangles[:, 0], :2]).T for k in (1, 2))
     return ax * by - ay * bx

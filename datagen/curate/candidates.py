@@ -22,7 +22,7 @@ class CandidateClip:
     """A possible clip: consecutive frames of the timeline, and measures of one face in each.
 
     Attributes:
-        number: of the track in its source.
+        number: number of the track in its source.
         start: first frame, as a position in the timeline.
         table: (frames, fields), one row of `datagen.curate.track.FIELDS` per frame, with gaps filled.
         face_count: largest number of faces at the same time in the segment.
@@ -68,7 +68,7 @@ def candidates(
 
     Args:
         tracking: face tracks of the source.
-        settings: of curation.
+        settings: the recipe's settings of curation.
         gates: `min_movement` tells a moving face from a still one.
         breaks: frames that follow a gap in time; no clip contains such a gap.
 

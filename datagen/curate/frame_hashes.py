@@ -22,7 +22,7 @@ def grid(times_s: np.ndarray) -> np.ndarray:
     """Positions of the frames to hash: for each multiple of `INTERVAL_S`, the nearest frame within half an interval.
 
     Args:
-        times_s: (N,) non-decreasing times of the frames in their source; of frames with equal times the first is taken.
+        times_s: (N,) non-decreasing times of the frames in their source; if times are equal, the first frame is taken.
     """
     multiples = np.round(times_s / INTERVAL_S)
     away = np.abs(times_s - multiples * INTERVAL_S)

@@ -30,10 +30,10 @@ def check(quality: dict[str, float], gates: Gates) -> None:
 
     Args:
         quality: measures by name; gates on measures that are missing are not checked.
-        gates: of the recipe.
+        gates: the recipe's gates.
 
     Raises:
-        Refusal: with the measure, its value and the limit.
+        Refusal: a gate fails; it holds the measure, its value and the limit.
     """
     lower = (
         ("luma", gates.min_luma, "too_dark", "gates.min_luma"),

@@ -1,4 +1,4 @@
-"""Curate one part: read every source once, publish one piece of the clip table and one failures file."""
+"""The clips and failures of one source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from datagen.sources.files import SourceFiles
 
 Row = dict[str, Any]
 CARRIED = ("source", "source_key", "dataset", "subject", "group", "licence", "consent", "sharing", "credit")
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as in `cv2.COLOR_RGB2GRAY`
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue, as in `cv2.COLOR_RGB2GRAY`
 
 
 def curate_source(
@@ -42,7 +42,7 @@ def curate_source(
 
     Args:
         row: the source's row of the plan.
-        recipe: of the run.
+        recipe: the run's recipe.
         analyser: face analysis.
         scratch: folder for a member that is copied out of its archive.
         refused: source key -> reason and message, for sources known to crash the process.
@@ -169,7 +169,7 @@ def _luma_and_portrait(
 def _identity(
     portrait: np.ndarray, analyser: FaceAnalyser, recipe: Recipe
 ) -> tuple[np.ndarray | None, float | None]:
-    """Embedding of the face in the middle of a portrait, and its donor score; None for each that cannot be had."""
+    """Embedding and donor score of the face in the middle of a portrait; None for a value that cannot be measured."""
     detections = analyser.detect(portrait)
     if not detections:
         return None, None

@@ -23,7 +23,7 @@ def timeline(info: VideoInfo, times_s: np.ndarray, settings: Curate) -> tuple[np
     Gaps (see `breaks`) have no ticks; the ticks start again at the first frame after a gap.
 
     Args:
-        info: of the source.
+        info: the source's `VideoInfo`.
         times_s: (F,) ascending presentation times in seconds.
         settings: `fps` and `max_fps`.
 

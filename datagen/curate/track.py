@@ -31,7 +31,7 @@ class Track:
     Attributes:
         start: position of the first record in the timeline.
         records: one row of `FIELDS` per frame; NaN where the face was not found.
-        landmarks: in the last frame in which the face was found.
+        landmarks: the face's landmarks in the last frame in which it was found.
         lost: number of frames since then.
     """
 
@@ -69,7 +69,7 @@ class Tracking:
     """Result of one pass over a source.
 
     Attributes:
-        tracks: of all faces.
+        tracks: the tracks of all faces.
         change: (F,) change of each frame from the previous one, see `datagen.curate.shots.FrameChange`.
         hashes: position of a frame -> its perceptual hash, for the frames to hash that have contrast.
     """
@@ -101,7 +101,7 @@ class FaceFollower:
         """Track through RGB frames, one at a time.
 
         Args:
-            frames: of the timeline, in order.
+            frames: the timeline's frames, in order.
             hashed: positions of the frames to hash, see `datagen.curate.frame_hashes.grid`.
         """
         wanted = {int(index) for index in hashed}
@@ -159,7 +159,7 @@ class FaceFollower:
         Args:
             track: new, or lost.
             frame: RGB.
-            detection: in this frame.
+            detection: the detection in this frame.
             replace: overwrite the last record instead of adding one.
         """
         landmarks, presence = self.analyser.landmarks(frame, detection)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 _SMOOTHING_FRAMES = 1.0  # standard deviation of the Gaussian over time
-_SPECK_SHARE = 0.005  # of the frame: smaller islands and holes are removed as noise
+_SPECK_SHARE = 0.005  # share of the frame's area: smaller islands and holes are removed as noise
 _BLUR_SHARE = 0.004  # standard deviation of the Gaussian in space, as a share of the frame's height
 
 

@@ -7,7 +7,7 @@ from scipy.ndimage import correlate1d
 
 _REACH = 3  # frames to either side
 _TIME_SIGMA = 1.6  # frames
-_MOVE_SIGMA = 0.006  # of the face's size: larger moves are kept, smaller ones averaged away as jitter
+_MOVE_SIGMA = 0.006  # share of the face's size: larger moves are kept, smaller ones averaged away as jitter
 
 
 def smooth(landmarks_FNC: np.ndarray, sigma: float = 1.0) -> np.ndarray:

@@ -60,7 +60,7 @@ INNER_LIPS = _indices(
 )  # fmt: skip
 """(20,) from the right corner of the mouth."""
 
-NOSE_TIP, NOSE_BASE, CHIN, FOREHEAD = 1, 2, 152, 10
+NOSE_TIP, NOSE_BASE, CHIN = 1, 2, 152
 
 BROW_TO_CHIN = np.unique(np.concatenate([JAW, RIGHT_BROW, LEFT_BROW, OUTER_LIPS, _indices(NOSE_TIP, 4)]))
 """Landmarks whose tight box is the face box."""

@@ -12,7 +12,7 @@ import numpy as np
 from datagen.faces.topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, RIGHT_EYE
 
 # Lengths are shares of the face's size.
-_MAX_MOVE = 0.06  # of a landmark
+_MAX_MOVE = 0.06  # largest move of a landmark
 _RIM = 0.12  # width of the zone inside the face's outline in which moves are reduced
 _OUTLINE_SHARE = 0.55  # share of a move that is left at the outline: the head beyond it stays the target's
 _OPENING_REACH = {"eye": 0.06, "mouth": 0.07}  # distance within which points move with an eye or the mouth

@@ -7,7 +7,6 @@ import numpy as np
 
 from datagen.faces.topology import INNER_LIPS, JAW, LEFT_BROW, LEFT_EYE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
 
-EYES = (RIGHT_EYE, LEFT_EYE)
 OPENINGS = (RIGHT_EYE, LEFT_EYE, INNER_LIPS)
 FEATURES = (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, OUTER_LIPS)
 
@@ -19,7 +18,7 @@ UNDER_EYES = (
 _BROW_TOP = np.array([127, 162, 70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300, 389, 356])
 _CENTRE = np.array([46, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 276, 261, 291, 321, 17, 91, 61, 31])
 _GLABELLA, _FOREHEAD = 9, 151
-_ENLARGED = 1.15  # of brows, eyes and mouth around their centres
+_ENLARGED = 1.15  # factor by which brows, eyes and mouth are enlarged
 
 
 def lower_face(landmarks_NC: np.ndarray, lift: float = 0.85) -> np.ndarray:

@@ -150,10 +150,10 @@ def relit(
 
     Args:
         skin_HWC: the warped donor.
-        usable_HW: its weights, see `usable_skin`, warped in the same way.
+        usable_HW: weights of the donor's pixels, see `usable_skin`, warped in the same way.
         target_HWC: the target's frame, of the same shape.
-        landmarks_NC: of the face in both.
-        size: of the face in pixels.
+        landmarks_NC: landmarks of the face in both.
+        size: size of the face in pixels.
         strength: 0 keeps the donor's luma shading, 1 takes the target's.
     """
     height, width = skin_HWC.shape[:2]

@@ -15,7 +15,7 @@ from datagen.common.errors import UserError
 from datagen.output.publish import disk_errors
 from datagen.shards.reader import Dataset
 
-TIMES = (0.15, 0.5, 0.85)  # of the frames shown, as shares of the clip's length
+TIMES = (0.15, 0.5, 0.85)  # times of the frames shown, as shares of the clip's length
 TILE = 152
 GAP = 2
 COLUMN_GAP = 18

@@ -1,4 +1,4 @@
-"""Questions to a data set: its contents, the clips that match, the details of one clip, the failures."""
+"""Queries on a data set: its contents, the clips that match, the details of one clip, the failures."""
 
 from __future__ import annotations
 

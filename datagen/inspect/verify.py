@@ -148,12 +148,12 @@ def _rows(
     """Rows of a table file; None if it cannot be read or has other columns.
 
     Args:
-        store: of the data set.
-        folder: of the file.
-        name: of the file.
-        columns: that the table must have.
-        found: takes the faults.
-        damaged: takes the file's name without its suffix if there is a fault, also one outside the rows.
+        store: the data set's store.
+        folder: the file's folder.
+        name: the file's name.
+        columns: the columns that the table must have.
+        found: receives the faults.
+        damaged: receives the file's name without its suffix if there is a fault, also one in its header or footer.
     """
     before = len(found.faults)
     rows = _table_rows(store, folder, name, columns, found)
@@ -179,12 +179,15 @@ def _table_rows(
         found.faults.append(f"{folder}/{name}: columns differ from this version's ({what})")
         return None
     if _rewritten(table.cast(schema), written) != written:
-        found.faults.append(f"{folder}/{name}: the bytes outside its rows are damaged")
+        found.faults.append(f"{folder}/{name}: its header or footer is damaged")
     return table.to_pylist()
 
 
 def _rewritten(table: pa.Table, written: bytes) -> bytes:
-    """The bytes of the table when it is written again, which must be equal; `written` if another pyarrow wrote it."""
+    """What writing the table again gives; it must equal the file.
+
+    A file of another pyarrow cannot be compared; then `written` itself is returned.
+    """
     copy = pa.BufferOutputStream()
     save_table(table, copy)
     data: bytes = copy.getvalue().to_pybytes()

@@ -33,7 +33,7 @@ class VideoReader:
         backend: the decoder to use; None chooses.
 
     Attributes:
-        info: as from `probe`, with number, rate and duration of the frames that can be read.
+        info: what `probe` returns, with number, rate and duration of the frames that can be read.
         times_F: float64 seconds of each frame, ascending; the first shown frame is at 0.
 
     Raises:

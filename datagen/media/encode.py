@@ -71,12 +71,12 @@ def encode(
     Args:
         frames: uint8 RGB (H, W, 3) or grey (H, W), all of one shape; at least one.
         fps: frames per second, see `frame_rate`.
-        path: overwritten if it exists.
+        path: the file to write; overwritten if it exists.
         kind: `colour` is tagged BT.709; `grey` keeps luma only, in full range, and decodes to equal RGB channels;
             `mask` is lossless `grey` (all 256 values are kept).
         crf: x264's constant rate factor; not used for masks.
         gop: frames from one key frame to the next.
-        preset: of x264.
+        preset: x264's preset.
         comment: text for the container's metadata.
         ffmpeg_binary: path of an ffmpeg to use instead of the bundled one.
 

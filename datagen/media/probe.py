@@ -1,8 +1,8 @@
 """Properties of a video file, read from its container; only one frame is decoded.
 
 The imageio-ffmpeg wheel contains no ffprobe, and the text of `ffmpeg -i` cannot be parsed safely, because a file's
-metadata can imitate any line. PyAV gives the results of the same demuxer as values, so it is used here and nowhere
-else: it lists the packets (their times, and which ones an edit list hides), and decodes one frame for the rotation.
+metadata can imitate any line. PyAV gives the results of the same demuxer as values, so this module
+uses it: it lists the packets (their times, and which ones an edit list hides), and decodes one frame for the rotation.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class VideoInfo:
     """A video stream as it is displayed.
 
     Attributes:
-        width: pixels, upright and with square pixels.
-        height: as `width`.
+        width: width in pixels, upright and with square pixels.
+        height: height in the same pixels.
         fps: frames per second, the average if the rate varies.
         frames: number of frames, without those that an edit list hides.
-        duration_s: from the start of the first frame to the end of the last one.
+        duration_s: time from the start of the first frame to the end of the last one.
         constant_rate: every frame is within a quarter of a frame of an even grid.
         has_audio: the file has an audio stream too.
         codec: ffmpeg's name of the codec, such as `h264`.
@@ -54,7 +54,7 @@ class Container:
     """Information for decoding.
 
     Attributes:
-        info: as from `probe`.
+        info: what `probe` returns.
         stream: index of the video stream in the file.
         stored_size: width and height of the coded frames.
         times_F: float64 seconds of every shown frame on the file's clock, ascending.

@@ -11,7 +11,7 @@ import numpy as np
 from datagen.faces.types import Faces
 
 _SIDE = 128  # pixels to which frames are shrunk; changes at finer scales are compression noise
-_FLOOR = 0.003  # of the contrast; added to both flickers, so that a still source does not divide by zero
+_FLOOR = 0.003  # share of the contrast, added to both flickers to avoid division by zero for a still source
 
 
 def flicker(source_FHWC: np.ndarray, other_FHWC: np.ndarray, faces: Faces) -> float:

@@ -26,8 +26,8 @@ class Identity:
     """Mean Euclidean distances between identity embeddings.
 
     Attributes:
-        to_source: from swapped frames to the same frames of the source.
-        to_donor: from swapped frames to the donor.
+        to_source: distance from swapped frames to the same frames of the source.
+        to_donor: distance from swapped frames to the donor.
         closer: share of frames closer to the donor than to the source.
     """
 

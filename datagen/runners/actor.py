@@ -82,8 +82,8 @@ class ActorHandle:
 
     Attributes:
         number: counted from 1, for messages.
-        location: where it runs, once known.
-        name: for messages, once it was placed.
+        location: where the actor runs, once known.
+        name: the actor's name in messages, once it was placed.
         ping: the ping it has not answered yet.
         pinged_at: time of the last ping, or of the start of its work.
     """

@@ -22,7 +22,7 @@ OBJECT_STORE_BYTES = 150_000_000  # only tasks, settings and reports travel, whi
 CONNECT_S = 5.0  # limit for a TCP connection
 ANSWER_S = 12.0  # limit for an answer of the cluster
 JOIN = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False)"
-CLIENT_PORT = 10001  # of ray:// addresses without a port
+CLIENT_PORT = 10001  # the port of ray:// addresses that name none
 AUTH_HINT = (
     "its access token is missing here or differs: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
     "RAY_AUTH_TOKEN_PATH) to what `ray get-auth-token` prints on the head node"
@@ -34,7 +34,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
     """Connect to Ray for the duration of the block; a cluster that was not started here is left running.
 
     Args:
-        address: of a cluster; None takes that of `RAY_ADDRESS`, or starts a local Ray.
+        address: the cluster's address; None takes the one in `RAY_ADDRESS`, or starts a local Ray.
         workers: CPUs of a local Ray; None takes all that this process may use.
 
     Raises:
@@ -71,7 +71,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
 
 
 def brief(error: BaseException | str) -> str:
-    """First line of what an error says; Ray's go on for pages."""
+    """First line of an error text; Ray's texts are pages long."""
     return str(error).strip().split("\n")[0]
 
 

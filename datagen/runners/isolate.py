@@ -1,4 +1,4 @@
-"""Call one function in a process of its own, so that a crash in a codec or a network costs only that call."""
+"""Call one function in a process of its own, so that a crash in a codec or a network fails only that call."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def call_isolated(
 
     Args:
         function: defined at the top level of a module that the child can import.
-        arguments: its arguments; picklable.
+        arguments: the function's arguments; picklable.
         timeout_s: the process is killed after so many seconds; None waits without limit.
 
     Raises:

@@ -24,8 +24,8 @@ def start_python(module: str, arguments: list[str], **options: Any) -> subproces
 
     Args:
         module: name of the module to run.
-        arguments: its command line.
-        options: of `subprocess.Popen`.
+        arguments: the module's command line.
+        options: options of `subprocess.Popen`.
     """
     given = filter(None, [os.environ.get("PYTHONPATH")])
     path = os.pathsep.join([*filter(None, sys.path), *given, str(_ROOT)])

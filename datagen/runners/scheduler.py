@@ -50,7 +50,7 @@ class _Call:
 
 
 class Scheduler:
-    """The driver's loop: idle actors, the calls that busy actors are at, and the tasks that are waiting."""
+    """The driver's loop: idle actors, the running call of each busy actor, and the waiting tasks."""
 
     def __init__(
         self,
@@ -153,7 +153,8 @@ class Scheduler:
             except RayActorError as error:
                 self._lost(call, WorkerLoss("crashed", brief(error)))
                 continue
-            except RayTaskError as error:  # not the worker's own (those are outcomes): an import
+            except RayTaskError as error:
+                # Not an error of the worker (it comes back as an outcome), but a failed import.
                 self._software_failed(call, error)
                 continue
             if call.step == "locate":
@@ -213,7 +214,7 @@ class Scheduler:
         if outcome.kind == "error":
             self._errors[task.key] += 1
             if self._errors[task.key] < ATTEMPTS:
-                self._queue.append(task)  # at the end: most likely another actor gets it
+                self._queue.append(task)  # put last, so that another actor probably takes it
                 return
         self._on_report(task, outcome.report)
 
@@ -249,7 +250,7 @@ class Scheduler:
         for reference, call, watch in busy:
             if loss := watch.check():
                 del self._calls[reference]
-                ray.kill(call.handle.actor)  # its node kills also a stopped process, after seconds
+                ray.kill(call.handle.actor)  # the node kills a stopped process too, a few seconds later
                 self._lost(call, loss)
         self._supervision.on_wait([watch.status() for _, _, watch in busy])
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from datagen.runners.tasks import Task, WorkerLoss
 
-LOAD_S = 1800.0  # a worker that has not loaded its models by then hangs
+LOAD_S = 1800.0  # after this time without loaded models a worker counts as hung
 LOADING = Task("load", "of models", limit_s=LOAD_S)
 """Stands for the start of a worker where a task is expected."""
 
-GAP_S = 30.0  # the driver checks every second or two: after a longer gap it was stopped itself
+GAP_S = 30.0  # the driver checks every second or two; a longer gap means that the driver itself was stopped
 TAIL_BYTES = 16_384
 
 
@@ -25,7 +25,7 @@ class WorkerStatus:
     """What one worker is busy with.
 
     Attributes:
-        worker: its name, with its node.
+        worker: the worker's name, with its node.
         task: name of its task.
         busy_s: seconds since it began.
         silent_s: seconds since its last answer; 0 while it answers.
@@ -103,7 +103,7 @@ class Watch:
             self._reported = False
 
     def check(self) -> WorkerLoss | None:
-        """The loss, where the worker has to be given up; tells the user once when it has stopped answering.
+        """A `WorkerLoss` if the worker must be replaced, else None; tells the user once when a worker stops answering.
 
         Time during which the driver itself did not run does not count.
         """

@@ -22,7 +22,7 @@ Report = dict[str, Any]
 A task that could not be done has the keys `reason` (see `datagen.common.errors.REASONS`) and `message` instead.
 """
 
-LOSSES_BEFORE_ISOLATION = 2  # a first loss may be the node's or a user's kill
+LOSSES_BEFORE_ISOLATION = 2  # the node or a user may have caused the first loss
 LOSSES_BEFORE_GIVING_UP = 4
 ATTEMPTS = 2  # an unexpected exception is tried once more
 STACKS_AT = 0.98  # share of the limit after which the stacks are printed
@@ -34,11 +34,11 @@ class Task:
     """One piece of work. What it is about is added by subclasses; runners do not look at it.
 
     Attributes:
-        kind: of work, the same for all tasks of a class.
+        kind: the kind of work, the same for all tasks of a class.
         name: unique among the tasks of its kind.
-        isolate: the task was lost more than once, with its process: its items are tried in processes of their own
+        isolate: the task's process died more than once: its items are tried in processes of their own
             (`datagen.runners.isolate`), so that only the item at fault is lost.
-        limit_s: seconds it may take; its process is killed after that. None for no limit.
+        limit_s: how many seconds the task may take; its process is killed after that. None for no limit.
     """
 
     kind: str
@@ -120,7 +120,7 @@ def given_up(reason: str, message: str) -> Report:
 
 
 def lost_for_good(task: Task, loss: WorkerLoss) -> Report:
-    """Report of a task that was lost with its process too often."""
+    """Report of a task whose process died too often."""
     if loss.reason == "crashed":
         return given_up("crashed", "the task killed its process, also when isolated")
     return given_up("timeout", f"the task {loss.how}, also when isolated")

@@ -60,7 +60,7 @@ def scrub(out: Output, folder: str, name: str, withdrawn: Withdrawn) -> None:
 def purge_unit(out: Output, unit: str, withdrawn: Withdrawn) -> tuple[int, int]:
     """Rewrite a unit without its withdrawn clips: the new shard is published first, the old one deleted last.
 
-    Kept clips keep the hashes of their rows, so that damage from before is still seen by `verify`.
+    Kept clips keep the hashes of their rows, so that `verify` still finds earlier damage.
 
     Returns:
         Numbers of removed clips, and of kept clips whose bytes differ from those that were written.

@@ -157,7 +157,7 @@ def publish_unit(
     """Publish what one unit made: shard, failure rows, and last of all its index piece.
 
     Args:
-        output: where to.
+        output: the output folder.
         unit: name of the unit; a retry ends in `-r1`.
         shard: the written shard, or None (or one without clips) where no clip came out.
         rows: index rows with `members`; `shard` is set here.

@@ -35,10 +35,10 @@ class Remote:
     """A file on a server.
 
     Attributes:
-        url: of the content.
-        size: bytes, None when the server does not say.
+        url: address of the content.
+        size: size in bytes; None if the server does not state it.
         etag: the server's; the hub's is the sha256 of large files and the git hash of small ones.
-        headers: to send with every request.
+        headers: headers of every request.
     """
 
     url: str
@@ -51,7 +51,7 @@ def on_hub(repo: str, path: str, revision: str, endpoint: str | None) -> Remote:
     """Ask a hub (huggingface.co, `HF_ENDPOINT`, or the endpoint given) for a file.
 
     Raises:
-        UserError: not there, no access, no connection.
+        UserError: the file does not exist, or there is no access or no connection.
     """
     return _ask(hf_hub_url(repo, path, revision=revision, endpoint=endpoint), token=None)
 
@@ -60,7 +60,7 @@ def at_url(url: str) -> Remote:
     """Ask any web server for a file; no hub token is sent.
 
     Raises:
-        UserError: not there, no access, no connection.
+        UserError: the file does not exist, or there is no access or no connection.
     """
     return _ask(url, token=False)
 
@@ -69,7 +69,7 @@ def download(remote: Remote, target: Path, *, expected_size: int | None = None) 
     """Fetch a file to `target`; continues where an earlier call, even of another process, was cut off.
 
     Args:
-        remote: what to fetch.
+        remote: the file to fetch.
         target: created, with its folders, only when complete; `target.<tag>.part` until then.
         expected_size: bytes, when known independently of the server.
 
@@ -143,8 +143,8 @@ def _transfer(remote: Remote, part: Path, size: int | None) -> None:
     """Append what is missing; a request is repeated after a dropped connection, as long as requests bring bytes.
 
     Args:
-        remote: what to fetch.
-        part: where to.
+        remote: the file to fetch.
+        part: the file to write.
         size: bytes of the whole file; None where only the server's response says it.
 
     Raises:

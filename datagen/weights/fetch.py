@@ -55,7 +55,8 @@ def fetch(
         name: registry name.
         cache: folder of fetched weights, see `cache_folder`.
         endpoint: address of a hub mirror, in place of `HF_ENDPOINT`.
-        source: a folder to copy from, or the http(s) address of a server of `NAME/PATH`; the hub is not asked then.
+        source: a folder to copy from, or the http(s) address of a server that offers `NAME/PATH`; the hub is then
+            not used.
         allow_noncommercial: accept a licence that forbids commercial use or does not settle it.
         force: fetch again, and accept a file that differs from what was first fetched.
 
@@ -161,7 +162,7 @@ def _checked(
     if fault:
         path.unlink()
         raise UserError(
-            f"{entry.name}: {file.path} {fault}; it was dropped, the source or the transfer is faulty"
+            f"{entry.name}: {file.path} {fault}; the file was deleted: the source or the transfer is faulty"
         )
     first = before.sha256_of(file.path) if before and before.revision == entry.revision else None
     if first not in (None, sha256):
@@ -230,7 +231,9 @@ def _unpack(archive: Path, folder: Path) -> list[Path]:
             members = [item for item in bundle.infolist() if _is_network(item)]
             size = sum(item.file_size for item in members)  # `zipfile` reads no more than the stated sizes
             if size > _MAX_EXPANSION * archive.stat().st_size:
-                raise UserError(f"{archive.name} unpacks to {size} bytes, which no pack of networks does")
+                raise UserError(
+                    f"{archive.name} unpacks to {size} bytes, more than any pack of networks needs"
+                )
             if size > shutil.disk_usage(folder).free:
                 raise UserError(f"{archive.name} unpacks to {size} bytes: free space or give another --cache")
             for member in members:

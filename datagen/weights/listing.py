@@ -16,10 +16,10 @@ class ShippedNetwork:
     """A face network that comes with the package, or with one that it depends on.
 
     Attributes:
-        name: of the network.
-        where: what it comes with.
-        size: bytes.
-        sha256, licence: of its file.
+        name: the network's name.
+        where: the package that contains it.
+        size: size in bytes.
+        sha256, licence: hash and licence of its file.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Row:
 
     Attributes:
         name, title, used_by, source, licence, commercial, note: as in `registry.Weight`.
-        size: of the download, with its unit.
+        size: size of the download, with its unit.
         pinned: how many of its files have a known sha256.
         state: `fetched`, `partly`, `no` or `shipped`.
         files: all of them.
@@ -139,7 +139,3 @@ def _size(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count} B"
-
-
-if __name__ == "__main__":
-    print(markdown())

@@ -17,9 +17,9 @@ class WeightFile:
     """One file of a weight.
 
     Attributes:
-        path: in the hub repository, and the same in the weight's folder.
-        size: bytes, where known.
-        sha256: where publicly known.
+        path: path in the hub repository, and the same in the weight's folder.
+        size: size in bytes, if known.
+        sha256: hash of the content, if publicly known.
         url: full https address of a file that is not on the hub.
         unpack_to: folder (below the weight's) that a zip's `.onnx` members are unpacked to.
     """
@@ -36,9 +36,9 @@ class Weight:
     """One external model and its terms.
 
     Attributes:
-        name: what the command line calls it.
-        title: what it is.
-        used_by: which part of the project uses it.
+        name: the weight's name on the command line.
+        title: the model's full name.
+        used_by: the parts of the project that use it.
         licence: licence of the weights, as their publisher states it.
         commercial: whether the licence allows commercial use; "unclear" is treated like "no".
         note: what a user should know about the terms or the source.
@@ -82,7 +82,7 @@ WEIGHTS: tuple[Weight, ...] = (
         used_by="weights import sd15: spatial UNet and ReferenceNet to start from",
         licence="CreativeML OpenRAIL-M",
         commercial="yes",
-        note="use restrictions of the licence's Attachment A pass on to what is trained from it",
+        note="the use restrictions of the licence's Attachment A also apply to models trained from it",
         repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
         revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         files=(

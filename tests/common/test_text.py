@@ -1,4 +1,4 @@
-"""Names and texts from outside are printed without control characters."""
+"""Text from outside is escaped before printing."""
 
 import json
 

@@ -38,11 +38,11 @@ class Film:
         token: a name that occurs nowhere else.
         person: number of the person it shows, None where the identity cannot be measured.
         clips: how many clips it gives.
-        score: as a donor, None where it cannot be one.
+        score: its score as a donor, None where it cannot be one.
         footage: sources with equal numbers show the same footage.
         state: `sound`, `broken` (curation fails), `fails` (synthesis fails), `kills` (kills its process), `plain` (its
             portrait is refused).
-        version: of the file; another version has other bytes.
+        version: version of the file; another version has other bytes.
     """
 
     token: str

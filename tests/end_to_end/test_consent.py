@@ -1,4 +1,4 @@
-"""People who withdraw consent appear in nothing made afterwards, and a purge removes every byte of them."""
+"""After a withdrawal nothing new shows the person, and a purge removes every byte of the person."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pool(out):
 
 
 def wearing(out):
-    """Person -> their donor and their style."""
+    """The donor and the style of each person."""
     return {row["subject"]: f"{row['donor']} {row['style']}" for row in rows(out)}
 
 

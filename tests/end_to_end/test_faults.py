@@ -1,4 +1,4 @@
-"""What kills a process, fills the disk or is withdrawn costs only itself."""
+"""If an item kills a process, fills the disk or is withdrawn, only that item is lost."""
 
 from __future__ import annotations
 

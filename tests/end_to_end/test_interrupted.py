@@ -1,4 +1,4 @@
-"""Processes killed in the middle, and drivers that know nothing of each other: the bytes of an undisturbed run."""
+"""Killed runs and parallel drivers give the same bytes as one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the footage lies: moved, gone, named alike, exchanged, around the output; and workers that stand elsewhere."""
+"""Roots: same names, swapped folders, output inside the footage, other working directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way, on made talking heads: what comes out, and that it comes out the same however it is run."""
+"""A whole run gives the expected data set with every runner."""
 
 from __future__ import annotations
 

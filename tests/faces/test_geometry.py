@@ -76,7 +76,7 @@ def test_face_boxes_and_squares(astronaut_landmarks: np.ndarray):
     _, y0, _, y1 = geometry.face_box(astronaut_landmarks)
     flat = astronaut_landmarks[:, :2]
     assert y1 == flat[topology.CHIN, 1]
-    assert flat[topology.FOREHEAD, 1] < y0 < flat[topology.EYE_CORNERS, 1].min()
+    assert flat[topology.FACE_OVAL[0], 1] < y0 < flat[topology.EYE_CORNERS, 1].min()
     squared = geometry.square(np.array([[0, 0, 10, 4], [2, 2, 4, 10]], np.float32))
     assert squared.tolist() == [[0, -3, 10, 7], [-1, 2, 7, 10]]
 

@@ -1,4 +1,4 @@
-"""Pictures that are too large, damaged or have unusual names are refused one by one."""
+"""If a picture is too large or damaged, only that picture is refused; unusual names can be read."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Failures: the measured number, retries of what another try can change, and the exit code."""
+"""Failure rows hold the measured value; `retry` repeats what can succeed; exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mended(out, people_set, tmp_path):
     return found
 
 
-def test_a_gate_records_its_number_and_is_not_retried(people_set, tmp_path):
+def test_a_refusal_by_a_gate_records_its_value_and_is_not_retried(people_set, tmp_path):
     few = people_set.copy(tmp_path / "few")
     for name in NAMES[1:]:
         shutil.rmtree(few.footage / name)
@@ -57,9 +57,9 @@ def test_the_exit_code_follows_the_share_of_failed_sources(out, people_set, shar
     assert ("1 of 5 sources failed" in done.stdout) == bool(code)
 
 
-def test_a_retry_that_was_killed_or_repeated_makes_a_clip_once(out, mended):
+def test_a_killed_or_repeated_retry_makes_each_clip_once(out, mended):
     before = bytes_of(out)
-    first = plan_retry(Output(out), [])  # as if killed right after this
+    first = plan_retry(Output(out), [])  # as after a kill at this point
     assert plan_retry(Output(out), []) == first
     call("retry", out)
     assert len(rows(out)) == 5 == len({row["clip_id"] for row in rows(out)})
@@ -70,11 +70,11 @@ def test_a_retry_that_was_killed_or_repeated_makes_a_clip_once(out, mended):
     call("verify", out)
 
 
-def test_a_retry_gives_the_same_bytes_whenever_it_is_stopped(out, mended, tmp_path):
+def test_an_interrupted_retry_gives_the_same_bytes(out, mended, tmp_path):
     other = shutil.copytree(out, tmp_path / "other")
     call("retry", out)
     plan_retry(Output(other), [])
-    call("curate", other)  # as if stopped here; any command continues
+    call("curate", other)  # as after a stop at this point; any command continues
     call("run", *mended.words("plain.yaml"), "--output", other)
     assert bytes_of(out) == bytes_of(other)
     assert set(Dataset(out).table["source"].to_pylist()) > {BROKEN}

@@ -1,4 +1,4 @@
-"""An ffmpeg that is killed is not taken for the end of a stream; a file that is not ffmpeg is an error."""
+"""A killed ffmpeg is an error, not the end of a stream; a program that is not ffmpeg is an error."""
 
 from __future__ import annotations
 

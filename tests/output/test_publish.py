@@ -1,4 +1,4 @@
-"""A file is published completely or not at all, despite kills, full disks and competing processes."""
+"""A file is complete or absent after a crash, a full disk or a second writer."""
 
 from __future__ import annotations
 

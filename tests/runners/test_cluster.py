@@ -1,4 +1,4 @@
-"""Joining a cluster: a missing one, or one that refuses this process, is one error line within seconds."""
+"""A missing or closed cluster gives a one-line error."""
 
 from __future__ import annotations
 

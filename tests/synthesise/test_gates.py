@@ -1,4 +1,4 @@
-"""A refusal by a gate holds the measure, its value and the limit."""
+"""A refusal by a limit states measure, value and limit."""
 
 from __future__ import annotations
 

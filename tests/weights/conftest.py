@@ -23,7 +23,7 @@ class Hub:
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)  # the next GET of a path ends after so many body bytes
-    stall: dict[str, int] = field(default_factory=dict)  # a GET goes silent after so many body bytes
+    stall: dict[str, int] = field(default_factory=dict)  # a GET sends nothing more after so many body bytes
     ranges_known: bool = True  # else Range headers are ignored, as plain servers do
     broken: set[str] = field(default_factory=set)  # paths whose GETs answer 503
     stated: dict[str, int] = field(default_factory=dict)  # wrong sizes that HEAD states

@@ -1,4 +1,4 @@
-"""Downloads of single files: bad networks, hostile servers, full disks."""
+"""Downloads of single files: network errors, hostile servers, full disk."""
 
 from __future__ import annotations
 

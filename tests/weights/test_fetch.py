@@ -1,4 +1,4 @@
-"""Fetching from a local hub: bad networks, full disks, licence terms."""
+"""Fetching: success, network errors, full disk, terms."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_file_with_a_wrong_hash_is_dropped(pinned: bool, hub: Any, register: A
     register(entry(files=(WeightFile("sub/model.bin", sha256=DIGEST if pinned else None),)))
     where = hub.add("org/thing", "sub/model.bin", b"x" + BODY[1:])
     hub.etags[where] = DIGEST
-    with pytest.raises(UserError, match=f"has sha256 .*says {DIGEST}; it was dropped"):
+    with pytest.raises(UserError, match=f"has sha256 .*says {DIGEST}; the file was deleted"):
         fetch("thing", cache=tmp_path, endpoint=hub.url)
     assert not list(tmp_path.rglob("model.bin*"))
     hub.files[where] = BODY
@@ -188,6 +188,6 @@ def test_a_pack_that_unpacks_to_too_much_is_refused(
     space = type("Usage", (), {"free": disk})
     monkeypatch.setattr("datagen.weights.fetch.shutil.disk_usage", lambda _: space)
     monkeypatch.setattr(download, "_check_space", lambda *_: None)
-    message = "10000000 bytes, which no pack of networks does" if disk > 10 else "1000 bytes: free space"
+    message = "10000000 bytes, more than any pack" if disk > 10 else "1000 bytes: free space"
     with pytest.raises(UserError, match=message):
         fetch("thing", cache=tmp_path)

@@ -8,4 +8,4 @@ from tests.support import ROOT
 
 def test_documentation_holds_the_registry() -> None:
     page = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
-    assert markdown() in page, "run: python -m datagen.weights.listing, and put it into docs/weights.md"
+    assert markdown() in page, "run: python -m docs.generate.weights_table"

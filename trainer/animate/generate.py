@@ -25,13 +25,13 @@ def generate(
     """Sample videos (B F 3 H W) in [0, 1].
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         diffusion: steps and guidance of the sampler.
         conditions: reference, driving frames and background of each video.
         noise_BFCHW: the latents that sampling starts from.
         frozen: networks, with a decoder.
         motion: whether the motion modules run.
-        precision: of the model; the decoder runs in float32.
+        precision: precision of the model; the decoder runs in float32.
     """
     assert frozen.decode is not None
     with torch.no_grad(), autocast(precision, noise_BFCHW.device):

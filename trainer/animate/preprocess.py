@@ -91,8 +91,8 @@ def frame_face(boxes_F4: np.ndarray, width: int, height: int, config: Preprocess
 
     Args:
         boxes_F4: float32 face boxes; NaN in frames where no face was found.
-        width: of a frame.
-        height: of a frame.
+        width: width of a frame.
+        height: height of a frame.
         config: the preset.
 
     Raises:

@@ -22,7 +22,7 @@ def export_megactor(checkpoint: Path, output: Path, *, dtype: torch.dtype | None
     Args:
         checkpoint: a checkpoint folder.
         output: the file to make; never overwritten.
-        dtype: to which weights are converted; None keeps theirs.
+        dtype: type to which weights are converted; None keeps theirs.
 
     Raises:
         UserError: unreadable checkpoint, existing output, unknown suffix, disk full.

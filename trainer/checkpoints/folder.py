@@ -65,12 +65,12 @@ def save_checkpoint(
     """Write a checkpoint folder, atomically, one shard at a time.
 
     Args:
-        folder: must not exist yet.
-        config: of the model.
+        folder: the folder to make; must not exist yet.
+        config: the model's config.
         state: the model's state dict, every name (see `trainer.model.state_dict`).
         origins: where each parameter group's weights came from.
-        vae: to be saved with the model.
-        dtype: to which all weights of the model are converted; None keeps theirs.
+        vae: the VAE to save with the model.
+        dtype: type to which all weights of the model are converted; None keeps theirs.
         shard_bytes: largest size of one file.
 
     Raises:
@@ -139,8 +139,8 @@ def load_model(
 
     Args:
         folder: a checkpoint folder.
-        device: where the weights go.
-        dtype: to which they are converted; None keeps the dtypes of the files.
+        device: the device of the weights.
+        dtype: type to which the weights are converted; None keeps the files' types.
 
     Raises:
         UserError: as `load_state`.

@@ -52,9 +52,9 @@ class ImportedWeights:
     """Tensors of a source, under the source's names, and the sizes that follow from it.
 
     Attributes:
-        kind: of the source, which decides how its names are read.
-        path: of the source.
-        tensors: as in the file, without prefixes of wrapper modules.
+        kind: the source's kind, which decides how its names are read.
+        path: the source's path.
+        tensors: tensors by their names in the file, without prefixes of wrapper modules.
         sizes: fields of `ModelConfig` that follow from it.
         vae: the VAE in the same folder, if any.
     """
@@ -81,12 +81,12 @@ def import_weights(
     Args:
         source: file or folder.
         output: the checkpoint folder to make.
-        kind: of the source; None detects it.
+        kind: the source's kind; None detects it.
         base: checkpoint from which everything that the source lacks is taken.
         config: sizes and behaviour; default is the base's, else `published` for MegActor's own checkpoint and
             `default` otherwise, with the sizes of the source.
-        dtype: to which all weights are converted; None keeps theirs.
-        seed: of the weights that are initialised.
+        dtype: type to which all weights are converted; None keeps theirs.
+        seed: seed of the weights that are initialised.
 
     Returns:
         For each parameter group, where its weights came from.

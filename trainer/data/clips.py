@@ -26,7 +26,7 @@ class Clips:
     """Clips by number, in the order of the index.
 
     Attributes:
-        store: where the data set lies.
+        store: the data set's store.
         ids: clip ids.
         shard_names, shard_N: file of each clip under `shards/`.
         frames_N, fps_N: length and rate.
@@ -70,7 +70,7 @@ class Clips:
         """Read files of a clip, with few range reads.
 
         Args:
-            number: of the clip.
+            number: the clip's number.
             suffixes: files wanted.
             check: compare with the hash in the index.
 

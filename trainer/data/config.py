@@ -53,7 +53,7 @@ class DataConfig(FrozenConfig):
     frame_rate: float = Field(
         default=12.5,
         gt=0,
-        description="frames per second of a sample; a whole stride comes as near as it can",
+        description="frames per second of a sample; the nearest rate that a whole stride gives",
     )
     references: int = Field(
         default=4, ge=0, description="candidate reference frames of a clip, fixed by its id; 0: any frame"

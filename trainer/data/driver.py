@@ -54,10 +54,10 @@ def online_driver(
 
     Args:
         frames_FHW3: frames of the stream.
-        indices_F: their numbers in the clip.
+        indices_F: numbers of these frames in the clip.
         face: the clip's `face.safetensors`.
         augmentation: scale and aspect.
-        config: which mask.
+        config: config of a sample; it holds the mask.
 
     Raises:
         DamagedFileError: the face file cannot be used.

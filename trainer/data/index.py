@@ -31,7 +31,7 @@ class OpenedClips:
         clips: the usable ones.
         left_out: clip id -> why it cannot be used, as far as the index shows.
         recipes: recipe hashes of the clips.
-        found: what is precomputed of `clips`.
+        found: the stored latents of `clips`.
         tombstones: hash of the withdrawals that were known when the clips were chosen.
     """
 
@@ -61,8 +61,8 @@ def open_clips(source: DataSource, config: DataConfig, split: str | None) -> Ope
     """Clips of one data set.
 
     Args:
-        source: which, and which of its clips.
-        config: what a sample needs.
+        source: the data set, and which of its clips.
+        config: config of a sample.
         split: `train`, `val`, `test`, or None for all.
 
     Raises:

@@ -28,7 +28,7 @@ from trainer.data.batch import Batch, collate
 from trainer.data.sample import Sample
 from trainer.data.training_data import NoUsableClipError, TrainingData
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants of <malloc.h>
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class LoaderState:
 
     Attributes:
         position: slots that all ranks together have consumed.
-        fingerprint: of the order of samples, see `TrainingData.fingerprint`.
-        ranks: how many shared the samples.
+        fingerprint: fingerprint of the order of samples, see `TrainingData.fingerprint`.
+        ranks: number of ranks that shared the samples.
         tombstones: hash of the withdrawals that were known.
-        seed: of the order; None in checkpoints that do not hold it.
+        seed: seed of the order; None in checkpoints that do not hold it.
     """
 
     position: int
@@ -54,9 +54,9 @@ class Loader:
     """Iterates over batches, from its current position on.
 
     Args:
-        data: what to train on.
+        data: the training data.
         batch_size: samples a batch of this rank.
-        rank, ranks: which share of the global order.
+        rank, ranks: this rank and their number; they decide its share of the global order.
         workers: processes that make samples, with one thread each; 0 makes the samples in this process.
         prefetch: batches that each worker prepares in advance.
         pin_memory: return page-locked tensors.
@@ -104,7 +104,7 @@ class Loader:
             batch_sampler=_Share(self),
             collate_fn=_collate,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # a resumed run makes one more iterator, which must not draw from torch's own
+            generator=torch.Generator(),  # a resumed run's extra iterator must not use torch's global generator
             **(worker_options if workers else {}),
         )
 

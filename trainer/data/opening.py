@@ -24,9 +24,9 @@ def open_training_data(
     """Open data sets and mix them by weight.
 
     Args:
-        sources: at least one; all or none have a weight.
-        config: of a sample.
-        seed: of the order and of every random choice.
+        sources: at least one data set; all or none have a weight.
+        config: config of a sample.
+        seed: seed of the order and of every random choice.
         split: clips of this split; None for all.
         networks: hashes of the VAE and the CLIP tower that training uses (`Encoders.vae`, `.clip`): latents of
             other networks are not used.

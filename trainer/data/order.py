@@ -34,7 +34,7 @@ class Order:
     Args:
         sizes: clips of each data set, all positive.
         weights: share of each data set, positive, in any unit; None for the number of clips.
-        seed: of the order.
+        seed: seed of the order.
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float] | None = None, seed: int = 0) -> None:

@@ -38,7 +38,7 @@ class Sample:
         kind: number of the driver's kind in `KINDS`.
         indices: (F,) frame numbers of both target and driver.
         reference_index: frame number of the reference.
-        fps: of the clip.
+        fps: frames per second of the clip.
         scale, aspect: augmentation of the driver, relative to its stream.
         driver: (F, H, W) uint8, the face in grey on black.
         reference: (H, W, 3) uint8.

@@ -147,9 +147,9 @@ class FoundLatents:
     """What is precomputed of some clips.
 
     Attributes:
-        latents: of all clips that are not in `failed`; None where nothing was precomputed.
+        latents: latents of all clips that are not in `failed`; None if nothing was precomputed.
         failed: number of a clip -> why it has no latents.
-        missing: how many clips have no row in the index of latents.
+        missing: number of clips that have no row in the index of latents.
     """
 
     latents: Latents | None

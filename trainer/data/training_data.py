@@ -32,17 +32,17 @@ class TrainingData:
     withdrawn while the data is in use is replaced in the same way, and its files are not read any more.
 
     Args:
-        clips: of each data set.
-        weights: share of each; None: in proportion to the number of clips.
-        config: of a sample.
-        seed: of the order and of every random choice.
+        clips: the clips of each data set.
+        weights: share of each data set; None: in proportion to the number of clips.
+        config: config of a sample.
+        seed: seed of the order and of every random choice.
 
     Attributes:
-        order: which clip comes when.
+        order: order of the clips.
         left_out: clip id -> why it cannot be used according to the index.
         recipes: recipe hashes of the data, for checkpoints.
         tombstones: hash of the withdrawals that were known when the data was opened.
-        notes: what the user should be told about the data.
+        notes: lines about the data for the user.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class Window:
     Attributes:
         indices_F: ascending frames of target and driver, evenly spaced.
         candidate: index of the reference frame in the list of candidates.
-        reference: its frame number.
+        reference: frame number of the reference.
     """
 
     indices_F: np.ndarray

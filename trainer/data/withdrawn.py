@@ -65,9 +65,9 @@ class Withdrawals:
     every `LIST_S` seconds, so withdrawn footage may still be used for that long.
 
     Args:
-        store: where the data set lies.
-        ids: of its clips.
-        keys_N4: of its clips, see `keys_of`.
+        store: the data set's store.
+        ids: the clips' ids.
+        keys_N4: the clips' keys, see `keys_of`.
     """
 
     def __init__(self, store: Store, ids: pa.StringArray, keys_N4: np.ndarray) -> None:
@@ -93,7 +93,7 @@ class Withdrawals:
             except UserError as error:
                 logger.info("the withdrawals cannot be read now: %s", error)
                 if now - self._answered > UNKNOWN_S:
-                    raise UserError(f"it cannot be known which footage was withdrawn: {error}") from error
+                    raise UserError(f"the withdrawals cannot be read: {error}") from error
         return self._found
 
     def _update(self) -> None:

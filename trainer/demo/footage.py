@@ -21,7 +21,7 @@ from datagen.pipeline.door import Pipeline
 SEEN = ("astronaut", "hopper", "bea", "bert")
 UNSEEN = "clara"
 TRAIN_TAKES = 4
-SIDE = 256  # of the footage in pixels; clips are cut to 128
+SIDE = 256  # side of the footage's frames in pixels; clips are cut to 128
 FRAMES, FPS = 64, 16.0
 WHERE = {
     "trained": "source like 'train-%'",

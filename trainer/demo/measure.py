@@ -27,7 +27,7 @@ from trainer.train.config import TrainConfig
 from trainer.train.inputs import ModelInputs, draws_of, prepare
 from trainer.train.state.checkpoint import usable_weights
 
-FRAMES = 8  # of a clip, spread over it
+FRAMES = 8  # number of frames of a clip that are measured, spread over it
 _STEP = 2**31  # step number in the key of the noise; no training step has it
 CPU = torch.device("cpu")
 

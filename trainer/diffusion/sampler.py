@@ -37,11 +37,11 @@ def sample(
     """Scaled latents (B F C H W) of videos with one frame for each driving frame.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         config: steps, schedule, guidance and windows.
         conditions: the other inputs, with the driving frames of the whole video.
         noise_BFCHW: standard normal noise to start from.
-        observe: called after each step.
+        observe: function that is called after each step.
         motion: whether the motion modules run; off for a model of the image stage.
     """
     frames = noise_BFCHW.shape[1]

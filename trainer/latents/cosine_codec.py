@@ -19,7 +19,7 @@ from torch.nn import functional as F
 BLOCK = 8
 _COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 """Luma, red against blue, green against magenta: orthogonal."""
-_LOG_VARIANCE = -30.0  # of latents: samples equal the mean within rounding
+_LOG_VARIANCE = -30.0  # log-variance of latents: samples equal the mean within rounding
 
 
 @dataclass(frozen=True)

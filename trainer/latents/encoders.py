@@ -31,7 +31,7 @@ class Encoders:
     Attributes:
         moments: (N, 3, H, W) float32 in [-1, 1] to (N, C, h, w), mean and log variance of the posterior.
         tokens: (N, 3, S, S) normalised float32 to (N, T, D).
-        device: where they run.
+        device: the device of the networks.
         batch: images at a time.
         vae, clip: hashes of the networks, empty where they do not matter.
     """

@@ -27,10 +27,10 @@ class FrozenNetworks:
     """Encoders and decoder; those that a run does not need may be missing.
 
     Attributes:
-        encoders: pixels to moments and tokens.
+        encoders: functions from pixels to moments and tokens.
         scaling_factor: latents are the VAE's latents times this.
-        decode: scaled latents (N, C, h, w) to images in [0, 1]; None without a VAE.
-        missing: what must be given before pixels can be encoded.
+        decode: function from scaled latents (N, C, h, w) to images in [0, 1]; None without a VAE.
+        missing: networks that must be given before pixels can be encoded.
     """
 
     encoders: Encoders
@@ -78,7 +78,7 @@ def load_frozen(
         codec: `vae` for the checkpoint's own, `cosine`, `random` (an untrained VAE), or a VAE's folder.
         image_encoder: `random` (untrained), a CLIP vision model's folder, or None for none.
         model: config of the model that uses them.
-        device: where they run.
+        device: the device of the networks.
         own_vae: folder of the VAE that came with the model's checkpoint.
 
     Raises:

@@ -75,7 +75,7 @@ def precompute(
         references: candidate reference frames of a clip.
         clip_size: side of CLIP's input image in pixels.
         part, parts: encode every `parts`-th unit only, from number `part` on; for several processes at once.
-        on_unit: called after each unit with it and the number of those left.
+        on_unit: called after each unit, with the unit and the number of units left.
 
     Returns:
         The units that this call encoded.

@@ -179,9 +179,9 @@ class DiffusionConfig:
         reference_dropout: share of training samples that ignore the reference features.
         min_snr_gamma: gamma of min-SNR loss weights; None for equal weights.
         sample_steps: steps of the sampler.
-        guidance_scale: of classifier-free guidance; 1 or less turns it off.
+        guidance_scale: strength of classifier-free guidance; 1 or less turns it off.
         guidance_rescale: 0..1, how far guidance keeps the standard deviation of the conditional prediction.
-        windows: of long videos.
+        windows: windows over long videos.
     """
 
     prediction: Prediction = "v_prediction"

@@ -7,16 +7,10 @@ pass costs twice its forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from trainer.model.config import MegActorConfig, ModelConfig
-from trainer.model.image_encoder import ImageEncoder
+from trainer.model.config import ModelConfig
 from trainer.model.megactor import STAGE_GROUPS, Stage
-from trainer.model.vae import build_vae, decode
 
 _DRIVEN = (
     (3, 3, 3, 1),
@@ -101,27 +95,6 @@ def count(config: ModelConfig, frames: int, height: int, width: int, tokens: int
         driven_encoder=_driven_encoder(config, frames, 8 * height, 8 * width),
         reference_net=net + tail * -1 + kept,
     )
-
-
-def measure(run: Callable[[], object]) -> float:
-    """FLOP that torch counts while `run` is called; tensors on the meta device are enough."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return float(counter.get_total_flops())
-
-
-def measure_frozen(config: MegActorConfig, size: int) -> dict[str, float]:
-    """FLOP of the frozen networks for one image of `size` pixels: VAE encoder and decoder, ImageEncoder."""
-    with torch.device("meta"):
-        vae, image_encoder = build_vae(config.vae), ImageEncoder(config.image_encoder)
-        image = torch.empty(1, 3, size, size)
-        clip_image = torch.empty(1, 3, *[config.image_encoder.image_size] * 2)
-        latents = vae.encode(image).latent_dist.mean
-        return {
-            "vae_encode": measure(lambda: vae.encode(image)),
-            "vae_decode": measure(lambda: decode(vae, latents)),
-            "image_encoder": measure(lambda: image_encoder.tokens(clip_image)),
-        }
 
 
 def _dense(channels_in: int, channels_out: int, positions: int) -> float:

@@ -101,12 +101,6 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"module.{name}": tensor for name, tensor in state.items()}
 
 
-def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published checkpoint's `state_dict` under the model's names, without the frozen networks."""
-    named = strip_prefix(state, "module.")
-    return {name: tensor for name, tensor in named.items() if name.split(".", 1)[0] in COMPONENTS}
-
-
 def _some(names: Iterable[str], limit: int = 20) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""

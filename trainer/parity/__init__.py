@@ -8,5 +8,5 @@
     DIR/golden/NAME_grad_norms.json  of a training case: the norm of every gradient
 
 The first two words of NAME are the kind of case. Weights are not stored: `weights` draws each from its name. Cases call
-the code that training and inference run; what no part of the product repeats is skipped, with the reason.
+the code that training and inference run; what the product does not compute is skipped, with the reason.
 """

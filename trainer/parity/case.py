@@ -29,14 +29,14 @@ class Case:
     the others as faults.
 
     Attributes:
-        name: of the case.
-        info: its description.
-        tensors: its inputs and outputs.
-        gradients: norms of the gradients, of a training case.
-        faults: what was found wrong.
+        name: name of the case.
+        info: description of the case.
+        tensors: inputs and outputs of the case.
+        gradients: norms of the gradients of a training case.
+        faults: the faults found.
         worst: the largest error as a share of its tolerance, and where it is.
         largest: the largest error.
-        notes: what else to report.
+        notes: other lines of the report.
     """
 
     name: str

@@ -64,7 +64,7 @@ def reference_net(case: Case, models: Models) -> None:
 
 
 def _output(transformer: SpatialTransformer, x_NCHW: Tensor, feature_NLC: Tensor, heads: int) -> Tensor:
-    """The output of the published net: its truncated last block attends without projections and doubles that."""
+    """Output of the published net: its last block has attention without projections; its sum is doubled."""
     tokens = feature_NLC.unflatten(-1, (heads, -1)).transpose(1, 2)
     attended = F.scaled_dot_product_attention(tokens, tokens, tokens).transpose(1, 2).flatten(2)
     h_NLC = 2 * (transformer.embed(x_NCHW) + attended)

@@ -39,8 +39,8 @@ class Components:
         loader: batches of this rank, from the run's position on.
         frozen: encoders and decoder.
         validator: None without validation.
-        cost: of a step.
-        origins: for each parameter group, where its weights came from.
+        cost: estimated cost of a step.
+        origins: the source of each parameter group's weights.
         vae: the VAE that came with the weights, to be saved with every checkpoint.
     """
 

@@ -28,9 +28,9 @@ class Cost:
 
     Attributes:
         groups: parameters of each group, and whether it trains.
-        step_flop: of one optimiser step over all workers, encoders not counted.
-        state_gb: weights, gradients, AdamW's moments and averages, on each worker.
-        activations_gb: kept by the forward pass of one micro-batch for its backward pass.
+        step_flop: FLOP of one optimiser step over all workers, encoders not counted.
+        state_gb: memory of weights, gradients, AdamW's moments and averages, on each worker.
+        activations_gb: memory kept by the forward pass of one micro-batch for its backward pass.
     """
 
     groups: dict[Group, tuple[int, bool]]

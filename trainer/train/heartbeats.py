@@ -96,7 +96,7 @@ def sending_heartbeats(collector: Any, ranks: Ranks) -> Iterator[ActivityRecorde
     """Inside the block, a thread of the worker sends what its recorder holds to the actor.
 
     Args:
-        collector: from `start_collector`.
+        collector: what `start_collector` returned.
         ranks: all of them agree on the number of the attempt here.
     """
     attempt = ranks.sums([time.time() if ranks.is_main else 0.0])[0]

@@ -19,8 +19,8 @@ class Job:
     """One `train` command.
 
     Attributes:
-        config: what to do.
-        sources: what to train on.
+        config: the training config.
+        sources: the data sets to train on.
         output: the run's folder.
         init: weights to start from.
         resume: continue from the newest checkpoint, if there is one.

@@ -27,15 +27,15 @@ from trainer.train.state.checkpoint import checkpoints, refuse_unless_resumed
 from trainer.train.stop import StopRequest
 from trainer.train.watchdog import Watchdog
 
-RESTARTS = 3  # of all workers, after one of them or its node was lost
-POLL_S = 0.5  # between two looks at the workers' lines and at a request to stop
+RESTARTS = 3  # how often all workers are restarted after one of them or its node was lost
+POLL_S = 0.5  # seconds between two checks for worker output and stop requests
 
 
 def train_here(job: Job, say: Say = print) -> None:
     """Train in this process, on its GPU if it has one.
 
     Args:
-        job: what the user asked for.
+        job: the training job.
         say: prints a line.
     """
     stop_file(job.output).unlink(missing_ok=True)
@@ -49,9 +49,9 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
     them start again from the newest checkpoint.
 
     Args:
-        job: its output folder must be on storage that all nodes share.
+        job: the training job; its output folder must be on storage that all nodes share.
         workers: number of processes.
-        address: of a cluster; None starts a local Ray.
+        address: the cluster's address; None starts a local Ray.
 
     Raises:
         UserError: the cluster cannot be reached or has too few GPUs, or training failed.
@@ -94,7 +94,7 @@ def train_on_ray(job: Job, workers: int, address: str | None) -> None:
 
 
 def _worker(settings: dict[str, Any]) -> None:
-    """What each worker runs. A `UserError` is kept in a file, so that restarted workers fail at once with the same."""
+    """What each worker runs. A `UserError` is kept in a file, so restarted workers fail at once with the same error."""
     from ray.train.torch import get_device
 
     from trainer.train.heartbeats import sending_heartbeats

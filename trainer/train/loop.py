@@ -50,7 +50,7 @@ def train(
     """Train until the last step, or until asked to stop; both end with a checkpoint.
 
     Args:
-        job: what the user asked for.
+        job: the training job.
         ranks: rank, world size and device.
         say: prints a line; only the main rank's is called.
         recorder: keeps what this rank is doing.

@@ -19,7 +19,7 @@ from trainer.data import KINDS
 from trainer.diffusion.schedule import TRAIN_TIMESTEPS
 from trainer.train.ranks import Ranks
 
-BUCKETS = 10  # of timesteps
+BUCKETS = 10  # groups into which the timesteps are divided
 Say = Callable[[str], None]
 
 
@@ -92,8 +92,8 @@ class Reporter:
     """Writes values of steps to the log, to TensorBoard and to the console; on all but the main rank it does nothing.
 
     Args:
-        folder: of the run.
-        step: from which the run continues; log lines of later steps are removed.
+        folder: the run's folder.
+        step: step from which the run continues; log lines of later steps are removed.
         say: prints a line.
         is_main: whether this rank reports.
     """

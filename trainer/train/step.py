@@ -29,10 +29,10 @@ def accumulate_gradients(
     Args:
         model: a `MegActor`, or a wrapper of it.
         schedule: the forward process.
-        micro_batches: at least `count` of them.
-        count: micro-batches of the step.
-        config: of the run.
-        table: to which the losses are added, by timestep and kind of driver.
+        micro_batches: at least `count` micro-batches.
+        count: number of micro-batches of the step.
+        config: the run's config.
+        table: table to which the losses are added, by timestep and kind of driver.
 
     Returns:
         This rank's mean loss, a scalar on the device.

@@ -32,11 +32,11 @@ class WorkerHeartbeat:
     """What a worker reports about itself.
 
     Attributes:
-        attempt: which start of all workers it belongs to; unique.
-        rank: of the worker.
-        place: process and node, for messages.
+        attempt: unique number of the start of all workers to which it belongs.
+        rank: the worker's rank.
+        place: process and node of the worker, for messages.
         step: optimiser steps done.
-        activity: what the worker is doing.
+        activity: the worker's current activity.
         changes: how many activities it has begun; it grows as long as the worker makes progress.
         slowest_s: longest time of a step so far, 0 before the second step.
     """

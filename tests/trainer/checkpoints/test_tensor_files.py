@@ -1,4 +1,4 @@
-"""Files of tensors: hostile and damaged ones are one error line."""
+"""Hostile and damaged files of tensors give a one-line error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainer.model.state_dict import is_motion, strip_prefix
         (lambda tensor: torch.zeros(1).expand(tensor.shape), "no plain tensors"),  # a small file, any size
     ],
 )
-def test_tensors_that_are_not_weights_are_one_error_line(
+def test_tensors_that_are_not_weights_give_a_one_line_error(
     change: Any, message: str, layout: dict[str, tuple[int, ...]], tmp_path: Path
 ) -> None:
     state = filled({n: s for n, s in strip_prefix(layout, "unet.").items() if is_motion(n)})
@@ -47,7 +47,7 @@ class _Evil:
 @pytest.mark.parametrize("wrapped", [True, False])
 @pytest.mark.parametrize("modern", [True, False])
 def test_a_malicious_pickle_is_refused(wrapped: bool, modern: bool, tmp_path: Path) -> None:
-    """It would create a file; neither in torch's zip format nor as a bare pickle is it run."""
+    """The pickle would create a file; it is not run, neither in torch's zip format nor as a bare pickle."""
     path, proof = tmp_path / "evil.ckpt", tmp_path / "proof"
     payload: Any = {"state_dict": {"module.unet.conv_in.bias": _Evil(proof)}} if wrapped else _Evil(proof)
     if modern:
@@ -59,7 +59,7 @@ def test_a_malicious_pickle_is_refused(wrapped: bool, modern: bool, tmp_path: Pa
     assert "was refused" in str(result.exception) and "\n" not in str(result.exception)
     assert not proof.exists() and not (tmp_path / "ours").exists()
     pickle.loads(pickle.dumps(_Evil(proof)))
-    assert proof.exists()  # the pickle does work
+    assert proof.exists()  # without the check the pickle does run
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_malicious_pickle_is_refused(wrapped: bool, modern: bool, tmp_path: Pa
         ("model.onnx", b"x", "unknown kind of file"),
     ],
 )
-def test_damaged_files_are_one_error_line(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+def test_damaged_files_give_a_one_line_error(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
         import_weights(tmp_path / name, tmp_path / "ours")

@@ -44,10 +44,10 @@ def make_dataset(
 
     Args:
         folder: new output folder.
-        clips: how many.
-        frames: of each clip, or one number for all; at most 256.
-        fps: of all.
-        streams: of every clip, besides mask and face.
+        clips: number of clips.
+        frames: number of frames of each clip, or one number for all; at most 256.
+        fps: frames per second of all clips.
+        streams: streams of every clip, besides mask and face.
         driving: streams also baked as driving videos, scaled by 0.9.
         clips_per_unit: clips in a shard.
         prefix: start of the clip ids.

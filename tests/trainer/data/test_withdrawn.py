@@ -1,4 +1,4 @@
-"""Consent withdrawn during a run: from then on nothing of the person is read, encoded or trained on."""
+"""After a withdrawal during a run nothing of the person is read, encoded or trained on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainer.data.stored_latents import Latents
 from trainer.latents.encoders import Encoders
 from trainer.latents.precompute import Done, precompute
 
-SIDE = 32  # of the image that CLIP would see
+SIDE = 32  # side of the image that CLIP would see, in pixels
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def short_clips(tmp_path_factory: pytest.TempPathFactory) -> Output:
 
 @pytest.fixture
 def dataset(short_clips: Output, tmp_path: Path) -> Output:
-    """A copy of them."""
+    """A copy of the short clips."""
     shutil.copytree(short_clips.root, tmp_path / "out")
     return Output(tmp_path / "out")
 
@@ -160,7 +160,7 @@ def test_an_object_store_is_checked_for_tombstones_every_half_minute(
     now[0] = 62.0
     assert data.withdrawn() == {"clip02"}  # the last answer counts for a while
     now[0] = 400.0
-    with pytest.raises(UserError, match="cannot be known which footage was withdrawn: cannot list"):
+    with pytest.raises(UserError, match="the withdrawals cannot be read: cannot list"):
         data.withdrawn()
 
 
@@ -191,7 +191,7 @@ def test_a_resume_after_a_withdrawal_continues_and_reports_it(dataset: Output) -
 def test_latents_of_clips_withdrawn_meanwhile_are_not_published(
     dataset: Output, encoders: Encoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Withdrawn before its unit is encoded, meanwhile, and while the unit is published."""
+    """A clip is withdrawn before its unit is encoded, one while it is encoded, and one while it is published."""
     from trainer.latents import precompute as making
 
     def before_second_unit(done: Done, left: int) -> None:

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.model.config import PUBLISHED, ModelConfig
-from trainer.model.flops import count, measure, measure_frozen
+from trainer.model.flops import count
 from trainer.model.megactor import Conditions, MegActor
 
 TERA = 1e12
@@ -21,7 +22,9 @@ def measured(config: ModelConfig, frames: int, height: int, width: int, tokens: 
             torch.empty(1, tokens, config.cross_attention_dim),
         )
         noisy = torch.empty(1, frames, *latent[1:])
-        return measure(lambda: model(noisy, torch.zeros(1, dtype=torch.long), conditions))
+        with FlopCounterMode(display=False) as counter:
+            model(noisy, torch.zeros(1, dtype=torch.long), conditions)
+        return float(counter.get_total_flops())
 
 
 @pytest.mark.parametrize(
@@ -50,10 +53,3 @@ def test_the_cost_table_of_the_method() -> None:
     assert clip.training_step("joint") / TERA == pytest.approx(60.5, rel=0.03)
     # The table's 44.3 takes the gradient of attention as cheap as its forward pass; it costs twice that.
     assert 44.3 < clip.training_step("video") / TERA < 48
-
-
-def test_the_cost_of_frozen_parts() -> None:
-    frozen = measure_frozen(PUBLISHED, 512)
-    assert frozen["vae_encode"] / TERA == pytest.approx(1.117, rel=0.01)
-    assert frozen["vae_decode"] / TERA == pytest.approx(2.515, rel=0.01)
-    assert frozen["image_encoder"] / TERA == pytest.approx(0.162, rel=0.01)

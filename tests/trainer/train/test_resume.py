@@ -1,4 +1,4 @@
-"""A resumed run equals one that never stopped."""
+"""A resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation does not change the training."""
+"""Validation does not change training."""
 
 from __future__ import annotations
 

@@ -73,15 +73,15 @@ def test_progress_after_a_warning_is_reported_once() -> None:
     assert seen.check(received(11, 11), 101.0) == Verdict()
 
 
-def test_a_watchdog_that_was_stopped_itself_kills_no_worker() -> None:
-    """As with Ctrl-Z, which stops the command and its children together."""
+def test_a_watchdog_that_was_itself_stopped_ends_no_worker() -> None:
+    """Ctrl-Z stops the command and its children together."""
     seen = Watchdog(LIMITS)
     assert checks(seen, range(5)) == []
     assert checks(seen, range(1000, 1009), ages=(999.0, 999.0)) == []
     assert checks(seen, range(1009, 1021), ages=(999.0, 999.0))[-1][1].end
 
 
-def test_finished_workers_and_new_attempts_begin_from_nothing() -> None:
+def test_finished_workers_and_new_attempts_reset_the_watchdog() -> None:
     seen = Watchdog(LIMITS)
     assert len(checks(seen, range(100))) == 1
     assert seen.check({}, 101.0) == Verdict()

@@ -44,7 +44,7 @@ class TrainingProgress:
 
     Attributes:
         step: optimiser steps done.
-        stage: which groups train.
+        stage: the stage; it decides which parameter groups train.
         data: the loader's state, position included.
         recipes: recipe hashes of the data.
         ranks: workers that made the checkpoint.

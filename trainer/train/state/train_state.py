@@ -22,7 +22,7 @@ class TrainState:
 
     Attributes:
         model: the model itself.
-        forward: what is called in training: the model, or DistributedDataParallel around it.
+        forward: the module that is called in training: the model, or DistributedDataParallel around it.
         trained: parameters of the stage's groups, by name; the others take no gradients.
         step: optimiser steps done.
     """
@@ -86,7 +86,7 @@ class TrainState:
 
         Args:
             step: steps done.
-            optimiser: from `optimiser_tensors`.
+            optimiser: what `optimiser_tensors` returned.
             averaged: all tensors of the averaged model; None where the checkpoint has none.
 
         Returns:

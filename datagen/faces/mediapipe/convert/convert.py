@@ -31,7 +31,7 @@ from datagen.faces.mediapipe.shipped import MANIFEST_NAME, TRIANGLES_NAME
 VERSION = "mediapipe-0.10.21"
 SOURCE = "https://pypi.org/project/mediapipe/0.10.21/"
 LICENCE = "Apache-2.0"
-TOLERANCE = 1e-4  # of the largest output value: float32 rounding over dozens of layers
+TOLERANCE = 1e-4  # share of the largest output value: float32 rounding over dozens of layers
 
 _MODULES = {
     "blazeface_short": "face_detection/face_detection_short_range.tflite",
