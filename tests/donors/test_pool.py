@@ -1,4 +1,4 @@
-"""Whose turn it is to lend a face: never to oneself, only within the split of the clip."""
+"""The choice of donors: never the person of the clip, only donors of its split."""
 
 from __future__ import annotations
 
