@@ -106,7 +106,7 @@ def verify(
     depth = "every frame decoded" if deep else "hashes, rows, members and frame counts"
     if found.faults:
         raise UserError(f"{len(found.faults)} faults in {found.clips} clips of {found.units} units")
-    answer(f"{out} is sound: {found.clips} clips in {found.units} units checked ({depth})")
+    answer(f"{out} has no faults: {found.clips} clips in {found.units} units checked ({depth})")
 
 
 @commands.command(epilog="Example:  megactor-datagen status out/demo --watch")

@@ -38,7 +38,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change one recipe value; repeatable."),
 ]
 DonorsOption = Annotated[
-    Path | None, typer.Option("--donors", help="Folder of portraits that lend their identity.")
+    Path | None, typer.Option("--donors", help="Folder of donor portraits, whose faces are swapped in.")
 ]
 StylesOption = Annotated[
     Path | None, typer.Option("--styles", help="Folder of pictures to take styles from.")

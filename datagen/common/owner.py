@@ -48,14 +48,14 @@ def _place() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """Start of a process in ticks since boot; `?` if the system does not say, empty if the process is gone."""
+    """Start of a process in ticks since boot; `?` if the system does not say, empty if the process has ended."""
     if _proc_is_ours():
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
             fields = stat.rpartition(")")[2].split()
             return "" if fields[0] in "ZX" else fields[19]
         except (FileNotFoundError, ProcessLookupError):
-            pass  # gone, or hidden from us
+            pass  # it has ended, or is hidden from this process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -59,7 +59,7 @@ class Output:
 
     @property
     def index(self) -> Path:
-        """Index pieces, one per unit; the last file of a unit to appear."""
+        """Index pieces, one per unit; published last of all files of a unit."""
         return self.root / "index"
 
     @property
@@ -128,7 +128,7 @@ class Output:
                 raise UserError(f"cannot create {folder}: {error.strerror}") from error
 
     def clear_stale_tmp(self, foreign_age_s: float = FOREIGN_AGE_S) -> int:
-        """Remove temporary files whose process is gone; see `datagen.output.temporary.clear_stale`."""
+        """Remove temporary files whose process no longer runs; see `datagen.output.temporary.clear_stale`."""
         return clear_stale(self.tmp, foreign_age_s)
 
 

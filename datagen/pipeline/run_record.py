@@ -35,7 +35,12 @@ def _is_texts(value: object) -> bool:
 
 
 _PICTURE = re.compile(r"(donor|style) [0-9a-f]{16}")
-_VERBS = {("added", False): "was", ("added", True): "were", ("gone", False): "is", ("gone", True): "are"}
+_VERBS = {
+    ("added", False): "was",
+    ("added", True): "were",
+    ("missing", False): "is",
+    ("missing", True): "are",
+}
 
 _CHECKS: dict[str, Callable[[object], bool]] = {
     "recipe": lambda value: isinstance(value, dict),
@@ -213,9 +218,9 @@ def _content_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     pictures: Counter[tuple[str, str]] = Counter()
     for key, before, after in _pairs(old, new):
         if before != after and _PICTURE.fullmatch(key):  # named by hash, so only their number is reported
-            pictures[key.partition(" ")[0], "added" if before is None else "gone"] += 1
+            pictures[key.partition(" ")[0], "added" if before is None else "missing"] += 1
         elif before != after:
-            what = "was added" if before is None else "is gone" if after is None else "has other contents"
+            what = "was added" if before is None else "is missing" if after is None else "has other contents"
             lines.append(f"{key} {what}")
     for (kind, what), count in pictures.items():
         lines.append(f"{count} {kind}{'s' if count > 1 else ''} {_VERBS[what, count > 1]} {what}")

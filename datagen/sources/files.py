@@ -113,7 +113,7 @@ def local_file(path: bytes, member: str, scratch: Path, root: Path | None = None
         root: if given and missing, the error is about the root instead of the file.
 
     Raises:
-        Refusal: the file is gone, the member is unsafe, damaged, or `too_large` for the disk of `scratch`.
+        Refusal: the file is missing, the member is unsafe, damaged, or `too_large` for the disk of `scratch`.
         UserError: the root is missing.
     """
     try:

@@ -1,4 +1,4 @@
-"""Choice of donors: in turn, never the person of the clip, only from the split of the clip."""
+"""The choice of donors: never the person of the clip, only donors of its split."""
 
 from __future__ import annotations
 
