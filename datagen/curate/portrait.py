@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from datagen.common.errors import Refusal
 from datagen.donors.candidates import donor_columns, refusal_columns
@@ -13,10 +12,9 @@ from datagen.faces import FaceAnalyser
 from datagen.imaging.crop import ClipCrop
 from datagen.media import VideoReader
 from datagen.output.failures import refuse_unexpected
+from datagen.output.schema import Row
 from datagen.plan.tasks import PortraitCut, Refused
 from datagen.sources.files import SourceFiles
-
-Row = dict[str, Any]
 
 
 def cut_portrait(

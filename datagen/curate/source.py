@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,11 +20,11 @@ from datagen.imaging.crop import ClipCrop
 from datagen.media import VideoReader, again_if_killed
 from datagen.output.failures import failure_row, refuse_unexpected
 from datagen.output.ids import clip_id_of
+from datagen.output.schema import Row
 from datagen.plan.tasks import Refused
 from datagen.recipe import Recipe
 from datagen.sources.files import SourceFiles
 
-Row = dict[str, Any]
 CARRIED = ("source", "source_key", "dataset", "subject", "group", "licence", "consent", "sharing", "credit")
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue, as in `cv2.COLOR_RGB2GRAY`
 

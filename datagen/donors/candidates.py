@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +17,8 @@ from datagen.common.text import shown
 from datagen.donors.donor import Donor, check_portrait
 from datagen.faces.mediapipe.analyser import FaceAnalyser
 from datagen.imaging.files import folder_licences, image_files, image_sha256, read_image
+from datagen.output.schema import Row
 from datagen.recipe import Recipe
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

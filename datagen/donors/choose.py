@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +18,12 @@ from datagen.donors.candidates import refusal_columns
 from datagen.output.ids import portraits_pattern
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, packed_rows, read_table, write_table
-from datagen.output.schema import DONORS, WAVE, schema_of
+from datagen.output.schema import DONORS, WAVE, Row, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.plan.groups import CONFLICT, divide_portraits
 from datagen.plan.links import close_pairs
 from datagen.recipe import Recipe
-
-Row = dict[str, Any]
 
 
 def choose_donors(

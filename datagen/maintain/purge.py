@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from datagen.common.errors import UserError
 from datagen.donors.choose import blank_withdrawn
 from datagen.output.ids import SHARD_NAME, shards_pattern
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table, replace
-from datagen.output.schema import PLAN, schema_of
+from datagen.output.schema import PLAN, Row, schema_of
 from datagen.output.store import Store
 from datagen.output.temporary import TOUCH_S
 from datagen.output.tombstones import BLANK, Withdrawn, read_withdrawn, source_hash
@@ -18,8 +17,6 @@ from datagen.pipeline.retries import plan_remakes, read_retries
 from datagen.plan.parts import read_plan
 from datagen.shards.compact import compact_index
 from datagen.shards.purge import SCRUBBED, purge_unit, rewrite, scrub
-
-Row = dict[str, Any]
 
 IDLE_S = 3 * TOUCH_S
 """Temporary files of other hosts are deleted after this time without a change; workers touch theirs more often."""

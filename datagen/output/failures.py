@@ -24,11 +24,9 @@ from datagen.common.errors import KilledError, Refusal, UserError
 from datagen.output.ids import failures_owner, is_again, more_failures_name, table_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import Put, disk_errors, exchange, publish, read_table, write_table
-from datagen.output.schema import FAILURES, schema_of
+from datagen.output.schema import FAILURES, Row, schema_of
 from datagen.output.store import Store
 from datagen.output.tombstones import read_withdrawn
-
-Row = dict[str, Any]
 
 
 def failure_row(

@@ -8,6 +8,7 @@ part or unit). Lengths are in frames or seconds, boxes in pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,6 +20,10 @@ PADDING = pa.struct([("left", INT32), ("top", INT32), ("right", INT32), ("bottom
 MEMBER = pa.struct([("name", STRING), ("offset", INT64), ("size", INT64), ("sha256", STRING)])
 MODEL = pa.struct([("name", STRING), ("version", STRING), ("sha256", STRING), ("licence", STRING)])
 AUGMENTATION = pa.struct([("stream", STRING), ("scale", FLOAT32), ("aspect", FLOAT32)])
+
+
+Row = dict[str, Any]
+"""One row of a table, as pyarrow gives it: column -> value. The tables below say which columns there are."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from datagen.faces.mediapipe.analyser import FaceAnalyser
 from datagen.output.ids import is_again, is_retry, portraits_pattern, unit_name
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import packed_rows, read_table, write_table
-from datagen.output.schema import WAVE, schema_of
+from datagen.output.schema import WAVE, Row, schema_of
 from datagen.pipeline.engine import Engine, do_or_record
 from datagen.pipeline.pending import portrait_tasks
 from datagen.pipeline.retries import read_retries
@@ -23,8 +23,6 @@ from datagen.plan.groups import group_clips
 from datagen.plan.waves import Wave, read_waves
 from datagen.recipe import Recipe
 from datagen.shards.purge import apply_withdrawals
-
-Row = dict[str, Any]
 
 GROUPED = (
     *("clip_id", "source", "source_key", "source_sha256", "dataset", "subject", "group"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from datagen.output.ids import again, clip_table_of, is_retry, part_of, portraits_name, retry_of
 from datagen.output.paths import Output, published_names
 from datagen.output.publish import read_table
-from datagen.output.schema import PLAN
+from datagen.output.schema import PLAN, Row
 from datagen.output.store import Store
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.pipeline.retries import Retry, read_retries
@@ -22,7 +22,6 @@ from datagen.plan.tasks import CurateTask, PortraitCut, PortraitTask, StageTask,
 from datagen.plan.waves import Wave, read_waves, wave_of
 from datagen.recipe import Recipe
 
-Row = dict[str, Any]
 PORTRAITS_PER_TASK = 8
 BYTES_PER_FRAME = 4_000  # typical of compressed sources (25 fps at 0.8 Mbit/s); used only for time limits
 

@@ -10,16 +10,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from datagen.common.seeding import seed_of
 from datagen.output.ids import first_frame, key_hash
+from datagen.output.schema import Row
 from datagen.plan.links import Links, Node, close_pairs, cluster_labels, same_footage
 from datagen.recipe import Split
 
-Row = dict[str, Any]
 CONFLICT = "conflict"
 """Used instead of a split if the component contains earlier clips of two splits."""
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from datagen.output.schema import Row
 from datagen.runners.tasks import Task
-
-Row = dict[str, Any]
 
 Refused = Mapping[str, tuple[str, str]]
 """Items that must not be tried, since they kill their process or are refused: key -> reason and message."""

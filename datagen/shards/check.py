@@ -19,10 +19,9 @@ from safetensors.numpy import load
 from datagen.common.errors import Refusal
 from datagen.media import decode_bytes
 from datagen.output.ids import SHARD_NAME, member_suffix
+from datagen.output.schema import Row
 from datagen.output.store import Store
 from datagen.shards.writer import row_json
-
-Row = dict[str, Any]
 
 BATCH = 32  # frames decoded at once by the deep check
 FACE_SHAPES: dict[str, tuple[int, ...]] = {

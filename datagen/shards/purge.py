@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -16,14 +15,11 @@ from datagen.output.failures import files_of
 from datagen.output.ids import SHARD_NAME, member_suffix, shard_name, shards_pattern
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, publish, read_table, write_table
-from datagen.output.schema import CLIPS, FAILURES, INDEX, WAVE, Column, schema_of
+from datagen.output.schema import CLIPS, FAILURES, INDEX, WAVE, Column, Row, schema_of
 from datagen.output.store import Store
 from datagen.output.temporary import temporary
 from datagen.output.tombstones import Withdrawn, read_withdrawn
 from datagen.shards.writer import ShardWriter
-
-Row = dict[str, Any]
-
 
 SCRUBBED = {"clips": CLIPS, "plan/waves": WAVE, "failures": FAILURES}
 """Tables from which rows about withdrawn sources are removed, with their columns."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -17,14 +16,13 @@ from datagen.faces.foreground import foreground
 from datagen.faces.smoothing import fill_gaps
 from datagen.imaging.crop import ClipCrop
 from datagen.media import VideoReader, again_if_killed
+from datagen.output.schema import Row
 from datagen.recipe import Recipe
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.encoded import encode_stream, encode_streams
 from datagen.synthesise.made_clip import MadeClip
 from datagen.synthesise.styled import stylise
 from datagen.synthesise.swapped import swap
-
-Row = dict[str, Any]
 
 
 def make_clip(

@@ -14,10 +14,10 @@ from datagen.driving.mask import mask_driving
 from datagen.faces.types import Faces
 from datagen.media.encode import encode
 from datagen.media.ffmpeg import FfmpegError, again_if_killed
+from datagen.output.schema import Row
 from datagen.recipe import Recipe
 from datagen.synthesise.made_clip import MadeClip
 
-Row = dict[str, Any]
 SYNTHETIC_COMMENTS = {
     "swapped": "synthetic: face of another person put on real footage by megactor-datagen",
     "styled": "synthetic: real footage changed in style by megactor-datagen",

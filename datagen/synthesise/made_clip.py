@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from datagen.common.errors import Refusal
-
-Row = dict[str, Any]
+from datagen.output.schema import Row
 
 
 @dataclass

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from datagen.common.errors import Refusal
 from datagen.common.seeding import keyed_rng, seed_of
 from datagen.donors.pool import Pool
 from datagen.faces.types import Faces
+from datagen.output.schema import Row
 from datagen.recipe import Recipe
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.gates import gate_style, motion_columns
 from datagen.synthesise.made_clip import MadeClip
 from datagen.synthesise.stylise.base import Stylist
 from datagen.synthesise.stylise.style import Style
-
-Row = dict[str, Any]
 
 
 def stylise(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from datagen.common.errors import Refusal
@@ -12,13 +10,12 @@ from datagen.donors.donor import Donor
 from datagen.donors.pool import Pool
 from datagen.faces.geometry import pose
 from datagen.faces.types import Faces
+from datagen.output.schema import Row
 from datagen.recipe import Recipe
 from datagen.synthesise.backends import Backends
 from datagen.synthesise.gates import gate_swap, identity_columns, motion_columns
 from datagen.synthesise.made_clip import MadeClip
 from datagen.synthesise.swap.base import Swapper
-
-Row = dict[str, Any]
 
 
 def swap(

@@ -14,7 +14,7 @@ from datagen.faces import ModelInfo
 from datagen.output.failures import failure_row, refuse_unexpected
 from datagen.output.paths import Output
 from datagen.output.publish import exchange, read_table
-from datagen.output.schema import CLIP, GROUPS, INDEX, SOURCE
+from datagen.output.schema import CLIP, GROUPS, INDEX, SOURCE, Row
 from datagen.output.store import Store
 from datagen.output.temporary import temporary
 from datagen.output.tombstones import read_withdrawn
@@ -26,7 +26,6 @@ from datagen.synthesise.backends import Backends
 from datagen.synthesise.clip import make_clip
 from datagen.synthesise.made_clip import MadeClip
 
-Row = dict[str, Any]
 GROUPED = tuple(column.name for column in GROUPS)
 FROZEN = (*GROUPED, "rank")
 CARRIED = ("clip_id", "part", *(column.name for column in (*SOURCE, *CLIP)))
