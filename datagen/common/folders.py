@@ -1,4 +1,4 @@
-"""Folders that users name for results."""
+"""Checks of output folders that users give."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ LOGGERS = ("datagen", "trainer")
 
 
 class PlainLines(logging.Formatter):
-    """One line for people; control characters of names in it are escaped."""
+    """Print one line for the user; control characters in it are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one record."""

@@ -10,7 +10,7 @@ from datagen.common.errors import UserError
 
 
 def build_plugin(group: str, name: str, setting: str, recipe: object, needs: Sequence[str]) -> Any:
-    """The backend that an installed package builds by its entry point `name` of `group`, a function of the recipe.
+    """Build a backend from the entry point `name` of `group`: a function of the recipe in an installed package.
 
     Args:
         group: entry point group, such as `megactor_datagen.swap`.

@@ -33,12 +33,12 @@ _TABLE = ".parquet"
 
 
 def table_name(file: str) -> str:
-    """Name of what a Parquet file holds: the file's name without its ending."""
+    """Name of a table: the name of its Parquet file without suffix."""
     return file.removesuffix(_TABLE)
 
 
 def plan_table(number: int) -> str:
-    """Name of a table of the plan; every call that finds new sources adds one."""
+    """Name of a table of the plan; each planning that finds new sources adds one table."""
     return f"sources-{number:05d}"
 
 
@@ -176,10 +176,10 @@ def shards_pattern(unit: str) -> str:
 
 
 def more_failures_name(owner: str, digest: str) -> str:
-    """Name of a further table of failure rows of a part or unit, where the first one holds other rows."""
+    """Name of an additional failure table of a part or unit, used if the first one holds other rows."""
     return f"{owner}~{digest}"
 
 
 def failures_owner(name: str) -> str:
-    """The part or unit that a table of failure rows is about."""
+    """The part or unit of a failure table."""
     return name.partition("~")[0]

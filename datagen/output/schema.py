@@ -23,7 +23,7 @@ AUGMENTATION = pa.struct([("stream", STRING), ("scale", FLOAT32), ("aspect", FLO
 
 
 Row = dict[str, Any]
-"""One row of a table, as pyarrow gives it: column -> value. The tables below say which columns there are."""
+"""One row of a table as pyarrow returns it: column -> value. The tables below define the columns."""
 
 
 @dataclass(frozen=True)

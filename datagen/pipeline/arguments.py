@@ -1,4 +1,4 @@
-"""Checks of what Python callers give to `Pipeline`; the command line makes the same checks by its option types."""
+"""Checks of the arguments of `Pipeline`. On the command line the option types make the same checks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from datagen.common.text import shortened
 
 
 def require(fits: bool, name: str, value: object, advice: str) -> None:
-    """Raise a `UserError` with the argument, its value and what to give where it does not fit."""
+    """Raise a `UserError` if a check failed; it names the argument, its value and the expected value."""
     if not fits:
         raise UserError(f"{name} = {shortened(value)}: {advice}", code=2)
 
 
 def require_positive(name: str, value: object) -> None:
-    """Check a count that may be left out.
+    """Check an optional count.
 
     Raises:
         UserError: it is neither None nor a whole number from 1.
@@ -39,7 +39,7 @@ def output_folder(path: object) -> Path:
 
 
 def texts(name: str, value: object) -> tuple[str, ...]:
-    """Names as a tuple; a single one may be given by itself.
+    """Names as a tuple; a single name may be given as a string.
 
     Raises:
         UserError: it is neither a text nor a sequence of texts.
