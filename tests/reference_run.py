@@ -37,10 +37,10 @@ class ReferenceRun:
         footage: folder of the sources, as `tiny_set` makes it.
         recipe: file.
         pictures: options for donors and styles.
-        out: its output, not to be changed.
-        printed: what it printed.
-        hashes: what it published, as `published` gives it.
-        clips: its clip ids, sorted.
+        out: the run's output, not to be changed.
+        printed: the text that the run printed.
+        hashes: hashes of the published files, see `published`.
+        clips: sorted clip ids.
         seconds: how long it took.
     """
 

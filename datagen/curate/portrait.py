@@ -27,7 +27,7 @@ def cut_portrait(
     """Pool columns of the best frame of a clip; bad content of a source gives a refused row, never an exception.
 
     Args:
-        cut: which frame of which clip.
+        cut: the chosen frame and its clip.
         analyser: face analysis.
         files: opens sources.
         scratch: folder for a member that is copied out of its archive.

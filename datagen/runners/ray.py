@@ -36,7 +36,7 @@ def run_ray(
     Args:
         factory: makes a worker in each actor; must be importable on the nodes.
         tasks: may be a generator; it is read as far ahead as there are workers.
-        on_report: called here for each task that is over, in the order they finish.
+        on_report: called in this process for each task that is over, in the order they finish.
         address: cluster to join (`auto`, `host:port`, `ray://...`), default `RAY_ADDRESS`, else a local Ray
             is started and shut down at the end.
         workers: actors, one CPU each; default one per GPU where the cluster has GPUs, else one per CPU. More

@@ -63,7 +63,7 @@ class Supervision:
     """How workers are supervised, and who is told.
 
     Attributes:
-        say: takes one line for the user.
+        say: prints one line for the user.
         on_wait: called every second or two while the driver waits, with the status of the busy workers.
         heartbeat: called every few seconds in each worker, in a thread beside its task; while it does not return,
             the worker counts as not answering. Picklable.

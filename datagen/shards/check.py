@@ -56,7 +56,7 @@ def check_tar(
 
     Args:
         store: the data set.
-        folder: where the tar lies.
+        folder: the tar's folder.
         shard: the tar's file name.
         rows: all rows that point to it.
         content_faults: checks the members whose place and hash are as their rows say.

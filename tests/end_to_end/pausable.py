@@ -28,7 +28,7 @@ class PausableCommand:
     """A command that runs on only when `resume` is called.
 
     Attributes:
-        error: what it raised.
+        error: the exception that the command raised.
         done: whether it has ended by itself.
         where: the step before which it is paused.
     """
@@ -59,7 +59,7 @@ class PausableCommand:
         return self.done
 
     def kill(self) -> None:
-        """Stop it for good at the step where it is paused."""
+        """Stop it at the step where it is paused; it never continues."""
         self.killed = True
         _alive.discard(self.owner)
 

@@ -1,4 +1,4 @@
-"""Damaged, hostile and absurd files beside and inside an output: one clear line each."""
+"""Damaged and hostile files beside and inside an output give a one-line error each."""
 
 from __future__ import annotations
 

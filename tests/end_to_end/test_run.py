@@ -177,7 +177,7 @@ def test_mistakes_are_one_line_and_a_code(
     assert "Traceback" not in done.stderr
 
 
-def test_a_mistake_ends_a_process_of_its_own_in_the_same_way(tmp_path: Path) -> None:
+def test_a_user_error_gives_the_same_exit_code_in_a_separate_process(tmp_path: Path) -> None:
     words, code, text = MISTAKES[0]
     done = command(*words, check=False, cwd=tmp_path)
     assert done.returncode == code

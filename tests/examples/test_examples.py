@@ -1,4 +1,4 @@
-"""Every example runs and makes what it promises."""
+"""Every example runs and makes the files that it names."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def test_similarity_is_recovered():
     np.testing.assert_allclose(found(points), moved, atol=1e-9)
 
 
-def test_a_face_needs_no_move_to_look_like_itself(clip):
+def test_aligning_a_face_with_itself_moves_nothing(clip):
     face = clip.faces.landmarks[0]
     turned = face * 1.3 + [5, 3, 0]
     assert np.abs(identity_moves(face, turned, 1.0)).max() < 0.05

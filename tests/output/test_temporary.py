@@ -67,7 +67,7 @@ def test_files_of_a_living_process_in_another_pid_namespace_stay(output: Output)
         process.communicate("")
 
 
-def test_a_heartbeat_keeps_own_files_young(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_renews_the_times_of_its_files(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, theirs = temporary(output.tmp, "mine"), output.tmp / "theirs~elsewhere~1~1~0"
     mine.mkdir()
     theirs.touch()

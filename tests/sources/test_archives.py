@@ -60,7 +60,7 @@ def test_an_archive_as_root_with_a_member_name_that_is_not_utf8(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
-def test_members_of_packed_tars_are_read_and_damage_costs_a_refusal(tmp_path, kind):
+def test_members_of_packed_tars_are_read_and_damage_is_refused(tmp_path, kind):
     archive = tmp_path / f"set.tar.{kind}"
     content = os.urandom(30_000)
     with tarfile.open(archive, f"w:{kind}") as tar:

@@ -43,7 +43,7 @@ def test_an_encoder_killed_once_gives_the_same_bytes(tmp_path: Path, dying_ffmpe
     assert written.read_bytes() == undisturbed.read_bytes()
 
 
-def test_an_encoder_killed_every_time_costs_the_clip(tmp_path: Path, dying_ffmpeg: Dying) -> None:
+def test_an_encoder_killed_every_time_fails_the_clip(tmp_path: Path, dying_ffmpeg: Dying) -> None:
     with pytest.raises(Refusal) as caught:
         encode_stream(FRAMES, ROW, recipe(dying_ffmpeg("kill -9 $$")), tmp_path / "one.mp4")
     assert caught.value.reason == "out_of_memory"

@@ -101,7 +101,7 @@ def test_a_mirror_never_fills_the_disk(
     assert not list(tmp_path.rglob("model.bin*"))
 
 
-def test_a_file_of_no_known_size_takes_that_of_the_answer(hub: Any, register: Any, tmp_path: Path) -> None:
+def test_an_unknown_size_is_taken_from_the_response(hub: Any, register: Any, tmp_path: Path) -> None:
     where = hub.add("org/thing", "sub/model.bin", BODY)
     remote = download.Remote(hub.url + where, None, None, {})
     download.download(remote, tmp_path / "model.bin")

@@ -56,7 +56,7 @@ def test_parallel_fetches_download_a_file_once(hub: Any, register: Any, tmp_path
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-def test_a_file_with_a_wrong_hash_is_dropped(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_hash_is_deleted(pinned: bool, hub: Any, register: Any, tmp_path: Path) -> None:
     """Compared with the sha256 of the registry or, without one, of the hub."""
     register(entry(files=(WeightFile("sub/model.bin", sha256=DIGEST if pinned else None),)))
     where = hub.add("org/thing", "sub/model.bin", b"x" + BODY[1:])

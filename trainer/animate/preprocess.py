@@ -138,7 +138,7 @@ def driving_frames(
 
     Args:
         frames_FHW3: uint8 frames.
-        boxes_F4: their boxes, of `frame_face`.
+        boxes_F4: face boxes of these frames, as in `frame_face`.
         crop: the video's square.
         side: S.
         config: the preset.

@@ -88,7 +88,7 @@ class Latents:
     """Where the latents of N clips lie.
 
     Attributes:
-        store, settings: of the data set.
+        store, settings: the data set's store and the settings of its latents.
         shard_names, shard_N: tar of each clip under `precomputed/`.
         start_N: offset of the first frame's moments.
         shape: (C, h, w) of one frame's moments.

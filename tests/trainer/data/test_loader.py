@@ -148,7 +148,7 @@ def test_a_bad_clip_is_replaced_and_affects_no_other(dataset: Output) -> None:
     assert again.bad == loader.bad
 
 
-def test_a_missing_shard_costs_its_clips(dataset: Output) -> None:
+def test_a_missing_shard_loses_only_its_clips(dataset: Output) -> None:
     next(dataset.shards.glob("p00000-u01-*.tar")).unlink()
     loader = Loader(opened(dataset), 2)
     clips = {clip for batch in take(loader, 7) for clip in batch.clip_ids}
