@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -136,7 +137,8 @@ def test_an_object_store_is_checked_for_tombstones_every_half_minute(
     short_clips: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    # Only in this module: with a clock that stands still, `multiprocessing` would wait for ever.
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     memory = fsspec.filesystem("memory")
     memory.put(str(short_clips.root), "/bucket/withdrawing", recursive=True)
     data = opened("memory://bucket/withdrawing")
