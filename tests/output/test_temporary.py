@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_heartbeat_renews_the_times_of_its_files(output: Output, monkeypatch: 
     mine.mkdir()
     theirs.touch()
     now, old = time.monotonic(), time.time() - 90_000
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr("datagen.output.temporary.time", SimpleNamespace(monotonic=lambda: now))
     pulse = Heartbeat(output.tmp, (output.root / "not there",))
     for _ in range(2):
         for path in (mine, theirs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ def test_finished_workers_and_new_attempts_reset_the_watchdog() -> None:
 
 def test_the_recorder_measures_steps_but_not_long_activities(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: now[0]))
     recorder = ActivityRecorder()
     recorded = []
     work: tuple[tuple[float, Activity, int], ...] = (
