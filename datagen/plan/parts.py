@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -59,15 +59,20 @@ def read_plan(out: Output, columns: list[str] | None = None) -> pa.Table:
 def extend_plan(out: Output, found: Iterable[ListedSource], recipe: Recipe) -> Planned:
     """Append the sources that are not planned yet as new parts, in one more file `sources-<n>.parquet`.
 
-    Two drivers that plan at the same time list the same sources and write the same file; the first one wins.
+    Of several drivers that plan at the same time, the first one to write file `n` wins. The others read the plan
+    again and add only what it lacks. `n` is counted before the plan is read: a file that appears in between is then
+    met as a taken name, never followed by a second file with the same sources.
     """
-    planned = preview_plan(out, found, recipe)
-    if planned.added:
-        generation = len(list(out.plan.glob("sources-*.parquet")))
+    listed = list(found)
+    added = 0
+    while True:
+        number = len(list(out.plan.glob("sources-*.parquet")))
+        planned = preview_plan(out, listed, recipe)
+        if not planned.added:
+            return replace(planned, added=added)
         fresh = planned.table.slice(planned.table.num_rows - planned.added)
-        write_table(fresh, out.plan / f"{plan_table(generation)}.parquet", out.tmp)
-        return Planned(read_plan(out), planned.added, planned.changed, planned.withdrawn)
-    return planned
+        write_table(fresh, out.plan / f"{plan_table(number)}.parquet", out.tmp)
+        added += planned.added
 
 
 def preview_plan(out: Output, found: Iterable[ListedSource], recipe: Recipe) -> Planned:

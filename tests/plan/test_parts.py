@@ -3,6 +3,7 @@ from dataclasses import replace
 from datagen.output.ids import key_hash
 from datagen.output.paths import Output
 from datagen.output.tombstones import withdraw
+from datagen.plan import parts
 from datagen.plan.parts import ListedSource, extend_plan
 from datagen.recipe import load_recipe
 from datagen.sources.manifest import input_manifest
@@ -34,6 +35,34 @@ def test_parts_are_fixed_and_new_sources_get_new_ones(tmp_path):
     assert again.table.to_pylist()[3]["part"] == "p00002"
     assert plan(out, source("a.mp4")).added == 0
     assert plan(out, replace(source("a.mp4"), size=11)).changed == ["a.mp4"]
+
+
+def test_a_driver_that_plans_in_between_is_not_planned_twice(tmp_path, monkeypatch):
+    """The other driver writes its plan after this one looked for plan files, or just before this one writes."""
+    read_plan, write_table = parts.read_plan, parts.write_table
+    names = iter(["read.mp4", "write.mp4"])
+
+    def other_driver():
+        monkeypatch.undo()
+        plan(out, source("a.mp4"), source(next(names)))
+
+    def late_read(*arguments):
+        other_driver()
+        return read_plan(*arguments)
+
+    def late_write(*arguments):
+        other_driver()
+        return write_table(*arguments)
+
+    for name, late in (("read_plan", late_read), ("write_table", late_write)):
+        out = Output(tmp_path / name)
+        out.create()
+        monkeypatch.setattr(parts, name, late)
+        planned = plan(out, source("a.mp4"), source("b.mp4"))
+        assert planned.table.to_pylist() == parts.read_plan(out).to_pylist()
+        rows = [(row["part"], row["source"]) for row in planned.table.to_pylist()]
+        assert sorted(name for _, name in rows) == sorted(["a.mp4", "b.mp4", name.split("_")[0] + ".mp4"])
+        assert len({part for part, _ in rows}) == 2
 
 
 def test_same_names_in_other_folders_get_distinct_clip_names(tmp_path):
