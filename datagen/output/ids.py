@@ -42,6 +42,11 @@ def plan_table(number: int) -> str:
     return f"sources-{number:05d}"
 
 
+def plan_table_number(table: str) -> int:
+    """Number of a table of the plan, from its name."""
+    return int(table.removeprefix("sources-"))
+
+
 def part_name(number: int) -> str:
     """Name of a part of the plan."""
     return f"p{number:05d}"

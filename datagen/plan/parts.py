@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from datagen.output.ids import clip_stem, key_hash, part_name, part_number, plan_table, source_key
+from datagen.output.ids import (
+    clip_stem,
+    key_hash,
+    part_name,
+    part_number,
+    plan_table,
+    plan_table_number,
+    source_key,
+)
 from datagen.output.paths import Output
 from datagen.output.publish import read_tables, write_table
 from datagen.output.schema import PLAN, schema_of
@@ -60,13 +68,16 @@ def extend_plan(out: Output, found: Iterable[ListedSource], recipe: Recipe) -> P
     """Append the sources that are not planned yet as new parts, in one more file `sources-<n>.parquet`.
 
     Of several drivers that plan at the same time, the first one to write file `n` wins. The others read the plan
-    again and add only what it lacks. `n` is counted before the plan is read: a file that appears in between is then
-    met as a taken name, never followed by a second file with the same sources.
+    again and add only what it lacks. `n` is taken before the plan is read: a file that appears in between is then
+    met as a taken name, never followed by a second file with the same sources. `n` follows the last file, not the
+    number of files: where one is missing, a free name is still found.
     """
     listed = list(found)
     added = 0
     while True:
-        number = len(list(out.plan.glob("sources-*.parquet")))
+        number = 1 + max(
+            (plan_table_number(path.stem) for path in out.plan.glob("sources-*.parquet")), default=-1
+        )
         planned = preview_plan(out, listed, recipe)
         if not planned.added:
             return replace(planned, added=added)
